@@ -1,0 +1,36 @@
+"""Errors that a user can mend: one line on the screen, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class UserError(Exception):
+    """A mistake that the user can mend. The message says what was expected, what came and what to change."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the closest known word, or nothing.
+
+    Example
+    -------
+    >>> did_you_mean("batch_sise", ["batch_size", "lr"])
+    " Did you mean 'batch_size'?"
+    >>> did_you_mean("zzz", ["batch_size", "lr"])
+    ''
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Turn a `UserError` into one line on stderr and exit code 2. Wrap the body of a command's main in it."""
+    try:
+        yield
+    except UserError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,64 @@
+"""Lobes: state-space models for speech separation and enhancement, as SpeechBrain modules and recipes.
+
+The reason for each dependency stands in the README's dependency table; `requirements.lock` pins them exactly.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+REQUIRES = [
+    "torch>=2.8,<2.12",
+    "torchaudio>=2.8,<2.12",
+    "speechbrain>=1.1,<1.2",
+    "hyperpyyaml>=1.2.3,<2",
+    "numpy>=1.26",
+    "scipy>=1.11",
+    "soundfile>=0.12",
+    "pesq>=0.0.4",
+    "pystoi>=0.4",
+    "sentencepiece>=0.2",
+    "numba>=0.61,<0.70",
+    "torchmetrics>=1.4",
+    "tqdm>=4.64",
+    "matplotlib>=3.8",
+    "typer>=0.12",
+]
+
+EXTRAS = {
+    "cuda": ["mamba-ssm>=1.2", "causal-conv1d>=1.2"],
+    "demo": ["espeakng-loader>=0.2.4", "pyroomacoustics>=0.8"],
+    "dev": [
+        "pytest>=8",
+        "hypothesis>=6.100",
+        "ruff>=0.12",
+        "mypy>=1.13",
+        "yamllint>=1.35",
+        "codespell>=2.3",
+        "mambapy>=1.2",
+    ],
+    "hpo": ["optuna>=4"],
+    "onnx": ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
+    "track": ["tensorboard>=2.16"],
+}
+
+README = HERE / "README.md"
+
+setup(
+    name="lobes",
+    version="0.1.0",
+    description="State-space speech separation and enhancement as SpeechBrain modules and recipes",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    # The YAML fragments, which are the model registry, live beside lobes/ and are installed inside it.
+    packages=[*find_packages(include=["lobes", "lobes.*"]), "lobes.hparams_shared"],
+    package_dir={"lobes.hparams_shared": "hparams_shared"},
+    package_data={"lobes": ["py.typed", "data/corpus/*.txt"], "lobes.hparams_shared": ["*.yaml", "*/*.yaml"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["lobes=lobes.cli:main"]},
+)
