@@ -1,0 +1,1 @@
+"""What an operations handbook would hold: launch, budget, schedule, safe steps, logging."""

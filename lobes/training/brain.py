@@ -1,0 +1,197 @@
+"""The Brain that all recipes share: budget, schedule, scores per variant, checkpoints, test table.
+
+A recipe adds what its method section would mention: `compute_forward` and `compute_objectives`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.distributed import if_main_process, main_process_only
+
+from lobes.errors import UserError
+from lobes.objectives.pit import pit_si_snr
+from lobes.objectives.si_snr import si_snr
+from lobes.training.launch import seconds_since_launch
+from lobes.training.optim import build_optimizer, spare_dynamo_import
+from lobes.training.progress import EarlyStopping, LearningCurve, VariantMeter
+from lobes.training.safe_step import SafeStepBrain
+from lobes.training.schedule import WarmupSchedule
+
+logger = logging.getLogger(__name__)
+
+MONITOR = "si_sdri"  # unweighted mean over variants, in dB; the highest is the best
+
+
+class SeparationBrain(SafeStepBrain):
+    """Train and test a separator `modules.separator` with the model contract mix [B,T] -> estimates [B,T,S].
+
+    Beside SpeechBrain's keys, `hparams` holds `budget`, `lr_scheduler`, `lr_scheduler_interval`, `warmup_steps`, `patience`
+    and `output_folder`. `epoch_clock` (set by the recipe) tells the data pipeline the epoch.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.budget = self.hparams.budget
+        self.curve = LearningCurve(Path(self.hparams.output_folder) / "learning_curve.csv")
+        self.stopping = EarlyStopping(self.hparams.patience)
+        self.epoch_clock: torch.Tensor | None = None
+        self.train_steps_per_epoch = 1
+        self._train_loss = math.nan
+
+    # ---- start and resume
+
+    def init_optimizers(self) -> None:
+        """Make the optimizer with its parameter groups, and the schedule on top."""
+        if not self.compile:
+            spare_dynamo_import()
+        self.optimizer = build_optimizer(self.modules, self.opt_class)
+        self.optimizers_dict = {"optimizer": self.optimizer}
+        h = self.hparams
+        self.schedule = WarmupSchedule(self.optimizer, h.lr_scheduler, h.warmup_steps, h.lr_scheduler_interval)
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("optimizer", self.optimizer)
+            self.checkpointer.add_recoverable("schedule", self.schedule, _load_state, _save_state)
+            self.checkpointer.add_recoverable("budget", self.budget, _load_json, _save_json)
+            self.checkpointer.add_recoverable("stopping", self.stopping, _load_json, _save_json)
+
+    def on_fit_start(self) -> None:
+        """Resume from the newest checkpoint; a run whose budget is spent trains no more."""
+        super().on_fit_start()
+        if if_main_process():
+            self.curve.forget_after(self.budget.steps)
+        if self.budget.steps:
+            logger.info("resumed at step %d (%.0f %% of the budget)", self.budget.steps, 100 * self.budget.progress)
+        if self.budget.spent or self.stopping.exhausted:
+            self.hparams.epoch_counter.current = self.hparams.epoch_counter.limit
+
+    @property
+    def _optimizer_step_limit_exceeded(self) -> bool:
+        return bool(self.budget.spent)
+
+    # ---- one step
+
+    def fit_batch(self, batch: Any) -> torch.Tensor:
+        """SpeechBrain's own step; the first one is announced, since people wait for it."""
+        loss = super().fit_batch(batch)
+        if self.budget.steps <= 1 and self.optimizer_step == 1:
+            logger.info("first step after %.1f s", seconds_since_launch())
+        return loss
+
+    def optimizers_step(self) -> None:
+        """Step safely, then advance budget and learning rate."""
+        super().optimizers_step()
+        epochs_done = self.hparams.epoch_counter.current - 1 + self.step / self.train_steps_per_epoch
+        self.budget.count_step(epochs_done)
+        self.schedule.after_step()
+
+    # ---- stages
+
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Start the clock of a training stage or the meter of a validation or test stage."""
+        super().on_stage_start(stage, epoch)
+        if stage == sb.Stage.TRAIN:
+            if self.epoch_clock is not None:
+                self.epoch_clock.fill_(epoch)
+            self.budget.start_clock()
+        else:
+            self.meter = VariantMeter()
+
+    def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
+        """Log, choose and keep the best checkpoint by the validation score."""
+        if stage == sb.Stage.TRAIN:
+            self.budget.stop_clock()
+            self._train_loss = stage_loss if self._losses_counted else math.nan
+        elif stage == sb.Stage.VALID:
+            self._end_epoch(epoch)
+
+    def count_scores(self, estimates: torch.Tensor, batch: Any, mix: torch.Tensor, improves: list[bool]) -> None:
+        """Add a batch's SI-SDR and SI-SDRi in dB to the meter of the stage.
+
+        Arguments
+        ---------
+        estimates : torch.Tensor
+            [B,T,S]
+        batch : PaddedBatch
+            With `sources_sig` [B,T,S] and `variant`.
+        mix : torch.Tensor
+            [B,T]
+        improves : list of bool
+            Per item, whether its improvement means something (it does not where the input is the target).
+        """
+        targets, lengths = batch.sources_sig
+        scores = pit_si_snr(estimates, targets, lengths)[0].mean(-1)  # [B]
+        inputs = si_snr(mix.unsqueeze(-1).expand_as(targets), targets, lengths).mean(-1)  # [B]
+        self.meter.add(batch.variant, si_sdr=scores.tolist())
+        counted = [i for i, improving in enumerate(improves) if improving]
+        gains = (scores - inputs).tolist()
+        self.meter.add([batch.variant[i] for i in counted], si_sdri=[gains[i] for i in counted])
+
+    def _end_epoch(self, epoch: int | None) -> None:
+        monitor = self.meter.mean("si_sdri")
+        monitor = monitor if math.isfinite(monitor) else -math.inf  # a NaN metric is the worst, never the best
+        used_lr = self.schedule.lr
+        self.schedule.after_epoch(monitor)
+        stop = self.stopping.update(monitor)
+        if if_main_process():
+            self._log_epoch(epoch, used_lr)
+        meta = {MONITOR: monitor, "step": self.budget.steps}
+        self.checkpointer.save_and_keep_only(meta=meta, max_keys=[MONITOR], importance_keys=[])
+        if stop:
+            logger.info("no better %s for %d epochs: training ends", MONITOR, self.stopping.epochs_without)
+            self.hparams.epoch_counter.current = self.hparams.epoch_counter.limit
+
+    def _log_epoch(self, epoch: int | None, lr: float) -> None:
+        grad_norm = self.grad_norm / self.steps_taken if self.steps_taken else math.nan
+        row = {
+            "step": self.budget.steps, "seconds": self.budget.seconds, "epoch": epoch or 0, "train_loss": self._train_loss,
+            "valid_si_sdr": self.meter.mean("si_sdr"), "valid_si_sdri": self.meter.mean("si_sdri"),
+            "grad_norm": grad_norm, "skipped": self.skipped_steps, "lr": lr,
+        }  # fmt: skip
+        self.curve.add(row)
+        progress = self.budget.progress
+        left = self.budget.seconds * (1 - progress) / progress / 60 if progress else math.nan
+        variants = ", ".join(f"{name} {value:.2f}" for name, value in self.meter.per_variant("si_sdri").items())
+        line = (
+            f"epoch {epoch}, step {self.budget.steps}, {self.budget.seconds:.0f} s: train loss {self._train_loss:.2f}, "
+            f"grad norm {grad_norm:.2f}, skipped {self.skipped_steps}, lr {lr:.2e} | valid SI-SDR "
+            f"{self.meter.mean('si_sdr'):.2f} dB, SI-SDRi {self.meter.mean('si_sdri'):.2f} dB ({variants})"
+        )
+        logger.info("%s | about %.1f min of training left", line, left)
+        with open(self.hparams.train_log, "a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+    # ---- test
+
+    def on_evaluate_start(self, max_key: str | None = None, min_key: str | None = None) -> None:
+        """Load the best checkpoint; random weights are never tested."""
+        chosen = self.checkpointer.recover_if_possible(max_key=max_key, min_key=min_key)
+        if chosen is None:
+            raise UserError(
+                f"nothing to test: no checkpoint in {self.checkpointer.checkpoints_dir}. Train first, or give the "
+                "output_folder of a trained run."
+            )
+        logger.info("testing the checkpoint of step %s (%s %.2f)", chosen.meta["step"], MONITOR, chosen.meta[MONITOR])
+
+
+@main_process_only
+def _save_json(item: Any, path: Path) -> None:
+    item.save(path)
+
+
+def _load_json(item: Any, path: Path, end_of_epoch: bool) -> None:
+    item.load(path)
+
+
+@main_process_only
+def _save_state(item: Any, path: Path) -> None:
+    torch.save(item.state_dict(), path)
+
+
+def _load_state(item: Any, path: Path, end_of_epoch: bool) -> None:
+    item.load_state_dict(torch.load(path, weights_only=True))

@@ -1,0 +1,66 @@
+"""Parameter groups: what says `_no_weight_decay` gets none (Mamba's `A_log` and `D`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+
+def parameter_groups(model: nn.Module) -> list[dict[str, object]]:
+    """Split the trainable parameters into those with weight decay and those without.
+
+    Arguments
+    ---------
+    model : nn.Module
+        Vectors (norms, biases) and parameters tagged `_no_weight_decay` go into the second group.
+
+    Returns
+    -------
+    list of dict
+        Two groups in the form that torch optimizers take; the second has `weight_decay` 0.
+
+    Example
+    -------
+    >>> groups = parameter_groups(nn.Linear(2, 3))
+    >>> [len(group["params"]) for group in groups]
+    [1, 1]
+    """
+    decayed, free = [], []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            exempt = getattr(parameter, "_no_weight_decay", False) or parameter.ndim < 2
+            (free if exempt else decayed).append(parameter)
+    return [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
+
+
+def build_optimizer(
+    model: nn.Module, opt_class: Callable[[list[dict[str, object]]], torch.optim.Optimizer]
+) -> torch.optim.Optimizer:
+    """Make the optimizer of a model with the right groups (empty groups left out).
+
+    Example
+    -------
+    >>> type(build_optimizer(nn.Linear(2, 3), torch.optim.Adam)).__name__
+    'Adam'
+    """
+    return opt_class([group for group in parameter_groups(model) if group["params"]])
+
+
+def spare_dynamo_import() -> None:
+    """Let optimizers work without torch's compiler, whose import takes 1 to 3 s at the first call.
+
+    torch keeps some optimizer methods out of the compiler by a wrapper that imports the compiler on first use. Where nothing
+    is compiled, the plain method does the same; the wrapper looks for it under the attribute `__dynamo_disable`.
+
+    Example
+    -------
+    >>> spare_dynamo_import()
+    >>> len(torch.optim.SGD([torch.zeros(1)], lr=1.0).param_groups)
+    1
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        plain = getattr(method, "__wrapped__", None)
+        if plain is not None and getattr(plain, "__dynamo_disable", None) is None:
+            setattr(plain, "__dynamo_disable", plain)  # noqa: B010  # written out, Python would mangle the name

@@ -1,0 +1,106 @@
+"""No non-finite value ever reaches the weights: such a step is skipped, counted and its utterances are named."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import speechbrain as sb
+import torch
+from torch.distributed import ReduceOp, all_reduce, is_available, is_initialized
+
+from lobes.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class SafeStepBrain(sb.Brain):
+    """A Brain whose optimizer step is skipped when a loss or a gradient is not finite.
+
+    `nonfinite_patience` skipped steps in a row stop the training with the names of the utterances. A skipped step does not
+    enter the average loss. Gradients of all parameter groups are clipped together (SpeechBrain clips the first only).
+
+    Example
+    -------
+    >>> class Line(SafeStepBrain):
+    ...     def compute_forward(self, batch, stage):
+    ...         return self.modules.line(batch[0])
+    ...     def compute_objectives(self, predictions, batch, stage):
+    ...         return (predictions - batch[1]).square().mean()
+    >>> brain = Line({"line": torch.nn.Linear(2, 1)}, lambda p: torch.optim.SGD(p, 0.1), run_opts={"noprogressbar": True})
+    >>> spoilt = torch.utils.data.TensorDataset(torch.ones(1, 2), torch.full((1, 1), float("nan")))
+    >>> brain.fit(range(1), torch.utils.data.DataLoader(spoilt))
+    >>> brain.skipped_steps, bool(torch.isfinite(brain.modules.line.weight).all())
+    (1, True)
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.skipped_steps = 0  # in this epoch
+        self.skipped_in_a_row = 0
+        self.grad_norm = 0.0  # sum over the steps taken in this epoch
+        self.steps_taken = 0
+        self._losses_counted = 0
+        self._window_ids: list[str] = []
+        self._window_is_finite = True
+
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Start the counts of a stage."""
+        self._losses_counted = 0
+        if stage == sb.Stage.TRAIN:
+            self.skipped_steps, self.grad_norm, self.steps_taken = 0, 0.0, 0
+
+    def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
+        """Remember whose utterances are in the accumulation window."""
+        self._window_ids += [str(item) for item in getattr(batch, "id", [])]
+
+    def check_loss_isfinite(self, loss: torch.Tensor) -> None:
+        """Note a non-finite loss; the step that it belongs to will be skipped."""
+        self._window_is_finite &= bool(torch.isfinite(loss))
+
+    def optimizers_step(self) -> None:
+        """Step if the loss and all gradients of the window are finite, on all ranks; else skip and count."""
+        self.scaler.unscale_(self.optimizer)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        if self._all_ranks_finite(norm):
+            self.scaler.step(self.optimizer)
+            self._count_step(float(norm))
+        else:
+            self._count_skip()
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._window_ids, self._window_is_finite = [], True
+
+    def update_average(self, loss: torch.Tensor, avg_loss: float) -> float:
+        """Mean over the finite losses; a skipped batch does not enter it."""
+        if not torch.isfinite(loss):
+            return avg_loss
+        self._losses_counted += 1
+        return avg_loss + (float(loss) - avg_loss) / self._losses_counted
+
+    def _all_ranks_finite(self, norm: torch.Tensor) -> bool:
+        finite = torch.isfinite(norm).float() * float(self._window_is_finite)
+        if is_available() and is_initialized():
+            all_reduce(finite, op=ReduceOp.MIN)
+        return bool(finite > 0)
+
+    def _count_step(self, norm: float) -> None:
+        self.optimizer_step += 1
+        self.steps_taken += 1
+        self.grad_norm += norm
+        self.skipped_in_a_row = 0
+
+    def _count_skip(self) -> None:
+        self.skipped_steps += 1
+        self.skipped_in_a_row += 1
+        names = ", ".join(self._window_ids) or "unknown"
+        what = "gradient" if self._window_is_finite else "loss"
+        logger.warning("step skipped: non-finite %s (utterances: %s)", what, names)
+        if self.skipped_in_a_row >= self.nonfinite_patience:
+            raise UserError(
+                f"{self.skipped_in_a_row} steps in a row had a non-finite {what}; the last utterances: {names}. The weights are "
+                "still finite. Lower lr, train with precision fp32, or look at these files."
+            )

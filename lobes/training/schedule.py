@@ -1,0 +1,133 @@
+"""Learning rate: any torch scheduler, under a linear warm-up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from lobes.errors import UserError
+from lobes.training.budget import Budget
+
+
+class BudgetCosine(LambdaLR):
+    """Cosine decay over the training budget, whatever its unit: steps, minutes or epochs.
+
+    Arguments
+    ---------
+    optimizer : torch.optim.Optimizer
+    budget : Budget
+        Tells the share of the training that is done.
+    final_share : float
+        Learning rate at the end, as a share of the first.
+
+    Example
+    -------
+    >>> budget = Budget(max_epochs=1, max_steps=2)
+    >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    >>> schedule = BudgetCosine(optimizer, budget)
+    >>> budget.count_step(0.5); optimizer.step(); schedule.step()
+    >>> round(optimizer.param_groups[0]["lr"], 3)
+    0.5
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, budget: Budget, final_share: float = 0.0) -> None:
+        def share(_: int) -> float:
+            return final_share + (1.0 - final_share) * 0.5 * (1.0 + math.cos(math.pi * budget.progress))
+
+        super().__init__(optimizer, share)
+
+
+class WarmupSchedule:
+    """Multiply the learning rate of any torch scheduler with a linear warm-up.
+
+    Arguments
+    ---------
+    optimizer : torch.optim.Optimizer
+    scheduler : callable, optional
+        Makes a torch scheduler from an optimizer, as `!name:torch.optim.lr_scheduler.X` does; constant if not given.
+    warmup_steps : int
+        Optimizer steps until the full learning rate is reached.
+    interval : str
+        When the scheduler steps: "step" or "epoch". `ReduceLROnPlateau` always steps once an epoch, on the metric.
+
+    Raises
+    ------
+    UserError
+        If the interval is another word.
+
+    Example
+    -------
+    >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    >>> schedule = WarmupSchedule(optimizer, None, warmup_steps=4)
+    >>> optimizer.param_groups[0]["lr"]
+    0.25
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Callable[[torch.optim.Optimizer], LRScheduler] | None,
+        warmup_steps: int = 0,
+        interval: str = "epoch",
+    ) -> None:
+        if interval not in ("step", "epoch"):
+            raise UserError(f"lr_scheduler_interval must be 'step' or 'epoch', got {interval!r}.")
+        self.optimizer, self.warmup_steps, self.interval = optimizer, warmup_steps, interval
+        self.scheduler = scheduler(optimizer) if scheduler is not None else None
+        self.steps = 0
+        self.scheduled = [group["lr"] for group in optimizer.param_groups]
+        self._apply_warmup()
+
+    def after_step(self) -> None:
+        """Call after every optimizer step."""
+        self.steps += 1
+        if self.interval == "step" and not isinstance(self.scheduler, ReduceLROnPlateau):
+            self._advance()
+        self._apply_warmup()
+
+    def after_epoch(self, metric: float) -> None:
+        """Call after every validation, with the monitored metric (higher is better)."""
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self._advance(metric if math.isfinite(metric) else -math.inf)
+        elif self.interval == "epoch":
+            self._advance()
+        self._apply_warmup()
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the first parameter group."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+        inner = None
+        if self.scheduler is not None:  # the lambdas of a LambdaLR cannot be saved, and need not be
+            inner = {key: value for key, value in self.scheduler.state_dict().items() if key != "lr_lambdas"}
+        return {"steps": self.steps, "scheduled": self.scheduled, "scheduler": inner}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.steps, self.scheduled = state["steps"], list(state["scheduled"])
+        if self.scheduler is not None and state["scheduler"] is not None:
+            vars(self.scheduler).update(state["scheduler"])
+        self._apply_warmup()
+
+    def _advance(self, *metric: float) -> None:
+        # A scheduler may compute the next rate from the last one: give it its own, without the warm-up.
+        self._set(self.scheduled)
+        assert self.scheduler is not None or not metric
+        if self.scheduler is not None:
+            self.scheduler.step(*metric)  # type: ignore[arg-type]
+        self.scheduled = [group["lr"] for group in self.optimizer.param_groups]
+
+    def _apply_warmup(self) -> None:
+        share = min(1.0, (self.steps + 1) / self.warmup_steps) if self.warmup_steps > 0 else 1.0
+        self._set([lr * share for lr in self.scheduled])
+
+    def _set(self, rates: list[float]) -> None:
+        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = lr
