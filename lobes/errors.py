@@ -32,5 +32,10 @@ def exit_on_user_error() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        print("error: " + " ".join(_own_words(str(error)).split()), file=sys.stderr)
         sys.exit(2)
+
+
+def _own_words(message: str) -> str:
+    """The message without the traceback that torch puts around an error of a data loader's worker."""
+    return message.rpartition("lobes.errors.UserError: ")[2] if message.startswith("Caught UserError") else message

@@ -1,0 +1,1 @@
+"""Audio files, manifests, MM-IPC and dynamic mixing, the miniature corpus. Imports only `lobes.errors`."""

@@ -1,0 +1,153 @@
+"""Checks of a data set's audio before training: headers (rate, channels, equal lengths) and mix = sum of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from lobes.data import audio
+from lobes.data.manifest import check_files, chosen_rows, shorten, wav_files
+from lobes.data.variants import INDOOR_PARTS
+from lobes.errors import UserError
+
+THREADS = 8
+PATIENCE = 5000  # files or rows from which on a progress bar is shown
+LIMITER = 0.998  # the generator limits speech to 0.999; at this level a sum may rightly differ from its parts
+LSB = 1 / 32768
+
+Row = Mapping[str, Any]
+
+
+def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> list[float]:
+    """Check that files exist and that their headers agree; return the real durations of the mixtures.
+
+    Arguments
+    ---------
+    rows : sequence of dict
+        With an ID and absolute `*_wav` paths; empty ones are absent.
+    sample_rate : int
+        The rate that every file must have (Hz).
+    which : str
+        "all" rows, the "first" 50, or "none"; the mixtures' headers are read in any case, for the durations.
+
+    Returns
+    -------
+    list of float
+        Seconds, one per row.
+
+    Raises
+    ------
+    UserError
+        Missing files (counted), a damaged file, another rate, more than one channel, unequal lengths in a row.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     audio.write(f"{folder}/m.wav", np.zeros(2000), 8000)
+    ...     check_audio([{"ID": "a", "mix_wav": f"{folder}/m.wav"}], 8000)
+    [0.25]
+    """
+    check_files(rows, which)
+    checked = chosen_rows(rows, which)
+    files = list(dict.fromkeys(wav_files(checked) + [row["mix_wav"] for row in rows]))
+    headers = dict(zip(files, _in_threads(audio.probe, files, "reading headers"), strict=True))
+    _refuse_other_rates(headers, sample_rate)
+    _refuse_channels(headers)
+    _refuse_unequal_lengths(checked, headers)
+    return [headers[row["mix_wav"]].seconds for row in rows]
+
+
+def check_sum(rows: Sequence[Row], max_lsb: int) -> int:
+    """Check that every mixture is the sum of its stored parts.
+
+    Rounding to 16 bit explains (parts + 1) / 2 steps, 4 indoors. Where s1 + s2, s2, the scene or the whole sum
+    reaches 0.998 of full scale a limiter may have acted: such rows are counted and not refused.
+
+    Arguments
+    ---------
+    rows : sequence of dict
+        With an ID and absolute `*_wav` paths.
+    max_lsb : int
+        Largest deviation that is accepted, in steps of 16 bit.
+
+    Returns
+    -------
+    int
+        How many rows deviate because of a limiter.
+
+    Raises
+    ------
+    UserError
+        Rows deviate without a limiter: their count, the first IDs and the largest deviation.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     audio.write(f"{folder}/m.wav", np.full(2000, 0.5), 8000)
+    ...     audio.write(f"{folder}/s.wav", np.full(2000, 0.25), 8000)
+    ...     check_sum([{"ID": "a", **{f"{p}_wav": f"{folder}/{p[0]}.wav" for p in ("mix", "s1", "s2")}}], 4)
+    0
+    """
+    results = list(_in_threads(_deviation, rows, "checking mix = sum of parts"))
+    off = {row["ID"]: lsb for row, (lsb, limited) in zip(rows, results, strict=True) if lsb > max_lsb and not limited}
+    if off:
+        raise UserError(
+            f"{len(off)} of {len(rows)} mixtures are not the sum of their parts: {shorten(list(off))}; the largest "
+            f"deviation is {max(off.values()):.0f} LSB, allowed are {max_lsb} (verify_sum). Check these files."
+        )
+    return sum(lsb > max_lsb for lsb, _ in results)
+
+
+def _deviation(row: Row) -> tuple[float, bool]:
+    """Return (largest |mix - sum of parts| in LSB, whether a limiter may have acted)."""
+    stored = [part for part in INDOOR_PARTS if row.get(f"{part}_wav")]
+    parts = {part: audio.read_mono(row[f"{part}_wav"]).astype(np.float64) for part in stored}
+    total = np.sum(list(parts.values()), axis=0)
+    speech = parts["s1"] + parts["s2"]
+    suspects = [total, speech, parts["s2"], *(parts[part] for part in ("scene",) if part in parts)]
+    deviation = np.abs(audio.read_mono(row["mix_wav"]) - total).max() / LSB
+    return float(deviation), any(np.abs(x).max() >= LIMITER for x in suspects)
+
+
+def _in_threads(work: Callable[[Any], Any], items: Sequence[Any], what: str) -> Iterator[Any]:
+    """Yield work(item) in order; the first error in order is the one that is raised."""
+    from tqdm import tqdm
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from tqdm(pool.map(work, items), what, len(items), disable=len(items) < PATIENCE)
+
+
+def _refuse_other_rates(headers: Mapping[str, audio.AudioInfo], sample_rate: int) -> None:
+    other = {file: head.sample_rate for file, head in headers.items() if head.sample_rate != sample_rate}
+    if other:
+        found = ", ".join(f"{rate} Hz" for rate in sorted(set(other.values())))
+        raise UserError(
+            f"{len(other)} of {len(headers)} files have another sample rate than {sample_rate} Hz ({found}): "
+            f"{shorten(list(other))}. Resample the corpus, or set sample_rate."
+        )
+
+
+def _refuse_channels(headers: Mapping[str, audio.AudioInfo]) -> None:
+    several = [file for file, head in headers.items() if head.channels != 1]
+    if several:
+        raise UserError(f"{len(several)} of {len(headers)} files are not mono: {shorten(several)}.")
+
+
+def _refuse_unequal_lengths(rows: Sequence[Row], headers: Mapping[str, audio.AudioInfo]) -> None:
+    frames = [
+        {column: headers[row[column]].frames for column in row if column.endswith("_wav") and row[column]}
+        for row in rows
+    ]
+    unequal = [(row["ID"], found) for row, found in zip(rows, frames, strict=True) if len(set(found.values())) > 1]
+    if unequal:
+        ID, found = unequal[0]
+        lengths = ", ".join(f"{column[:-4]} {count}" for column, count in found.items())
+        raise UserError(
+            f"{len(unequal)} of {len(rows)} examples have parts of unequal length, the first is {ID} "
+            f"(samples: {lengths}). All parts of an example must be equally long."
+        )

@@ -1,0 +1,259 @@
+"""Manifests: one CSV per split, the same contract for every data set (DESIGN §3), checked when it is read.
+
+Columns `ID,duration,mix_wav,s1_wav[,s2_wav...]` are needed, further ones are free. `$data_root` stands for
+the data folder in paths, durations are seconds, an empty cell means absent.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lobes.errors import UserError, did_you_mean
+
+DATA_ROOT = "$data_root"
+REQUIRED = ("ID", "duration", "mix_wav", "s1_wav")
+COLUMNS = (
+    *("ID", "duration", "mix_wav", "s1_wav", "s2_wav"),
+    *("scene_wav", "event_wav", "sp1_reverb_wav", "sp2_reverb_wav", "ev_reverb_wav"),
+    *("has_reverb", "same_talker", "talker1", "talker2"),
+    *("SSR", "sceneClass", "eventClass", "sceneOffsetDB", "sceneVolumeGain"),
+)
+BOOLEANS = ("has_reverb", "same_talker")
+FLOATS = ("SSR", "sceneOffsetDB", "sceneVolumeGain")
+SHOWN = 3  # how many names an error lists
+FIRST = 50  # how many rows check_files="first" looks at
+
+
+def write_manifest(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows sorted by ID. The file appears by rename: a killed run never leaves half of it.
+
+    Arguments
+    ---------
+    path : str or PathLike
+        The CSV to write; missing folders are made.
+    rows : iterable of mapping
+        Column -> value. None and missing columns become empty cells. Known columns come first (COLUMNS).
+
+    Raises
+    ------
+    UserError
+        No rows, or an ID that occurs twice.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> row = {"ID": "a", "duration": 4.0, "mix_wav": "$data_root/a.wav", "s1_wav": "$data_root/s.wav"}
+    >>> with TemporaryDirectory() as folder:
+    ...     write_manifest(f"{folder}/train.csv", [row])
+    ...     print(Path(f"{folder}/train.csv").read_text().strip())
+    ID,duration,mix_wav,s1_wav
+    a,4.0,$data_root/a.wav,$data_root/s.wav
+    """
+    rows = sorted(rows, key=lambda row: row["ID"])
+    _refuse_empty(path, rows)
+    refuse_duplicates(path, rows)
+    found = dict.fromkeys(column for row in rows for column in row)
+    columns = [c for c in COLUMNS if c in found] + [c for c in found if c not in COLUMNS]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    half = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
+    with open(half, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(half, path)
+
+
+def read_manifest(
+    path: str | os.PathLike[str], data_root: str | os.PathLike[str] | None = None
+) -> list[dict[str, Any]]:
+    """Read and check a manifest; no audio file is touched (see `check_files`).
+
+    Arguments
+    ---------
+    path : str or PathLike
+        The CSV.
+    data_root : str or PathLike, optional
+        What `$data_root` stands for. When given, every `*_wav` path must lie below it.
+
+    Returns
+    -------
+    list of dict
+        In the file's order. `duration` is a float in seconds; `has_reverb` and `same_talker` are bools; SSR,
+        sceneOffsetDB and sceneVolumeGain are floats; everything else is a string. Empty cells stay "".
+
+    Raises
+    ------
+    UserError
+        Missing file or column, no rows, duplicate ID, bad duration or value, a path outside `data_root`.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> row = {"ID": "a", "duration": 4.0, "mix_wav": "$data_root/a.wav", "s1_wav": "$data_root/s.wav"}
+    >>> with TemporaryDirectory() as folder:
+    ...     write_manifest(f"{folder}/train.csv", [row])
+    ...     read_manifest(f"{folder}/train.csv", "/corpus")
+    [{'ID': 'a', 'duration': 4.0, 'mix_wav': '/corpus/a.wav', 's1_wav': '/corpus/s.wav'}]
+    """
+    rows = _read_cells(path)
+    _refuse_empty(path, rows)
+    refuse_duplicates(path, rows)
+    root = None if data_root is None else os.path.abspath(data_root)
+    return [_parse(f"{path}, line {line}", row, root) for line, row in enumerate(rows, start=2)]
+
+
+def check_files(rows: Sequence[Mapping[str, Any]], which: str = "all") -> None:
+    """Check that the files of the rows exist; all that are missing are counted, the first ones named.
+
+    Arguments
+    ---------
+    rows : sequence of dict
+        From `read_manifest`.
+    which : str
+        "all", "first" (the first 50 rows) or "none".
+
+    Raises
+    ------
+    UserError
+        Files are missing, or `which` is unknown.
+
+    Example
+    -------
+    >>> try:
+    ...     check_files([{"ID": "a", "mix_wav": "/none/a.wav", "s1_wav": "/none/b.wav", "s2_wav": ""}])
+    ... except UserError as error:
+    ...     print(error)
+    2 of 2 files are missing: /none/a.wav, /none/b.wav. Check that data_folder is right and complete.
+    """
+    files = wav_files(chosen_rows(rows, which))
+    missing = [file for file in files if not os.path.isfile(file)]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(files)} files are missing: {shorten(missing)}. "
+            "Check that data_folder is right and complete."
+        )
+
+
+def chosen_rows(rows: Sequence[Mapping[str, Any]], which: str) -> Sequence[Mapping[str, Any]]:
+    """Return the rows that "all", "first" or "none" stands for.
+
+    Example
+    -------
+    >>> len(chosen_rows([{"ID": str(n)} for n in range(99)], "first"))
+    50
+    """
+    counts = {"all": len(rows), "first": FIRST, "none": 0}
+    if which not in counts:
+        hint = did_you_mean(str(which), counts)
+        raise UserError(f"check_files: expected all, first or none, got {which!r}.{hint}")
+    return rows[: counts[which]]
+
+
+def wav_files(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return every file that the rows name, once, in order.
+
+    Example
+    -------
+    >>> wav_files([{"ID": "a", "mix_wav": "m.wav", "s1_wav": "s.wav", "s2_wav": ""}])
+    ['m.wav', 's.wav']
+    """
+    return list(dict.fromkeys(row[c] for row in rows for c in row if c.endswith("_wav") and row[c]))
+
+
+def shorten(names: Sequence[str]) -> str:
+    """Join the first few names for an error message.
+
+    Example
+    -------
+    >>> shorten(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    rest = len(names) - SHOWN
+    return ", ".join(map(str, names[:SHOWN])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def refuse_duplicates(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raise a UserError that counts and names the IDs which occur more than once.
+
+    Example
+    -------
+    >>> refuse_duplicates("train.csv", [{"ID": "a"}, {"ID": "b"}])
+    """
+    twice = [ID for ID, count in Counter(row["ID"] for row in rows).items() if count > 1]
+    if twice:
+        raise UserError(f"{path}: {len(twice)} IDs occur more than once: {shorten(twice)}. IDs must be unique.")
+
+
+def _read_cells(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: no such manifest. Run the recipe's prepare step, or correct the path.")
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        _refuse_missing_columns(path, reader.fieldnames or [])
+        rows = list(reader)
+    for line, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise UserError(f"{path}, line {line}: expected {len(reader.fieldnames or [])} cells, as in the header.")
+    return rows
+
+
+def _refuse_missing_columns(path: str | os.PathLike[str], columns: Sequence[str]) -> None:
+    missing = [column for column in REQUIRED if column not in columns]
+    if missing:
+        hint = did_you_mean(missing[0], set(columns) - set(COLUMNS))
+        raise UserError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(columns) or 'none'}.{hint}")
+
+
+def _refuse_empty(path: str | os.PathLike[str], rows: Sequence[Any]) -> None:
+    if not rows:
+        raise UserError(f"{path}: the split has no rows.")
+
+
+def _parse(where: str, row: Mapping[str, str], root: str | None) -> dict[str, Any]:
+    parsed: dict[str, Any] = dict(row)
+    parsed["duration"] = _duration(where, row["duration"])
+    for column, cell in row.items():
+        if column.endswith("_wav"):
+            parsed[column] = _path(where, column, cell, root)
+        elif cell and column in BOOLEANS:
+            parsed[column] = _boolean(where, column, cell)
+        elif cell and column in FLOATS:
+            parsed[column] = _float(where, column, cell)
+    return parsed
+
+
+def _path(where: str, column: str, cell: str, root: str | None) -> str:
+    if not cell and column in REQUIRED:
+        raise UserError(f"{where}: {column} is empty.")
+    if not cell or root is None:
+        return cell
+    file = os.path.abspath(cell.replace(DATA_ROOT, root, 1))
+    if os.path.commonpath([file, root]) != root:
+        raise UserError(f"{where}: {column} lies outside the data folder {root}: {cell}. Write it as {DATA_ROOT}/...")
+    return file
+
+
+def _duration(where: str, cell: str) -> float:
+    seconds = _float(where, "duration", cell)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise UserError(f"{where}: duration must be a positive number of seconds, got {cell!r}.")
+    return seconds
+
+
+def _float(where: str, column: str, cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        raise UserError(f"{where}: {column} must be a number, got {cell!r}.") from None
+
+
+def _boolean(where: str, column: str, cell: str) -> bool:
+    if cell not in ("True", "False"):
+        raise UserError(f"{where}: {column} must be True or False, got {cell!r}.")
+    return cell == "True"

@@ -1,0 +1,306 @@
+#!/usr/bin/env python3
+"""Write the manifests of a PolSESS folder: train.csv, valid.csv and test.csv.
+
+> python polsess_prepare.py /data/PolSESS_C_final results/manifests --verify_sum 16
+
+The folder is read as its generator leaves it: `{train,val,test}/{clean,scene,event,...,mix}/` and one table
+`corpus_<NAME>_<subset>_final.csv` per subset, in the subset's folder or beside it, with 34 columns or the older 31.
+Renaming the folder does no harm. Talkers are read out of the paths of the original recordings.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import sys
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lobes.data.checks import check_audio, check_sum
+from lobes.data.manifest import DATA_ROOT, refuse_duplicates, shorten, write_manifest
+from lobes.errors import UserError, did_you_mean, exit_on_user_error
+
+FOLDERS = {"train": "train", "valid": "val", "test": "test"}  # manifest -> folder
+PLACES = {  # part -> (folder, column with the file name)
+    **{"mix": ("mix", "mixFile"), "s1": ("clean", "speaker1File"), "s2": ("clean", "speaker2File")},
+    **{"scene": ("scene", "sceneFile"), "event": ("event", "eventFile"), "ev_reverb": ("ev_reverb", "reverbForEvent")},
+    **{f"sp{n}_reverb": (f"sp{n}_reverb", f"reverbForSpeaker{n}") for n in (1, 2)},
+}
+REVERB = ("ev_reverb", "sp1_reverb", "sp2_reverb")
+ORIGINS = ("speech1OryginalPath", "speech2OryginalPath")  # so spelt in the data
+NEEDED = (*ORIGINS, "SSR", "sceneClass", "eventClass", *(column for _, column in PLACES.values()))
+COPIED = ("SSR", "sceneClass", "eventClass", "sceneOffsetDB", "sceneVolumeGain")  # the last two: 34 columns only
+EMPTY = ("", "nan", "<missing>", "<undefined>")  # as MATLAB writes what is absent
+STAMP = "polsess_prepare.json"
+
+Row = dict[str, Any]
+
+
+def prepare_polsess(
+    data_folder: str | os.PathLike[str],
+    save_folder: str | os.PathLike[str],
+    splits: Sequence[str] = ("train", "valid", "test"),
+    max_samples: Mapping[str, int] | None = None,
+    seed: int = 1234,
+    drop_same_talker: bool = False,
+    verify_sum: int | None = None,
+    check_files: str = "all",
+    sample_rate: int = 8000,
+    skip_prep: bool = False,
+) -> None:
+    """Write `<save_folder>/{train,valid,test}.csv`. Does nothing when they were made with the same options before.
+
+    Arguments
+    ---------
+    data_folder : str or PathLike
+        The corpus folder that holds train/, val/ and test/.
+    save_folder : str or PathLike
+        Where the manifests go; made when missing.
+    splits : sequence of str
+        Among train, valid (folder `val`) and test.
+    max_samples : mapping, optional
+        Split -> size of a random subset, by `seed`; a smaller one is part of a larger one.
+    seed : int
+        For `max_samples`.
+    drop_same_talker : bool
+        Leave out of train the mixtures of one talker with himself (known from the original paths). Valid and test
+        stay whole, so that scores compare.
+    verify_sum : int, optional
+        Check that each mixture is the sum of its parts, up to this many steps of 16 bit (16 is ample).
+    check_files : str
+        Existence, rate and equal lengths of "all" files, of the "first" 50 rows, or "none".
+    sample_rate : int
+        The rate that every file must have (Hz).
+    skip_prep : bool
+        Trust the manifests that are there.
+
+    Raises
+    ------
+    UserError
+        Wrong folder, missing or ambiguous table, missing column, duplicate IDs, missing or damaged files, other
+        rate, unequal lengths, a mixture that is not its sum, nothing left.
+    """
+    if skip_prep:
+        return
+    _check_options(splits, max_samples, verify_sum)
+    root, save = _corpus_folder(data_folder, splits), Path(save_folder)
+    tables = {split: find_table(root, FOLDERS[split]) for split in splits}
+    options = {
+        "data_folder": str(root),
+        "tables": {
+            split: [str(table), table.stat().st_size, table.stat().st_mtime_ns] for split, table in tables.items()
+        },
+        **{"max_samples": dict(max_samples or {}), "seed": seed, "drop_same_talker": drop_same_talker},
+        **{"verify_sum": verify_sum, "check_files": check_files, "sample_rate": sample_rate},
+    }
+    if _is_prepared(save, options):
+        print(f"PolSESS: the manifests in {save} are up to date")
+        return
+    (save / STAMP).unlink(missing_ok=True)
+    found = {split: _prepare_split(split, root, options) for split in splits}
+    _refuse_shared_ids(found)
+    for note in shared_talkers(found):
+        print(note)
+    for split, rows in found.items():
+        write_manifest(save / f"{split}.csv", [_portable(row, root) for row in rows])
+    (save / STAMP).write_text(json.dumps(options, indent=1))
+
+
+def find_table(root: Path, subset: str) -> Path:
+    """Find `corpus_*_<subset>_final.csv` in the subset's folder, else in the corpus folder."""
+    pattern = f"corpus_*_{subset}_final.csv"
+    for folder in (root / subset, root):
+        tables = sorted(folder.glob(pattern))
+        if len(tables) > 1:
+            names = ", ".join(table.name for table in tables)
+            raise UserError(f"{folder}: expected one {pattern}, found {len(tables)}: {names}. Move the others away.")
+        if tables:
+            return tables[0]
+    raise UserError(
+        f"No table {pattern} in {root / subset} or in {root}. The generator leaves it in MATLAB's working folder: "
+        "move it there."
+    )
+
+
+def read_table(table: Path, folder: Path) -> list[Row]:
+    """Read a table of 31 or 34 columns as manifest rows with absolute paths, without durations, sorted by ID."""
+    with open(table, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        _refuse_missing_columns(table, reader.fieldnames or [])
+        rows = [_row(f"{table}, line {line}", cells, folder) for line, cells in enumerate(reader, start=2)]
+    if not rows:
+        raise UserError(f"{table}: the table has no rows.")
+    refuse_duplicates(table, rows)
+    return sorted(rows, key=lambda row: row["ID"])
+
+
+def talker_of(path: str) -> str:
+    r"""Return the talker of an original recording, or "" when the path does not tell.
+
+    MLS: first number of the file name (reader). Polish Read Speech: SESxxxx (session). Corpora made by `lobes corpus`
+    (`made\<talker>\<file>`) and others: the parent folder.
+
+    Example
+    -------
+    >>> talker_of(r"D:\mls\6892_5003_000123.flac"), talker_of(r"D:\emu\SES0012\utt7.wav"), talker_of(r"made\anna\1.wav")
+    ('6892', 'SES0012', 'anna')
+    """
+    folders = re.split(r"[\\/]+", path.strip())
+    parent = folders[-2] if len(folders) > 1 else ""
+    if folders[0] == "made":
+        return parent
+    session = re.search(r"(?:^|[\\/_])(SES\d+)", path, re.IGNORECASE)
+    reader = re.match(r"(\d+)_\d+_\d+", folders[-1])
+    if session:
+        return session.group(1).upper()
+    return reader.group(1) if reader else parent
+
+
+def choose(rows: list[Row], number: int | None, seed: int, split: str) -> list[Row]:
+    """Choose a random subset by the seed, in the order of `rows`; the choice for n is part of that for n + 1."""
+    if number is None or number >= len(rows):
+        return rows
+    order = np.random.default_rng([seed, zlib.crc32(split.encode())]).permutation(len(rows))
+    return [rows[index] for index in sorted(order[:number])]
+
+
+def summary(split: str, rows: Sequence[Row], dropped: int, limited: int) -> str:
+    """Describe a split in one line."""
+    indoor = sum(row["has_reverb"] for row in rows)
+    same = sum(row["same_talker"] is True for row in rows)
+    hours = sum(row["duration"] for row in rows) / 3600
+    line = f"PolSESS {split}: {len(rows)} mixtures, {hours:.2f} h, {indoor} indoor, {len(rows) - indoor} outdoor"
+    line += f", {same} of one talker with himself"
+    line += f" ({dropped} more left out)" if dropped else ""
+    return line + (f", {limited} differ from their sum where a limiter acted" if limited else "")
+
+
+def shared_talkers(found: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    """Note talkers of the training set that speak in another split too (the published corpus has them)."""
+    talkers = {
+        split: {row[key] for row in rows for key in ("talker1", "talker2")} - {""} for split, rows in found.items()
+    }
+    for split in talkers:
+        shared = talkers[split] & talkers.get("train", set()) if split != "train" else set()
+        if shared:
+            yield f"PolSESS {split}: note: {len(shared)} of {len(talkers[split])} talkers also speak in train"
+
+
+def _row(where: str, cells: Mapping[str, Any], folder: Path) -> Row:
+    if None in cells or None in cells.values():
+        raise UserError(f"{where}: the line has another number of cells than the header.")
+    cells = {column: "" if cell.strip().lower() in EMPTY else cell.strip() for column, cell in cells.items()}
+    indoor = bool(cells["reverbForSpeaker1"])
+    row: Row = {"ID": Path(cells["mixFile"]).stem}
+    for part, (sub_folder, column) in PLACES.items():
+        present = indoor or part not in REVERB
+        if present and not cells[column]:
+            raise UserError(f"{where}: {column} is empty" + (", but the row has reverb." if part in REVERB else "."))
+        row[f"{part}_wav"] = str(folder / sub_folder / cells[column]) if present else ""
+    row["talker1"], row["talker2"] = (talker_of(cells[column]) for column in ORIGINS)
+    known = row["talker1"] and row["talker2"]
+    row |= {"has_reverb": indoor, "same_talker": row["talker1"] == row["talker2"] if known else ""}
+    return row | {column: cells.get(column, "") for column in COPIED}
+
+
+def _prepare_split(split: str, root: Path, options: Mapping[str, Any]) -> list[Row]:
+    """Read, choose and check the rows of one split, and print its summary."""
+    table = Path(options["tables"][split][0])
+    dropping = options["drop_same_talker"] and split == "train"
+    rows, dropped = _without_same_talker(read_table(table, root / FOLDERS[split]), dropping, table)
+    rows = choose(rows, options["max_samples"].get(split), options["seed"], split)
+    seconds = check_audio(rows, options["sample_rate"], options["check_files"])
+    limited = 0 if options["verify_sum"] is None else check_sum(rows, options["verify_sum"])
+    rows = [{**row, "duration": duration} for row, duration in zip(rows, seconds, strict=True)]
+    print(summary(split, rows, dropped, limited))
+    return rows
+
+
+def _check_options(splits: Sequence[str], max_samples: Mapping[str, int] | None, verify_sum: int | None) -> None:
+    for split in [*splits, *(max_samples or {})]:
+        if split not in FOLDERS:
+            raise UserError(f"Unknown split {split!r}, expected train, valid or test.{did_you_mean(split, FOLDERS)}")
+    for split, number in (max_samples or {}).items():
+        if not isinstance(number, int) or number < 1:
+            raise UserError(f"max_samples: expected a whole number of at least 1 for {split}, got {number!r}.")
+    if isinstance(verify_sum, bool) or (verify_sum is not None and verify_sum < 0):
+        raise UserError(f"verify_sum: expected a number of 16-bit steps such as 16, or null, got {verify_sum!r}.")
+
+
+def _corpus_folder(data_folder: str | os.PathLike[str], splits: Sequence[str]) -> Path:
+    root = Path(os.path.abspath(data_folder))
+    if not root.is_dir():
+        raise UserError(f"data_folder {data_folder}: no such folder.")
+    missing = [FOLDERS[split] for split in splits if not (root / FOLDERS[split]).is_dir()]
+    if missing:
+        inside = sorted(path.name for path in root.iterdir() if path.is_dir())
+        below = [name for name in inside if all((root / name / FOLDERS[split]).is_dir() for split in splits)]
+        hint = f" Did you mean {root / below[0]}?" if below else ""
+        raise UserError(
+            f"data_folder {data_folder}: expected a PolSESS folder with {', '.join(FOLDERS[s] for s in splits)}; "
+            f"{', '.join(missing)} missing, it holds {shorten(inside) or 'no folders'}.{hint}"
+        )
+    return root
+
+
+def _refuse_missing_columns(table: Path, columns: Sequence[str]) -> None:
+    missing = [column for column in NEEDED if column not in columns]
+    if missing:
+        hint = did_you_mean(missing[0], set(columns) - set(NEEDED))
+        raise UserError(f"{table}: {len(missing)} columns are missing: {shorten(missing)}.{hint}")
+
+
+def _without_same_talker(rows: list[Row], drop: bool, table: Path) -> tuple[list[Row], int]:
+    kept = [row for row in rows if not (drop and row["same_talker"])]
+    if not kept:
+        raise UserError(f"{table}: drop_same_talker leaves none of {len(rows)} rows; set it to false.")
+    return kept, len(rows) - len(kept)
+
+
+def _refuse_shared_ids(found: Mapping[str, Sequence[Row]]) -> None:
+    for split in found:
+        for other in list(found)[: list(found).index(split)]:
+            shared = sorted({row["ID"] for row in found[split]} & {row["ID"] for row in found[other]})
+            if shared:
+                raise UserError(f"{len(shared)} mixtures are both in {other} and in {split}: {shorten(shared)}.")
+
+
+def _portable(row: Row, root: Path) -> Row:
+    """Write $data_root for the corpus folder, so that it may move."""
+    paths = {column: cell for column, cell in row.items() if column.endswith("_wav") and cell}
+    return row | {column: f"{DATA_ROOT}/{Path(cell).relative_to(root).as_posix()}" for column, cell in paths.items()}
+
+
+def _is_prepared(save: Path, options: Mapping[str, Any]) -> bool:
+    """The stamp is written last, so that one with these options vouches for the manifests that are there."""
+    files = [save / STAMP, *(save / f"{split}.csv" for split in options["tables"])]
+    return all(file.is_file() for file in files) and (save / STAMP).read_text() == json.dumps(options, indent=1)
+
+
+def _main(argv: Sequence[str]) -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data_folder")
+    parser.add_argument("save_folder")
+    parser.add_argument("--splits", nargs="+", default=list(FOLDERS), help="among train, valid, test")
+    parser.add_argument("--max_train_samples", type=int, help="size of a random subset of train")
+    parser.add_argument("--seed", type=int, default=1234)
+    parser.add_argument("--drop_same_talker", action="store_true", help="leave mixtures of one talker out of train")
+    parser.add_argument("--verify_sum", type=int, help="check mix = sum of parts, up to so many 16-bit steps")
+    parser.add_argument("--check_files", default="all", help="all, first or none")
+    parser.add_argument("--sample_rate", type=int, default=8000)
+    options = vars(parser.parse_args(argv))
+    number = options.pop("max_train_samples")
+    prepare_polsess(**options, max_samples={"train": number} if number is not None else None)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        _main(sys.argv[1:])
