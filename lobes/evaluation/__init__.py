@@ -1,0 +1,1 @@
+"""Evaluation of models: utterance tables, complexity, reports. Import its modules by name."""

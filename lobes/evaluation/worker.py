@@ -1,0 +1,159 @@
+"""Processes that score utterances: `python -m lobes.evaluation.worker` turns pickled jobs into pickled rows.
+
+A `ProcessPoolExecutor` will not do. Its children import the caller's main script again (SpeechBrain: 8 s),
+one crash fails every job of the pool without naming the guilty one, and it cannot end a job that hangs.
+PESQ's C code does crash. Here each worker is a child of its own, which a thread feeds; a job that kills it
+is the job that it was working on.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from typing import Any
+
+from lobes.errors import UserError
+from lobes.evaluation.utterances import ScoreJob, failed, score_job
+
+
+def score_in_processes(jobs: Iterable[ScoreJob], workers: int, timeout: float) -> Iterator[dict[str, Any]]:
+    """Score the jobs in `workers` processes, giving rows as they come; at most two per worker wait."""
+    with ExitStack() as stack:
+        idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for _ in range(workers):
+            worker = Worker(timeout)
+            stack.callback(worker.close)
+            idle.put(worker)
+
+        def run(job: ScoreJob) -> dict[str, Any]:
+            worker = idle.get()
+            try:
+                return worker.score(job)
+            finally:
+                idle.put(worker)
+
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        waiting: set[Future[dict[str, Any]]] = set()
+        for job in jobs:
+            waiting.add(pool.submit(run, job))
+            if len(waiting) >= 2 * workers:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        yield from (future.result() for future in waiting)
+
+
+class Worker:
+    """A child process that scores one job at a time and is replaced when a job kills it or takes too long.
+
+    Arguments
+    ---------
+    timeout : float
+        Seconds that one job may take.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self.process = start_process()
+        self.ready = False
+
+    def score(self, job: ScoreJob) -> dict[str, Any]:
+        """Score one job: a row of the table, with a status in place of numbers when the child was lost."""
+        self._await_start()
+        late = threading.Event()
+        timer = threading.Timer(self.timeout, self._stop, [late])
+        timer.start()
+        try:
+            answer = self._exchange(job)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            status = f"timeout ({self.timeout:g} s)" if late.is_set() else f"worker crashed ({self._end()})"
+            self.close()
+            self.process, self.ready = start_process(), False
+            return {"id": job.id, "variant": job.variant, **failed(status)}
+        finally:
+            timer.cancel()
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """End the child: it leaves by itself when its input closes."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()  # type: ignore[union-attr]
+            except OSError:
+                pass  # a dead child's pipe cannot be flushed
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _stop(self, late: threading.Event) -> None:
+        late.set()
+        self.process.kill()
+
+    def _await_start(self) -> None:
+        """Tell a child that cannot run at all, which no other job would mend, from one that a job has killed."""
+        if self.ready:
+            return
+        try:
+            self.ready = pickle.load(self.process.stdout)  # type: ignore[arg-type]
+        except EOFError as error:
+            end = self._end()
+            raise RuntimeError(f"A scoring worker could not start ({end}); workers=0 scores here.") from error
+
+    def _exchange(self, job: ScoreJob) -> Any:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        pickle.dump(job, self.process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+        self.process.stdin.flush()
+        return pickle.load(self.process.stdout)
+
+    def _end(self) -> str:
+        code = self.process.wait()
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def start_process() -> subprocess.Popen[bytes]:
+    """Start a child that finds what this process finds and computes with one thread."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "lobes.evaluation.worker"]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def main() -> None:
+    """Answer each job on standard input by a row on standard output, until the input closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    warnings.simplefilter("ignore")
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not mix with the answers
+    send(answers, True)
+    while True:
+        try:
+            job = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer: Any = score_job(job)
+        except UserError as error:
+            answer = error
+        send(answers, answer)
+
+
+def send(pipe: Any, answer: Any) -> None:
+    """Write one pickled answer and push it out."""
+    pickle.dump(answer, pipe)
+    pipe.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Score one separated utterance: every metric is a true number, or NaN with a status that says why.
+
+Legend: T samples, S sources.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lobes.errors import UserError, did_you_mean
+from lobes.metrics import measures
+
+METRICS = ("si_sdr", "sdr", "pesq", "stoi")
+NUMBERS = ("si_sdr", "si_sdri", "sdr", "sdri", "pesq", "stoi")
+SILENT_SHARE = 1e-6  # a target 60 dB below the mixture, or zero, is silent (as in the separation loss)
+
+
+def score(
+    estimates: np.ndarray,
+    targets: np.ndarray,
+    mix: np.ndarray,
+    sample_rate: int,
+    metrics: Sequence[str] = METRICS,
+    improvement: bool = True,
+) -> dict[str, Any]:
+    """Score the estimates of one utterance against its targets, after the best permutation by SI-SDR.
+
+    Each number is the mean over the sources, and NaN where one source has no value. SI-SDR removes the
+    means of all signals, for the estimates and for the mixture alike; SDR (torchmetrics) leaves them in. dB
+    values are kept within -100 and 100. `si_sdri` and `sdri` are the gain over the mixture taken as the
+    estimate of each target.
+
+    Arguments
+    ---------
+    estimates, targets : array [T,S]
+    mix : array [T]
+    sample_rate : int
+        In Hz; PESQ is narrow band at 8000, wide band at 16000 and not defined elsewhere.
+    metrics : sequence of str
+        Which of si_sdr, sdr, pesq, stoi to compute; the others stay NaN and are no failure.
+    improvement : bool
+        False where the mixture is the target (PolSESS ES and EB, variant C): si_sdri and sdri then stay NaN.
+
+    Returns
+    -------
+    dict
+        si_sdr, si_sdri, sdr, sdri, pesq, stoi: floats. status: "ok", or the reasons, joined by "; ", each
+        "<reason> (<where>)". The whole item is NaN for "non-finite estimate", "non-finite target",
+        "non-finite mixture", "silent target" and "silent estimate"; "silent mixture" and "<metric>: <reason>"
+        concern one metric.
+
+    Raises
+    ------
+    UserError
+        Where the shapes do not fit together, or a metric is unknown.
+
+    Example
+    -------
+    >>> targets = np.random.default_rng(0).standard_normal((8000, 2))
+    >>> row = score(targets[:, ::-1], targets, targets.sum(1), 8000, metrics=("si_sdr",))
+    >>> row["si_sdr"], row["status"]
+    (100.0, 'ok')
+    """
+    _check(estimates, targets, mix, metrics)
+    estimates, targets, mix = (np.asarray(x, np.float64) for x in (estimates, targets, mix))
+    row: dict[str, Any] = dict.fromkeys(NUMBERS, math.nan)
+    reason = _unfit(estimates, targets, mix)
+    if reason:
+        return {**row, "status": reason}
+    estimates = estimates[:, best_order(estimates, targets)]
+    reasons: list[str] = []
+    for name in dict.fromkeys(metrics):
+        values = _numbers(name, estimates, targets, mix, sample_rate, improvement)
+        row.update(values[0])
+        reasons += values[1]
+    return {**row, "status": "; ".join(dict.fromkeys(reasons)) or "ok"}
+
+
+def best_order(estimates: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """For each target the index of its estimate, such that the sum of the SI-SDR is the largest."""
+    if targets.shape[1] == 1:
+        return np.zeros(1, int)
+    sources = range(targets.shape[1])
+    from scipy.optimize import linear_sum_assignment
+
+    pairs = [[measures.si_sdr(estimates[:, i], targets[:, j]) for i in sources] for j in sources]
+    return linear_sum_assignment(np.array(pairs), maximize=True)[1]
+
+
+def _numbers(
+    name: str,
+    estimates: np.ndarray,
+    targets: np.ndarray,
+    mix: np.ndarray,
+    sample_rate: int,
+    improvement: bool,
+) -> tuple[dict[str, float], list[str]]:
+    """One metric's mean over the sources, with its improvement where it has one, and the reasons for NaN."""
+    function = _function(name, sample_rate)
+    value, reasons = _mean(name, function, estimates, targets)
+    if name not in ("si_sdr", "sdr") or not improvement:
+        return {name: value}, reasons
+    if not measures.at_unit_peak(mix).any():
+        return {name: value}, [*reasons, "silent mixture"]
+    mixtures = np.repeat(mix[:, None], targets.shape[1], axis=1)  # [T,S]
+    before, more = _mean(name, function, mixtures, targets)
+    return {name: value, f"{name}i": value - before}, reasons + more
+
+
+def _function(name: str, sample_rate: int) -> Callable[[np.ndarray, np.ndarray], float]:
+    if name in ("si_sdr", "sdr"):
+        return getattr(measures, name)
+    return lambda estimate, target: getattr(measures, name)(estimate, target, sample_rate)
+
+
+def _mean(
+    name: str,
+    function: Callable[[np.ndarray, np.ndarray], float],
+    estimates: np.ndarray,
+    targets: np.ndarray,
+) -> tuple[float, list[str]]:
+    """Mean over the sources; NaN and the reasons where a source has no value, whatever the library raised."""
+    values, reasons = [], []
+    for source in range(targets.shape[1]):
+        try:
+            values.append(function(estimates[:, source], targets[:, source]))
+        except measures.MetricError as error:
+            reasons.append(f"{name}: {error} (source {source + 1})")
+        except Exception as error:  # libraries raise what they like; one item must not end an evaluation
+            kind = type(error).__name__.removesuffix("Error").lstrip("_")
+            reasons.append(f"{name}: {kind} (source {source + 1})")
+    return (math.nan if reasons else float(np.mean(values))), reasons
+
+
+def _unfit(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray) -> str:
+    """Why no metric can be computed, or nothing."""
+    for name, x in (("estimate", estimates), ("target", targets), ("mixture", mix[:, None])):
+        bad = np.argwhere(~np.isfinite(x))
+        if len(bad):
+            return f"non-finite {name} (first at sample {bad[0][0]}, source {bad[0][1] + 1})"
+    loudness = np.square(mix).sum()
+    for source, target in enumerate(targets.T):
+        quiet = np.square(target - target.mean()).sum() <= SILENT_SHARE * loudness
+        if quiet or not measures.at_unit_peak(target).any():
+            return f"silent target (source {source + 1})"
+    for source, estimate in enumerate(estimates.T):
+        if not measures.at_unit_peak(estimate).any():
+            return f"silent estimate (source {source + 1})"
+    return ""
+
+
+def _check(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray, metrics: Sequence[str]) -> None:
+    for name in metrics:
+        if name not in METRICS:
+            known = ", ".join(METRICS)
+            raise UserError(f"Unknown metric {name!r}; known are {known}.{did_you_mean(name, METRICS)}")
+    shapes = [np.shape(x) for x in (estimates, targets, mix)]
+    if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[2] != shapes[1][:1] or 0 in shapes[0]:
+        raise UserError(
+            "Expected estimates and targets [samples, sources] of one shape and a mixture [samples], got "
+            f"{shapes[0]}, {shapes[1]} and {shapes[2]}. Score signals of one length, one estimate per target."
+        )

@@ -1,0 +1,64 @@
+"""What every objective needs first: checked shapes, full precision, and the samples that count.
+
+Legend: B batch, T samples, S sources.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lobes.errors import UserError
+
+
+def check_shapes(estimates: Tensor, targets: Tensor, lengths: Tensor | None) -> None:
+    """Raise `UserError` unless estimates and targets are one shape [B,T,S] and lengths are [B]."""
+    if estimates.ndim != 3 or estimates.shape != targets.shape:
+        raise UserError(
+            f"Expected estimates and targets of one shape [batch, samples, sources], got "
+            f"{tuple(estimates.shape)} and {tuple(targets.shape)}. Where only the last number differs, set "
+            "num_spks to the number of sources of the task."
+        )
+    if lengths is not None and lengths.shape != estimates.shape[:1]:
+        raise UserError(
+            f"Expected lengths of shape [{estimates.shape[0]}] (relative, one per item), got {tuple(lengths.shape)}."
+        )
+
+
+def no_autocast(tensor: Tensor) -> torch.autocast:
+    """A context in which autocast is off, so that sums over T samples are never done in bf16 or fp16."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def full_precision(estimates: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in fp32, or in fp64 where either one is fp64."""
+    dtype = torch.promote_types(torch.promote_types(estimates.dtype, targets.dtype), torch.float32)
+    return estimates.to(dtype), targets.to(dtype)
+
+
+def valid_samples(lengths: Tensor | None, total: int, like: Tensor) -> Tensor:
+    """Mark the samples that count.
+
+    Arguments
+    ---------
+    lengths : Tensor [B] or None
+        SpeechBrain's relative lengths in (0, 1]; None means that all samples count.
+    total : int
+        Number of samples T.
+    like : Tensor [B,...]
+        Gives the batch size and the device.
+
+    Returns
+    -------
+    Tensor [B,T,1] of bool
+
+    Example
+    -------
+    >>> valid_samples(torch.tensor([1.0, 0.5]), 4, torch.zeros(2, 4, 1))[..., 0].sum(1)
+    tensor([4, 2])
+    """
+    if lengths is None:
+        return torch.ones(like.shape[0], total, 1, dtype=torch.bool, device=like.device)
+    # fp64: in fp32 the product of a length and a million samples may fall one sample beside the true one.
+    samples = (lengths.to(like.device, torch.float64) * total).round().clamp(1, total)
+    return (torch.arange(total, device=like.device) < samples[:, None])[..., None]  # [B,T,1]
