@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from speechbrain.utils.distributed import if_main_process, main_process_only
 from lobes.errors import UserError
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
-from lobes.training.launch import seconds_since_launch
+from lobes.training.launch import command, commit, machine, seconds_since_launch
 from lobes.training.optim import build_optimizer, spare_dynamo_import
 from lobes.training.progress import EarlyStopping, LearningCurve, VariantMeter
 from lobes.training.safe_step import SafeStepBrain
 from lobes.training.schedule import WarmupSchedule
+from lobes.training.testing import run_test, score_jobs, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +34,8 @@ MONITOR = "si_sdri"  # unweighted mean over variants, in dB; the highest is the 
 class SeparationBrain(SafeStepBrain):
     """Train and test a separator `modules.separator` with the model contract mix [B,T] -> estimates [B,T,S].
 
-    Beside SpeechBrain's keys, `hparams` holds `budget`, `lr_scheduler`, `lr_scheduler_interval`, `warmup_steps`, `patience`
-    and `output_folder`. `epoch_clock` (set by the recipe) tells the data pipeline the epoch.
+    Beside SpeechBrain's keys, `hparams` holds `budget`, `lr_scheduler`, `lr_scheduler_interval`, `warmup_steps`,
+    `patience` and `output_folder`. `epoch_clock` (set by the recipe) tells the data pipeline the epoch.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -97,7 +100,7 @@ class SeparationBrain(SafeStepBrain):
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
             if self.epoch_clock is not None:
-                self.epoch_clock.fill_(epoch)
+                self.epoch_clock.fill_(epoch or 0)
             self.budget.start_clock()
         else:
             self.meter = VariantMeter()
@@ -110,7 +113,7 @@ class SeparationBrain(SafeStepBrain):
         elif stage == sb.Stage.VALID:
             self._end_epoch(epoch)
 
-    def count_scores(self, estimates: torch.Tensor, batch: Any, mix: torch.Tensor, improves: list[bool]) -> None:
+    def count_scores(self, estimates: torch.Tensor, batch: Any) -> None:
         """Add a batch's SI-SDR and SI-SDRi in dB to the meter of the stage.
 
         Arguments
@@ -118,17 +121,14 @@ class SeparationBrain(SafeStepBrain):
         estimates : torch.Tensor
             [B,T,S]
         batch : PaddedBatch
-            With `sources_sig` [B,T,S] and `variant`.
-        mix : torch.Tensor
-            [B,T]
-        improves : list of bool
-            Per item, whether its improvement means something (it does not where the input is the target).
+            With `mix_sig` [B,T], `sources_sig` [B,T,S] and `variant`.
         """
-        targets, lengths = batch.sources_sig
+        mix, lengths = batch.mix_sig
+        targets = batch.sources_sig.data
         scores = pit_si_snr(estimates, targets, lengths)[0].mean(-1)  # [B]
         inputs = si_snr(mix.unsqueeze(-1).expand_as(targets), targets, lengths).mean(-1)  # [B]
         self.meter.add(batch.variant, si_sdr=scores.tolist())
-        counted = [i for i, improving in enumerate(improves) if improving]
+        counted = [i for i, improving in enumerate(self.improves(batch)) if improving]
         gains = (scores - inputs).tolist()
         self.meter.add([batch.variant[i] for i in counted], si_sdri=[gains[i] for i in counted])
 
@@ -149,7 +149,8 @@ class SeparationBrain(SafeStepBrain):
     def _log_epoch(self, epoch: int | None, lr: float) -> None:
         grad_norm = self.grad_norm / self.steps_taken if self.steps_taken else math.nan
         row = {
-            "step": self.budget.steps, "seconds": self.budget.seconds, "epoch": epoch or 0, "train_loss": self._train_loss,
+            "step": self.budget.steps, "seconds": self.budget.seconds, "epoch": epoch or 0,
+            "train_loss": self._train_loss,
             "valid_si_sdr": self.meter.mean("si_sdr"), "valid_si_sdri": self.meter.mean("si_sdri"),
             "grad_norm": grad_norm, "skipped": self.skipped_steps, "lr": lr,
         }  # fmt: skip
@@ -158,8 +159,8 @@ class SeparationBrain(SafeStepBrain):
         left = self.budget.seconds * (1 - progress) / progress / 60 if progress else math.nan
         variants = ", ".join(f"{name} {value:.2f}" for name, value in self.meter.per_variant("si_sdri").items())
         line = (
-            f"epoch {epoch}, step {self.budget.steps}, {self.budget.seconds:.0f} s: train loss {self._train_loss:.2f}, "
-            f"grad norm {grad_norm:.2f}, skipped {self.skipped_steps}, lr {lr:.2e} | valid SI-SDR "
+            f"epoch {epoch}, step {self.budget.steps}, {self.budget.seconds:.0f} s: train loss {self._train_loss:.2f}"
+            f", grad norm {grad_norm:.2f}, skipped {self.skipped_steps}, lr {lr:.2e} | valid SI-SDR "
             f"{self.meter.mean('si_sdr'):.2f} dB, SI-SDRi {self.meter.mean('si_sdri'):.2f} dB ({variants})"
         )
         logger.info("%s | about %.1f min of training left", line, left)
@@ -177,6 +178,59 @@ class SeparationBrain(SafeStepBrain):
                 "output_folder of a trained run."
             )
         logger.info("testing the checkpoint of step %s (%s %.2f)", chosen.meta["step"], MONITOR, chosen.meta[MONITOR])
+
+    def evaluate(
+        self,
+        test_set: Any,
+        max_key: str | None = MONITOR,
+        min_key: str | None = None,
+        progressbar: bool | None = None,
+        test_loader_kwargs: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Test the best checkpoint and write the table, the summary and some audio into the run folder.
+
+        Arguments
+        ---------
+        test_set : Dataset
+            Examples with id, variant, mix_sig [T] and sources_sig [T,S].
+        max_key, min_key : str, optional
+            Checkpoint meta key to choose by.
+        progressbar : bool, optional
+            Not used: the scoring has its own bar.
+        test_loader_kwargs : dict, optional
+            For the data loader.
+
+        Returns
+        -------
+        dict
+            The summary of `lobes.metrics.summary.summarise`.
+        """
+        loader = self.make_dataloader(test_set, sb.Stage.TEST, ckpt_prefix=None, **(test_loader_kwargs or {}))
+        self.on_evaluate_start(max_key, min_key)
+        self.modules.eval()
+        h = self.hparams
+        jobs = score_jobs(loader, self.separate, self.improves, h.sample_rate, h.test_metrics)
+        summary = run_test(jobs, h.output_folder, h.scoring_workers, h.n_audio_to_save)
+        self._write_facts()
+        return summary
+
+    def separate(self, batch: Any) -> torch.Tensor:
+        """Estimates [B,T,S] of a batch in the evaluation precision."""
+        with self.evaluation_ctx:
+            return self.compute_forward(batch, sb.Stage.TEST)
+
+    def improves(self, batch: Any) -> list[bool]:
+        """Whether each item's improvement over the input means something; a recipe may know exceptions."""
+        return [True] * len(batch.id)
+
+    def _write_facts(self) -> None:
+        facts = {
+            "steps": self.budget.steps, "seconds": round(self.budget.seconds, 1), "seed": self.hparams.seed,
+            "command": command(sys.argv[0], sys.argv[1:]), "commit": commit(), "machine": machine(),
+            "torch_threads": torch.get_num_threads(), "scan_backend": os.environ.get("LOBES_SCAN_BACKEND", "auto"),
+            "parameters": sum(p.numel() for p in self.modules.parameters()),
+        }  # fmt: skip
+        write_json(Path(self.hparams.output_folder) / "train_time.json", facts)
 
 
 @main_process_only

@@ -104,4 +104,4 @@ def _check_overrides(overrides: str, tree: Any, extra_options: tuple[str, ...]) 
     for key in YAML(typ="safe").load(overrides) or {}:
         if key not in tree:
             hint = did_you_mean(key, [*tree, *extra_options])
-            raise UserError(f"unknown option --{key}.{hint} Every top-level key of the recipe's YAML file is an option.")
+            raise UserError(f"unknown option --{key}.{hint} The top-level keys of the recipe's YAML file are options.")

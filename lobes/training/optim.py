@@ -27,7 +27,8 @@ def parameter_groups(model: nn.Module) -> list[dict[str, object]]:
     >>> [len(group["params"]) for group in groups]
     [1, 1]
     """
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for parameter in model.parameters():
         if parameter.requires_grad:
             exempt = getattr(parameter, "_no_weight_decay", False) or parameter.ndim < 2
@@ -51,8 +52,8 @@ def build_optimizer(
 def spare_dynamo_import() -> None:
     """Let optimizers work without torch's compiler, whose import takes 1 to 3 s at the first call.
 
-    torch keeps some optimizer methods out of the compiler by a wrapper that imports the compiler on first use. Where nothing
-    is compiled, the plain method does the same; the wrapper looks for it under the attribute `__dynamo_disable`.
+    torch keeps some optimizer methods out of the compiler by a wrapper that imports the compiler on first use.
+    Where nothing is compiled, the plain method does the same; the wrapper looks for it under `__dynamo_disable`.
 
     Example
     -------

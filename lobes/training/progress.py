@@ -10,7 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-CURVE_COLUMNS = ("step", "seconds", "epoch", "train_loss", "valid_si_sdr", "valid_si_sdri", "grad_norm", "skipped", "lr")
+CURVE_COLUMNS = ("step", "seconds", "epoch", "train_loss", "valid_si_sdr", "valid_si_sdri", "grad_norm") + (
+    "skipped",
+    "lr",
+)
 
 
 class LearningCurve:

@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 class SafeStepBrain(sb.Brain):
     """A Brain whose optimizer step is skipped when a loss or a gradient is not finite.
 
-    `nonfinite_patience` skipped steps in a row stop the training with the names of the utterances. A skipped step does not
-    enter the average loss. Gradients of all parameter groups are clipped together (SpeechBrain clips the first only).
+    `nonfinite_patience` skipped steps in a row stop the training with the names of the utterances. A skipped step
+    does not enter the average loss. Gradients of all groups are clipped together (SpeechBrain clips the first only).
 
     Example
     -------
@@ -28,7 +28,8 @@ class SafeStepBrain(sb.Brain):
     ...         return self.modules.line(batch[0])
     ...     def compute_objectives(self, predictions, batch, stage):
     ...         return (predictions - batch[1]).square().mean()
-    >>> brain = Line({"line": torch.nn.Linear(2, 1)}, lambda p: torch.optim.SGD(p, 0.1), run_opts={"noprogressbar": True})
+    >>> sgd = lambda parameters: torch.optim.SGD(parameters, 0.1)
+    >>> brain = Line({"line": torch.nn.Linear(2, 1)}, sgd, run_opts={"noprogressbar": True})
     >>> spoilt = torch.utils.data.TensorDataset(torch.ones(1, 2), torch.full((1, 1), float("nan")))
     >>> brain.fit(range(1), torch.utils.data.DataLoader(spoilt))
     >>> brain.skipped_steps, bool(torch.isfinite(brain.modules.line.weight).all())
@@ -101,6 +102,6 @@ class SafeStepBrain(sb.Brain):
         logger.warning("step skipped: non-finite %s (utterances: %s)", what, names)
         if self.skipped_in_a_row >= self.nonfinite_patience:
             raise UserError(
-                f"{self.skipped_in_a_row} steps in a row had a non-finite {what}; the last utterances: {names}. The weights are "
-                "still finite. Lower lr, train with precision fp32, or look at these files."
+                f"{self.skipped_in_a_row} steps in a row had a non-finite {what}; the last utterances: {names}. "
+                "The weights are still finite. Lower lr, train with precision fp32, or look at these files."
             )

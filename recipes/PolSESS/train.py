@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Train, validate and test a separator on PolSESS: speech in Polish, in real-life noise.
+
+> python train.py hparams/spmamba.yaml --data_folder /data/PolSESS_C --task ES
+
+Tasks: ES one speaker enhanced, EB both enhanced, SB both separated. The input's variant (which of scene, event and
+reverb stay in the mixture; MM-IPC) is drawn anew for each example in training and fixed by the ID in valid and test.
+The same command resumes a stopped run; a finished one is only tested again.
+"""
+
+import sys
+
+from lobes.training.launch import announce
+
+if __name__ == "__main__":
+    announce()  # before the imports that take seconds
+
+import torch
+from polsess_prepare import prepare_polsess
+from speechbrain.core import Stage
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
+from speechbrain.utils.distributed import ddp_init_group, run_on_main
+
+from lobes.data import mmipc
+from lobes.data.audio import read_mono
+from lobes.data.manifest import read_manifest
+from lobes.data.remix import Remixer, perturb_speed
+from lobes.errors import exit_on_user_error
+from lobes.objectives.separation import separation_loss
+from lobes.training.brain import MONITOR, SeparationBrain
+from lobes.training.config import load
+from lobes.training.launch import make_run_folder, read_command_line
+
+
+class Separation(SeparationBrain):
+    """What is particular to PolSESS: the tasks and the variants."""
+
+    def compute_forward(self, batch, stage):
+        """Estimate the sources [B,T,S] of the mixtures [B,T]."""
+        batch = batch.to(self.device)
+        mix, lengths = batch.mix_sig
+        return self.modules.separator(mix, lengths)
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Clamped negative SI-SNR under the best permutation; scores are counted beside it."""
+        mix, lengths = batch.mix_sig
+        targets, _ = batch.sources_sig
+        if stage != Stage.TRAIN:
+            self.count_scores(predictions, batch)
+        loss = separation_loss(predictions, targets, lengths, mix=mix, clamp_db=self.hparams.clamp_db)  # [B]
+        return loss.mean()
+
+    def improves(self, batch):
+        """Whether each item's improvement means something: in ES and EB, variant C is the target itself."""
+        return [mmipc.in_improvement_mean(self.hparams.task, variant) for variant in batch.variant]
+
+
+def dataio_prep(hparams):
+    """Build the three datasets; the returned clock [1] carries the epoch into loader workers."""
+    clock = torch.zeros(1, dtype=torch.int64).share_memory_()
+    splits = {name: read_manifest(f"{hparams['save_folder']}/{name}.csv", hparams["data_folder"]) for name in SPLITS}
+    datasets = {name: dataset(hparams, rows, clock, name == "train") for name, rows in splits.items()}
+    return datasets, clock
+
+
+def dataset(hparams, rows, clock, training):
+    """Turn manifest rows into examples {id, variant, mix_sig [T], sources_sig [T,S]}."""
+    if training and hparams["variants"]:
+        rows = [row for row in rows if mmipc.compatible(row["has_reverb"], hparams["variants"])]
+    by_id = {row["ID"]: row for row in rows}
+    make = training_examples(hparams, by_id, clock) if training else fixed_examples(hparams, by_id)
+
+    @takes("id")
+    @provides("variant", "mix_sig", "sources_sig")
+    def example(ID):
+        variant, mix, sources = make(ID)
+        yield variant
+        yield torch.from_numpy(mix)  # [T]
+        yield torch.from_numpy(sources)  # [T,S]
+
+    keys = ["id", "variant", "mix_sig", "sources_sig"]
+    return DynamicItemDataset({ID: {} for ID in by_id}, dynamic_items=[example], output_keys=keys)
+
+
+def fixed_examples(hparams, rows):
+    """Valid and test: the variant follows from the ID alone."""
+
+    def make(ID):
+        row = rows[ID]
+        variant = mmipc.fixed_variant(ID, row["has_reverb"])
+        return variant, *mmipc.render(hparams["task"], variant, row["has_reverb"], reader(row, hparams))
+
+    return make
+
+
+def training_examples(hparams, rows, clock):
+    """Training: variant, remix, speed and cut are drawn anew in every epoch, seeded by (seed, epoch, ID)."""
+    task, curriculum = hparams["task"], hparams["curriculum"]
+    usual = hparams["variants"] or [name for name in mmipc.ALL_VARIANTS if mmipc.in_improvement_mean(task, name)]
+    remixer = Remixer(list(rows.values()), read_mono, hparams["sample_rate"]) if hparams["dynamic_mixing"] else None
+
+    def make(ID):
+        row, epoch = rows[ID], int(clock)
+        rng = mmipc.item_rng(hparams["seed"], epoch, ID)
+        allowed = mmipc.variants_at(curriculum, epoch) or usual
+        variant = mmipc.draw_variant(rng, row["has_reverb"], allowed)
+        if remixer is None and not hparams["speed_changes"]:
+            mix, sources = mmipc.render(task, variant, row["has_reverb"], reader(row, hparams))
+        else:
+            parts = remixer.remix(row, rng) if remixer else all_parts(row, hparams)
+            parts = perturb_speed(parts, rng, hparams["speed_changes"]) if hparams["speed_changes"] else parts
+            mix, sources = mmipc.render_parts(task, variant, parts)
+        start = int(rng.integers(max(1, len(mix) - hparams["training_signal_len"] + 1)))
+        cut = slice(start, start + hparams["training_signal_len"])
+        return variant, mix[cut], sources[cut]
+
+    return make
+
+
+def reader(row, hparams):
+    """Read a part of an example by its name."""
+    return lambda part: read_mono(row[f"{part}_wav"], hparams["sample_rate"])
+
+
+def all_parts(row, hparams):
+    """Read all stored parts of an example."""
+    names = mmipc.INDOOR_PARTS if row["has_reverb"] else mmipc.OUTDOOR_PARTS
+    return {name: reader(row, hparams)(name) for name in names}
+
+
+SPLITS = ("train", "valid", "test")
+
+
+def main(argv):
+    """Prepare, train, test."""
+    text, run_opts, _ = read_command_line(argv)
+    hparams = load(text)
+    ddp_init_group(run_opts)
+    run_on_main(make_run_folder, [hparams["output_folder"], text, __file__, argv])
+    run_on_main(
+        prepare_polsess,
+        kwargs={
+            "data_folder": hparams["data_folder"],
+            "save_folder": hparams["save_folder"],
+            "max_samples": hparams["max_train_items"] and {"train": hparams["max_train_items"]},
+            "seed": hparams["seed"],
+            "drop_same_talker": hparams["drop_same_talker"],
+            "verify_sum": hparams["verify_sum"],
+            "check_files": hparams["check_files"],
+            "sample_rate": hparams["sample_rate"],
+            "skip_prep": hparams["skip_prep"],
+        },
+    )
+    datasets, clock = dataio_prep(hparams)
+    brain = Separation(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
+    brain.epoch_clock = clock
+    train_loader = {"batch_size": hparams["batch_size"], "num_workers": hparams["num_workers"], "shuffle": True}
+    eval_loader = {"batch_size": hparams["valid_batch_size"], "num_workers": hparams["num_workers"]}
+    brain.fit(hparams["epoch_counter"], datasets["train"], datasets["valid"], None, train_loader, eval_loader)
+    brain.evaluate(datasets["test"], max_key=MONITOR, test_loader_kwargs=eval_loader)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(sys.argv[1:])

@@ -1,0 +1,28 @@
+"""A miniature corpus for the recipe tests, made once."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from lobes.data.corpus import make_corpus
+
+
+def _voices(folder, talkers, rng):
+    """Talkers as bursts of harmonics: enough for a recipe test, quick to make."""
+    time = np.arange(16000) / 8000
+    for talker in range(talkers):
+        (folder / f"t{talker}").mkdir(parents=True)
+        for utterance in range(2):
+            pitch = 90 + 25 * talker + 10 * rng.random()
+            envelope = np.clip(np.sin(2 * np.pi * (2 + rng.random()) * time), 0, 1)
+            wave = sum(np.sin(2 * np.pi * k * pitch * time) / k for k in range(1, 12))
+            soundfile.write(folder / f"t{talker}" / f"u{utterance}.wav", 0.1 * envelope * wave, 8000)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """A PolSESS folder of 8, 4 and 4 examples of one second."""
+    root = tmp_path_factory.mktemp("corpus")
+    _voices(root / "speech", talkers=8, rng=np.random.default_rng(0))
+    counts = {"train": 8, "val": 4, "test": 4}
+    return make_corpus(root, "mini", speech=root / "speech", counts=counts, seconds=1.0, seed=1)

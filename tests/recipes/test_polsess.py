@@ -1,0 +1,120 @@
+"""The PolSESS recipe as a user runs it: train, resume, test, and its errors."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "PolSESS"
+SMALL = ["--device", "cpu", "--noprogressbar", "--test_metrics", "[si_sdr]", "--n_audio_to_save", "1"]
+
+
+def train(*arguments, check=True):
+    """Run train.py and return the finished process."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "train.py", *map(str, arguments)], cwd=RECIPE, capture_output=True, text=True, env=environment
+    )
+    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+def curve(run):
+    with (run / "learning_curve.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    """A finished run of two epochs on task SB."""
+    folder = tmp_path_factory.mktemp("run")
+    done = train("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", folder, "--task", "SB",
+                 "--N_epochs", 2, *SMALL)  # fmt: skip
+    return folder, done.stdout
+
+
+def test_run_folder_holds_what_it_promises(run):
+    folder, screen = run
+    assert screen.splitlines()[0].startswith("Lobes ")
+    assert "first step after" in screen
+    assert [row["step"] for row in curve(folder)] == ["4", "8"]
+    rows = list(csv.DictReader((folder / "per_utterance.csv").open(newline="")))
+    assert len(rows) == 4 and all(row["status"] == "ok" for row in rows)
+    assert {"mean", "variants"} <= set(json.loads((folder / "summary.json").read_text()))
+    facts = json.loads((folder / "train_time.json").read_text())
+    assert facts["steps"] == 8 and facts["seconds"] > 0 and facts["seed"] == 1234
+    assert len(list((folder / "audio").iterdir())) == 1
+    assert "SI-SDRi" in (folder / "train_log.txt").read_text()
+
+
+def test_mamba_keeps_its_initial_step_sizes(corpus, tmp_path):
+    import torch
+
+    train("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--max_steps", 1,
+          "--lr", "1e-12", "--weight_decay", "0.1", *SMALL)  # fmt: skip
+    weights = torch.load(next(tmp_path.glob("save/CKPT*/separator.ckpt")), weights_only=True)
+    steps = [torch.nn.functional.softplus(value) for key, value in weights.items() if key.endswith("dt_proj.bias")]
+    assert steps and all(bool((step >= 0.99e-3).all() and (step <= 1.01e-1).all()) for step in steps)
+    logs = [value for key, value in weights.items() if key.endswith("A_log")]
+    assert all(torch.allclose(log, torch.arange(1.0, log.shape[1] + 1).log().expand_as(log), atol=1e-5) for log in logs)
+
+
+def test_finished_run_trains_no_more(run, corpus):
+    folder, _ = run
+    before = curve(folder)
+    train("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", folder, "--task", "SB",
+          "--N_epochs", 2, *SMALL)  # fmt: skip
+    assert curve(folder) == before
+
+
+def test_stopped_run_continues_as_if_never_stopped(corpus, tmp_path):
+    common = ["hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--lr_scheduler_interval", "epoch",
+              "--lr_scheduler", "null", *SMALL]  # fmt: skip
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    train(*common, "--output_folder", whole, "--N_epochs", 2)
+    train(*common, "--output_folder", halves, "--N_epochs", 1)
+    resumed = train(*common, "--output_folder", halves, "--N_epochs", 2)
+    assert "resumed at step 4" in resumed.stdout
+    drop_time = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
+    assert drop_time(curve(halves)) == drop_time(curve(whole))
+
+
+def test_convtasnet_trains_in_the_same_recipe(corpus, tmp_path):
+    train("hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--max_steps", 2,
+          "--dynamic_mixing", "true", "--speed_changes", "[0.95, 1.05]", *SMALL)  # fmt: skip
+    assert curve(tmp_path)[-1]["step"] == "2"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["hparams/spmamba_tiny.yaml", "--data_folder", "{tmp}/nowhere"], "nowhere"),
+        (["hparams/spmamba_tiny.yaml", "--data_folder", "{corpus}", "--batch_sise", "2"], "Did you mean 'batch_size'"),
+        (["hparams/spmamba_tny.yaml"], "no such recipe file"),
+        (["hparams/spmamba_tiny.yaml"], "--data_folder"),
+        (["hparams/spmamba_tiny.yaml", "--data_folder", "{corpus}", "--test_only"], "no checkpoint"),
+        (["hparams/spmamba_tiny.yaml", "--data_folder", "{corpus}", "--task", "EX"], "EX"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(corpus, tmp_path, arguments, message):
+    filled = [text.format(tmp=tmp_path, corpus=corpus) for text in arguments]
+    done = train(*filled, "--output_folder", tmp_path / "run", check=False)
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stdout + done.stderr
+
+
+def test_truncated_wav_is_one_line_that_names_it(corpus, tmp_path):
+    import shutil
+
+    broken = tmp_path / "mini"
+    shutil.copytree(corpus, broken)
+    victim = sorted((broken / "train" / "scene").iterdir())[0]
+    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+    done = train("hparams/spmamba_tiny.yaml", "--data_folder", broken, "--output_folder", tmp_path / "run", check=False)
+    assert done.returncode == 2 and victim.name in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
