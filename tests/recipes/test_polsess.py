@@ -1,26 +1,57 @@
-"""The PolSESS recipe as a user runs it: train, resume, test, and its errors."""
+"""The PolSESS recipe as a user runs it: train, resume, test, and its errors.
+
+The first run and one mistake go through a process of their own; the others call the same `main`, without the imports.
+"""
 
 import csv
+import importlib.util
 import json
+import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from lobes.errors import exit_on_user_error
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "PolSESS"
 SMALL = ["--device", "cpu", "--noprogressbar", "--test_metrics", "[si_sdr]", "--n_audio_to_save", "1"]
 
 
-def train(*arguments, check=True):
-    """Run train.py and return the finished process."""
+def launch(*arguments):
+    """Run train.py in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "train.py", *map(str, arguments)], cwd=RECIPE, capture_output=True, text=True, env=environment
-    )
-    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
+    command = [sys.executable, "train.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=RECIPE, capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    """The module train.py."""
+    sys.path.insert(0, str(RECIPE))
+    spec = importlib.util.spec_from_file_location("polsess_train", RECIPE / "train.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.path.remove(str(RECIPE))
+
+
+@pytest.fixture
+def train(recipe, monkeypatch):
+    """Call the recipe's main as its last lines do; the logging of the test session is put back."""
+    monkeypatch.chdir(RECIPE)
+    handlers = list(logging.getLogger().handlers)
+
+    def call(*arguments):
+        with exit_on_user_error():
+            recipe.main([str(argument) for argument in arguments])
+
+    yield call
+    logging.getLogger().handlers[:] = handlers
 
 
 def curve(run):
@@ -32,8 +63,9 @@ def curve(run):
 def run(corpus, tmp_path_factory):
     """A finished run of two epochs on task SB."""
     folder = tmp_path_factory.mktemp("run")
-    done = train("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", folder, "--task", "SB",
-                 "--N_epochs", 2, *SMALL)  # fmt: skip
+    done = launch("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", folder, "--task", "SB",
+                  "--N_epochs", 2, *SMALL)  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder, done.stdout
 
 
@@ -51,9 +83,7 @@ def test_run_folder_holds_what_it_promises(run):
     assert "SI-SDRi" in (folder / "train_log.txt").read_text()
 
 
-def test_mamba_keeps_its_initial_step_sizes(corpus, tmp_path):
-    import torch
-
+def test_mamba_keeps_its_initial_step_sizes(train, corpus, tmp_path):
     train("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--max_steps", 1,
           "--lr", "1e-12", "--weight_decay", "0.1", *SMALL)  # fmt: skip
     weights = torch.load(next(tmp_path.glob("save/CKPT*/separator.ckpt")), weights_only=True)
@@ -63,7 +93,7 @@ def test_mamba_keeps_its_initial_step_sizes(corpus, tmp_path):
     assert all(torch.allclose(log, torch.arange(1.0, log.shape[1] + 1).log().expand_as(log), atol=1e-5) for log in logs)
 
 
-def test_finished_run_trains_no_more(run, corpus):
+def test_finished_run_trains_no_more(train, run, corpus):
     folder, _ = run
     before = curve(folder)
     train("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", folder, "--task", "SB",
@@ -71,19 +101,19 @@ def test_finished_run_trains_no_more(run, corpus):
     assert curve(folder) == before
 
 
-def test_stopped_run_continues_as_if_never_stopped(corpus, tmp_path):
+def test_stopped_run_continues_as_if_never_stopped(train, corpus, tmp_path):
     common = ["hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--lr_scheduler_interval", "epoch",
               "--lr_scheduler", "null", *SMALL]  # fmt: skip
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     train(*common, "--output_folder", whole, "--N_epochs", 2)
     train(*common, "--output_folder", halves, "--N_epochs", 1)
-    resumed = train(*common, "--output_folder", halves, "--N_epochs", 2)
-    assert "resumed at step 4" in resumed.stdout
+    train(*common, "--output_folder", halves, "--N_epochs", 2)
+    assert "resumed at step 4" in (halves / "log.txt").read_text()
     drop_time = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
     assert drop_time(curve(halves)) == drop_time(curve(whole))
 
 
-def test_convtasnet_trains_in_the_same_recipe(corpus, tmp_path):
+def test_convtasnet_trains_in_the_same_recipe(train, corpus, tmp_path):
     train("hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--max_steps", 2,
           "--dynamic_mixing", "true", "--speed_changes", "[0.95, 1.05]", *SMALL)  # fmt: skip
     assert curve(tmp_path)[-1]["step"] == "2"
@@ -100,21 +130,20 @@ def test_convtasnet_trains_in_the_same_recipe(corpus, tmp_path):
         (["hparams/spmamba_tiny.yaml", "--data_folder", "{corpus}", "--task", "EX"], "EX"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_2(corpus, tmp_path, arguments, message):
+def test_mistakes_are_one_line_and_exit_2(train, corpus, tmp_path, arguments, message, capsys):
     filled = [text.format(tmp=tmp_path, corpus=corpus) for text in arguments]
-    done = train(*filled, "--output_folder", tmp_path / "run", check=False)
-    assert done.returncode == 2, done.stderr[-2000:]
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stdout + done.stderr
+    with pytest.raises(SystemExit) as stop:
+        train(*filled, "--output_folder", tmp_path / "run")
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and message in error
+    assert len(error.strip().splitlines()) == 1
 
 
 def test_truncated_wav_is_one_line_that_names_it(corpus, tmp_path):
-    import shutil
-
     broken = tmp_path / "mini"
     shutil.copytree(corpus, broken)
     victim = sorted((broken / "train" / "scene").iterdir())[0]
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
-    done = train("hparams/spmamba_tiny.yaml", "--data_folder", broken, "--output_folder", tmp_path / "run", check=False)
+    done = launch("hparams/spmamba_tiny.yaml", "--data_folder", broken, "--output_folder", tmp_path / "run")
     assert done.returncode == 2 and victim.name in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stdout

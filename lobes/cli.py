@@ -1,0 +1,141 @@
+"""The `lobes` command. A sub-command imports what it needs when it runs, so that `lobes --help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lobes.errors import UserError, exit_on_user_error
+
+app = typer.Typer(
+    help="Speech separation and enhancement with state-space models. To train, see recipes/.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich costs a third of the start-up time
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def corpus(
+    out: Annotated[Path, typer.Argument(help="The corpus becomes OUT/NAME.")],
+    name: Annotated[str, typer.Option(help="Name of the corpus.")] = "mini",
+    speech: Annotated[list[Path] | None, typer.Option(help="One folder per talker; else espeak-ng speaks.")] = None,
+    scenes: Annotated[list[Path] | None, typer.Option(help="One folder per scene class; else synthesised.")] = None,
+    events: Annotated[list[Path] | None, typer.Option(help="One folder per event class; else synthesised.")] = None,
+    rirs: Annotated[list[Path] | None, typer.Option(help="Folder of room responses; else simulated.")] = None,
+    train: Annotated[int, typer.Option(help="Mixtures to train on.", min=0)] = 160,
+    val: Annotated[int, typer.Option(help="Mixtures to validate on.", min=0)] = 24,
+    test: Annotated[int, typer.Option(help="Mixtures to test on.", min=0)] = 32,
+    sample_rate: Annotated[int, typer.Option(help="In Hz.", min=1)] = 8000,
+    seconds: Annotated[float, typer.Option(help="Length of a mixture.", min=0.1)] = 4.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1234,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a corpus made before.")] = False,
+) -> None:
+    """Make a corpus in the PolSESS format."""
+    from lobes.data.corpus import make_corpus
+
+    folder = make_corpus(
+        out,
+        name=name,
+        speech=speech or None,
+        scenes=scenes or None,
+        events=events or None,
+        rirs=rirs or None,
+        counts={"train": train, "val": val, "test": test},
+        sample_rate=sample_rate,
+        seconds=seconds,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    print(f"wrote {folder}")
+
+
+@app.command()
+def models(
+    table: Annotated[bool, typer.Option("--table", help="Sizes and costs as a Markdown table.")] = False,
+) -> None:
+    """List the model presets."""
+    if table:
+        from lobes.evaluation import complexity
+
+        print(complexity.table())
+        return
+    from lobes.models import list_models
+
+    print("\n".join(list_models()))
+
+
+@app.command()
+def separate(
+    model: Annotated[str, typer.Argument(help="A run folder, an exported folder, or a hub id owner/name.")],
+    files: Annotated[list[Path], typer.Argument(help="Audio files, at any sample rate.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for <name>_s1.wav, <name>_s2.wav ...")],
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+) -> None:
+    """Separate or enhance audio files."""
+    from lobes.inference import Separator
+
+    separator = Separator.from_hparams(model, run_opts=_run_opts(device))
+    for written in separator.separate_files(files, out):
+        print("\n".join(map(str, written)))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Output folder of a training run; its best checkpoint counts.")],
+    out: Annotated[Path, typer.Argument(help="New folder, or an earlier export.")],
+) -> None:
+    """Export a run for SpeechBrain's interface."""
+    from lobes.inference import export_pretrained
+
+    folder = export_pretrained(run, out)
+    print(f"wrote {folder}: reloaded through SepformerSeparation and Separator, equal bit for bit")
+
+
+# Newer typer carries a copy of click, older typer uses the package: its errors' base is found by name.
+_CLICK_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def main() -> None:
+    """Run the command line: a user's mistake is one line on stderr and exit code 2."""
+    with exit_on_user_error():
+        sys.exit(_run(app))
+
+
+def _run(command: Any) -> int:
+    """Call the app without click's own error output, which takes four lines."""
+    try:
+        return command(prog_name="lobes", standalone_mode=False) or 0
+    except typer.Abort:
+        print("stopped", file=sys.stderr)
+        return 130
+    except _CLICK_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+            return 2
+        where = getattr(getattr(error, "ctx", None), "command_path", "lobes")
+        message = error.format_message()
+        stop = "" if message.endswith((".", "?")) else "."
+        raise UserError(f"{message}{stop} See: {where} --help") from error
+
+
+def _run_opts(device: str | None) -> dict[str, str]:
+    if device is None:
+        return {}
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise UserError(f"--device {device}: no such device. Use cpu, cuda or cuda:NUMBER.") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: PyTorch finds no CUDA device here. Use --device cpu.")
+    return {"device": device}
+
+
+if __name__ == "__main__":
+    main()

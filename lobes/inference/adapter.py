@@ -1,0 +1,89 @@
+"""Three small modules that let SpeechBrain's `SepformerSeparation` run any waveform model, bit for bit.
+
+SpeechBrain computes `decoder(encoder(mix) * masknet(encoder(mix))[s])` for each source s. With
+
+    encoder: mix [B,T]   -> stack([mix, ones])       [B,2,T]
+    masknet: e [B,2,T]   -> stack([zeros, y])        [S,B,2,T]   where y = model(mix) by source
+    decoder: x [B,2,T]   -> x[:, 1]                  [B,T]
+
+the product is [0, 1 * y], so the decoder returns y exactly. Multiplying by one and stacking change no bit,
+and a model that is no masking network at all needs no other interface.
+
+Legend: B batch, T samples, S sources.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class MixAndOnes(nn.Module):
+    """The encoder: the mixture beside a row of ones.
+
+    Example
+    -------
+    >>> MixAndOnes()(torch.randn(3, 100)).shape
+    torch.Size([3, 2, 100])
+    """
+
+    def forward(self, mix: Tensor) -> Tensor:
+        """Stack `mix` [B,T] and ones to [B,2,T]."""
+        return torch.stack([mix, torch.ones_like(mix)], dim=1)  # [B,2,T]
+
+
+class MappingMaskNet(nn.Module):
+    """The mask network: the model's estimates, as factors of the row of ones.
+
+    Arguments
+    ---------
+    model : nn.Module
+        Maps a mixture [B,T] to estimates [B,T,S]; its weights stand under `model.` in this module's state
+        dict.
+
+    Example
+    -------
+    >>> class Halves(nn.Module):
+    ...     def forward(self, mix):
+    ...         return torch.stack([mix / 2, mix / 2], dim=-1)
+    >>> mix = torch.randn(3, 100)
+    >>> masks = MappingMaskNet(Halves())(MixAndOnes()(mix))
+    >>> masks.shape
+    torch.Size([2, 3, 2, 100])
+    >>> bool(torch.equal(TakeEstimate()(masks[0] * MixAndOnes()(mix)), mix / 2))
+    True
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, encoded: Tensor) -> Tensor:
+        """Take `encoded` [B,2,T] from `MixAndOnes`, give [S,B,2,T]."""
+        estimates = self.model(encoded[:, 0]).permute(2, 0, 1)  # [S,B,T]
+        return torch.stack([torch.zeros_like(estimates), estimates], dim=2)  # [S,B,2,T]
+
+
+class TakeEstimate(nn.Module):
+    """The decoder: the row that holds the estimate.
+
+    Example
+    -------
+    >>> TakeEstimate()(torch.randn(3, 2, 100)).shape
+    torch.Size([3, 100])
+    """
+
+    def forward(self, product: Tensor) -> Tensor:
+        """Take [B,2,T], give [B,T]."""
+        return product[:, 1]  # [B,T]
+
+
+def adapt(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the `modules` that SpeechBrain's `SepformerSeparation` wants, around one model.
+
+    Example
+    -------
+    >>> sorted(adapt(nn.Identity()))
+    ['decoder', 'encoder', 'masknet']
+    """
+    return {"encoder": MixAndOnes(), "masknet": MappingMaskNet(model), "decoder": TakeEstimate()}

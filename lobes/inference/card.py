@@ -1,0 +1,145 @@
+"""The model card of an exported folder: what the model is, where it came from, how to load it, its limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from lobes import __version__
+from lobes.inference.run_folder import METRIC, Run
+
+TASKS = {
+    "ES": "enhancement: one speaker in noise and reverberation in, the dry speech out",
+    "EB": "enhancement: two speakers in noise and reverberation in, the sum of their dry speech out",
+    "SB": "separation: two speakers in noise and reverberation in, the dry speech of each out",
+}
+
+CARD = """---
+library_name: speechbrain
+tags:
+- speechbrain
+- lobes
+- {tag}
+---
+# {title}
+
+A model for speech {tag_words}, trained and exported with Lobes {version}.
+
+| | |
+|---|---|
+{facts}
+
+## Use
+
+```python
+import torch
+from lobes.inference import Separator
+
+separator = Separator.from_hparams(source=".")  # this folder
+estimates = separator.separate_batch(torch.randn(1, {sample_rate}))
+assert estimates.shape == (1, {sample_rate}, {num_sources})
+```
+
+`separator.separate_file("mix.wav")` takes a file of any sample rate. On the command line:
+`lobes separate FOLDER mix.wav -o out`. SpeechBrain's own
+`speechbrain.inference.separation.SepformerSeparation.from_hparams(source=FOLDER)` loads the folder too, with
+`lobes` installed; its `separate_batch` gives the same numbers bit for bit.
+
+## Limits
+
+{limits}
+- It was trained at {sample_rate} Hz: files of other rates are resampled, so nothing above {nyquist} Hz is
+  left in the output.
+- The code is under the Apache License 2.0. The weights were made from the training data above: whether and
+  for what you may use or pass them on follows from the licences of that data.
+"""
+
+
+def model_card(run: Run) -> str:
+    """Write the model card of a run's best checkpoint as Markdown with the hub's header.
+
+    Arguments
+    ---------
+    run : Run
+        From `lobes.inference.run_folder.read_run`.
+
+    Returns
+    -------
+    str
+        The text of README.md. Folder names of the machine are left out.
+    """
+    several = run.num_sources > 1
+    facts = {key: value for key, value in _facts(run).items() if value not in ("", "None")}
+    return CARD.format(
+        tag="source-separation" if several else "speech-enhancement",
+        title=_title(run),
+        tag_words="separation" if several else "enhancement",
+        version=__version__,
+        facts="\n".join(f"| {key} | {value} |" for key, value in facts.items()),
+        sample_rate=run.sample_rate,
+        nyquist=run.sample_rate // 2,
+        num_sources=run.num_sources,
+        limits=_limits(str(run.settings.get("task", ""))),
+    )
+
+
+def _title(run: Run) -> str:
+    task = run.settings.get("task")
+    return f"{type(run.model).__name__}{f' for {task}' if task else ''}, {run.sample_rate / 1000:g} kHz"
+
+
+def _facts(run: Run) -> dict[str, str]:
+    task = str(run.settings.get("task", ""))
+    origin = dict(line.split(": ", 1) for line in run.header if ": " in line)
+    made_by = next((line for line in run.header if line.startswith("Lobes ")), "")
+    return {
+        "Task": f"{task} ({TASKS[task]})" if task in TASKS else task,
+        "Network": f"`{run.model_yaml.split('!new:', 1)[-1].split()[0]}`",
+        "Parameters": f"{sum(p.numel() for p in run.model.parameters()):,}",
+        "Sample rate": f"{run.sample_rate} Hz",
+        "Sources": str(run.num_sources),
+        "Causal": "yes" if getattr(run.model, "causal", False) else "no",
+        "Trained on": PurePath(str(run.settings.get("data_folder", ""))).name,
+        "Checkpoint": run.checkpoint.folder.name + _scores(run.checkpoint.meta),
+        "Training command": f"`{_without_machine(origin['command'])}`" if "command" in origin else "",
+        "Trained with": made_by,
+        "Seed": str(run.settings.get("seed", "")),
+    }
+
+
+def _scores(meta: Mapping[str, Any]) -> str:
+    """What the checkpoint says about itself, the validation metric with its unit."""
+    words = [
+        f"validation SI-SDRi {value:.2f} dB" if key == METRIC else f"{key} {value:g}"
+        for key, value in meta.items()
+        if key not in ("unixtime", "end-of-epoch") and isinstance(value, int | float) and math.isfinite(value)
+    ]
+    return f" ({', '.join(words)})" if words else " (not validated)"
+
+
+def _without_machine(command: str) -> str:
+    """Replace absolute paths by their last part: a card is published, the machine's folders are not.
+
+    Example
+    -------
+    >>> _without_machine("python train.py hparams/a.yaml --data_folder /data/PolSESS --out=/x/y")
+    'python train.py hparams/a.yaml --data_folder PolSESS --out=y'
+    """
+    words = []
+    for word in command.split():
+        name, equals, value = word.rpartition("=")
+        words.append(name + equals + (PurePath(value).name if value.startswith(("/", "~")) else value))
+    return " ".join(words)
+
+
+def _limits(task: str) -> str:
+    lines = ["- The output keeps the level of the input; it is not normalised."]
+    if task in TASKS:
+        lines.insert(0, "- The targets in training were dry speech: the output is dereverberated as well as denoised.")
+        lines.append(
+            "- It was trained on short mixtures (a few seconds) of the corpus named above; other languages,\n"
+            "  rooms, noises and recording equipment were not tried."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,159 @@
+"""Export: a run becomes a folder that SpeechBrain's own `SepformerSeparation` loads, checked bit for bit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lobes import __version__
+from lobes.errors import UserError
+from lobes.inference.card import model_card
+from lobes.inference.run_folder import Run, read_run
+from lobes.inference.weights import SUMS_FILE, write_sums
+
+FILES = ("hyperparams.yaml", "masknet.ckpt", "README.md", SUMS_FILE)
+
+HYPERPARAMS = """# Exported by Lobes {version}. Load this folder with lobes.inference.Separator or with
+# speechbrain.inference.separation.SepformerSeparation; both need the package lobes.
+# yamllint disable
+num_spks: {num_sources}
+sample_rate: {sample_rate}
+
+# SpeechBrain computes decoder(encoder(mix) * masknet(encoder(mix))); with these three that is model(mix).
+encoder: !new:lobes.inference.adapter.MixAndOnes
+masknet: !new:lobes.inference.adapter.MappingMaskNet
+{model}
+decoder: !new:lobes.inference.adapter.TakeEstimate
+
+modules:
+  encoder: !ref <encoder>
+  masknet: !ref <masknet>
+  decoder: !ref <decoder>
+
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+  loadables:
+    masknet: !ref <masknet>
+  custom_hooks:  # strict: SpeechBrain's default would leave random weights where keys do not match
+    masknet: !name:lobes.inference.weights.load_strictly
+"""
+
+
+def export_pretrained(run_folder: str | os.PathLike[str], out_folder: str | os.PathLike[str]) -> Path:
+    """Export a run's best checkpoint to a folder that SpeechBrain's interfaces load.
+
+    It holds `hyperparams.yaml`, `masknet.ckpt`, `README.md` and `SHA256SUMS`. It is written beside
+    `out_folder`, loaded from there through stock SpeechBrain and through `Separator`, compared with the
+    run's model on random mixtures, and only then renamed into place. An earlier export is replaced.
+
+    Arguments
+    ---------
+    run_folder : str or PathLike
+        The output_folder of a recipe's `train.py`.
+    out_folder : str or PathLike
+        New, empty, or an earlier export.
+
+    Returns
+    -------
+    Path
+        `out_folder`.
+
+    Raises
+    ------
+    UserError
+        If `run_folder` has no usable checkpoint, or `out_folder` holds other things than an export.
+    RuntimeError
+        If the reloaded model differs from the run's model; nothing is left behind then.
+
+    Example
+    -------
+    >>> export_pretrained("results/no_such_run", "exported")
+    Traceback (most recent call last):
+    ...
+    lobes.errors.UserError: results/no_such_run: no such run folder.
+    """
+    run_folder, out = Path(run_folder), Path(out_folder)
+    if not run_folder.is_dir():
+        raise UserError(f"{run_folder}: no such run folder.")
+    partial, old = (out.parent / f"{out.name}.{ending}" for ending in ("partial", "old"))
+    for folder in (out, partial, old):
+        _refuse_foreign(folder)
+    run = read_run(run_folder)
+    _clear(partial)
+    partial.mkdir(parents=True)
+    try:
+        _write(run, partial)
+        _verify(run, partial)
+        _move_into_place(partial, out, old)
+    finally:
+        _clear(partial)
+    return out
+
+
+def _write(run: Run, folder: Path) -> None:
+    text = HYPERPARAMS.format(
+        version=__version__,
+        num_sources=run.num_sources,
+        sample_rate=run.sample_rate,
+        model=textwrap.indent(run.model_yaml.rstrip(), "  "),
+    )
+    (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
+    state = {f"model.{name}": value for name, value in run.model.state_dict().items()}
+    torch.save(state, folder / "masknet.ckpt")
+    (folder / "README.md").write_text(model_card(run), encoding="utf-8")
+    write_sums(folder)
+
+
+def _verify(run: Run, folder: Path) -> None:
+    """Reload the folder both ways and compare the output with the run's model, on the CPU."""
+    from speechbrain.inference.separation import SepformerSeparation
+
+    from lobes.inference.separator import Separator
+
+    generator = torch.Generator().manual_seed(0)
+    # Half a second, a batch of two, an odd length: enough for every part of a network to act.
+    mix = torch.randn(2, run.sample_rate // 2 + 1, generator=generator)
+    with torch.no_grad():
+        expected = run.model(mix)  # [B,T,S]
+        for interface in (SepformerSeparation, Separator):
+            loaded = interface.from_hparams(source=str(folder), run_opts={"device": "cpu"})
+            _compare(interface.__name__, loaded.separate_batch(mix), expected)
+
+
+def _compare(name: str, got: Tensor, expected: Tensor) -> None:
+    if torch.equal(got, expected):
+        return
+    how = f"shape {list(got.shape)} for {list(expected.shape)}"
+    if got.shape == expected.shape:
+        how = f"largest difference {float((got - expected).abs().max()):.3g}"
+    raise RuntimeError(f"the model reloaded through {name} differs from the run's model ({how}); nothing was exported.")
+
+
+def _move_into_place(partial: Path, out: Path, old: Path) -> None:
+    """Rename `partial` to `out`; an earlier export steps aside, as no single step replaces a folder."""
+    _clear(old)
+    if out.exists():
+        os.replace(out, old)
+    os.replace(partial, out)
+    _clear(old)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Stop unless `folder` is absent, empty, or holds nothing but an export's files."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is a file, expected a folder to export to.")
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
+    if foreign:
+        raise UserError(f"{folder}: holds {foreign[0]!r}, which is not of an export. Give a new or empty folder.")
+
+
+def _clear(folder: Path) -> None:
+    """Delete a folder that `_refuse_foreign` has let pass."""
+    if folder.exists():
+        shutil.rmtree(folder)

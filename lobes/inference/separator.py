@@ -1,0 +1,259 @@
+"""The separator: SpeechBrain's separation interface that keeps level and length, with errors that help."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from speechbrain.inference.separation import SepformerSeparation
+from torch import Tensor
+
+from lobes.data import audio
+from lobes.errors import UserError
+from lobes.inference.adapter import MappingMaskNet, adapt
+from lobes.inference.inputs import Waveform, checked_lengths, to_batch
+from lobes.inference.loading import load_folder
+from lobes.inference.locate import is_run_folder, locate
+from lobes.inference.names import base_names
+from lobes.inference.run_folder import read_run
+
+# 16-bit steps are 1/32768: a peak under -60 dBFS would be left with fewer than 33 of them.
+QUIETEST_16_BIT_PEAK = 1e-3
+
+logger = logging.getLogger(__name__)
+
+
+class Separator(SepformerSeparation):
+    """Loads a trained model and separates or enhances batches and files.
+
+    It has the interface of SpeechBrain's `SepformerSeparation` and loads the same folders (also
+    SpeechBrain's own models), with these rules:
+
+    - weights are loaded strictly, and checked against `SHA256SUMS` where a folder has one;
+    - the level is kept, nothing is normalised to its peak;
+    - a file's output has the file's own sample rate and exactly its length;
+    - several channels are averaged to one, at every sample rate;
+    - silence gives zeros; what cannot be separated is a `UserError` that names the file and the reason.
+
+    Loading a folder constructs what its `hyperparams.yaml` names, which can run code: load only what you
+    trust.
+
+    Example
+    -------
+    >>> import torch
+    >>> from lobes.inference.adapter import adapt
+    >>> class Halves(torch.nn.Module):
+    ...     def forward(self, mix, lengths=None):
+    ...         return torch.stack([mix / 2, mix / 2], dim=-1)
+    >>> separator = Separator(adapt(Halves()), {"num_spks": 2, "sample_rate": 8000})
+    >>> separator.separate_batch(torch.randn(3, 8000)).shape
+    torch.Size([3, 8000, 2])
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     audio.write(f"{folder}/mix.wav", np.full((4000, 2), 0.1), 44100)
+    ...     separator.separate_file(f"{folder}/mix.wav").shape
+    ...     [path.name for path in separator.separate_files([f"{folder}/mix.wav"], folder)[0]]
+    torch.Size([1, 4000, 2])
+    ['mix_s1.wav', 'mix_s2.wav']
+    """
+
+    @classmethod
+    def from_hparams(
+        cls,
+        source: str | os.PathLike[str],
+        hparams_file: str = "hyperparams.yaml",
+        overrides: dict[str, Any] | None = None,
+        savedir: str | None = None,
+        fetch_config: Any = None,
+        **kwargs: Any,
+    ) -> Separator:
+        """Load a model.
+
+        Arguments
+        ---------
+        source : str or PathLike
+            A folder made by `lobes export`, a run folder (its best checkpoint is taken), or a hub id
+            `owner/name`.
+        hparams_file : str
+            Name of the YAML file in an exported folder or on the hub.
+        overrides : dict, optional
+            Changes to that YAML file.
+        savedir : str, optional
+            Where a model from the hub is put; the hub's cache by default.
+        fetch_config : speechbrain.utils.fetching.FetchConfig, optional
+            Revision and network use for the hub.
+        **kwargs
+            For the constructor: `run_opts={"device": "cuda"}`, `freeze_params`.
+
+        Returns
+        -------
+        Separator
+
+        Raises
+        ------
+        UserError
+            If there is no such model, a file of it is damaged, or its weights do not fit its network.
+        """
+        folder = locate(source, savedir, fetch_config)
+        if not is_run_folder(folder):
+            hparams = load_folder(folder, hparams_file, overrides, cls.MODULES_NEEDED)
+            return cls(modules=hparams["modules"], hparams=hparams, **kwargs)
+        if overrides:
+            raise UserError(f"{folder}: overrides are for exported folders. Export the run first: lobes export RUN OUT")
+        run = read_run(folder)
+        return cls(adapt(run.model), {"num_spks": run.num_sources, "sample_rate": run.sample_rate}, **kwargs)
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's sample rate in Hz."""
+        return int(self.hparams.sample_rate)
+
+    def separate_batch(self, mix: Waveform, lengths: Tensor | None = None) -> Tensor:
+        """Separate a batch at the model's sample rate.
+
+        Arguments
+        ---------
+        mix : Tensor or np.ndarray
+            [B,T] or [T]. Floating point of any precision, or integers (int16, int32, uint8), which are
+            scaled to full scale 1.0.
+        lengths : Tensor, optional
+            [B], relative lengths in (0, 1]; padding never changes the valid part.
+
+        Returns
+        -------
+        Tensor
+            [B,T,S], on the separator's device.
+
+        Raises
+        ------
+        UserError
+            If the shape, the type, a value or the lengths cannot be used.
+        """
+        dtype = next((parameter.dtype for parameter in self.mods.parameters()), torch.float32)
+        batch = to_batch(mix, dtype).to(self.device)  # [B,T]
+        if lengths is not None:
+            lengths = checked_lengths(lengths, len(batch)).to(self.device)
+        masknet = self.mods["masknet"]
+        if isinstance(masknet, MappingMaskNet):
+            return masknet.model(batch, lengths)  # [B,T,S]
+        if lengths is None:
+            return super().separate_batch(batch)
+        return self._one_by_one(batch, lengths)
+
+    @torch.no_grad()
+    def separate_file(self, path: str | os.PathLike[str]) -> Tensor:
+        """Separate an audio file.
+
+        Arguments
+        ---------
+        path : str or PathLike
+            Any format that libsndfile reads, at any rate; several channels are averaged.
+
+        Returns
+        -------
+        Tensor
+            [1,T,S] on the CPU, at the file's own sample rate and of exactly its length, level kept.
+
+        Raises
+        ------
+        UserError
+            If the file is missing, a folder, empty, truncated, no audio, or holds NaN or infinite samples.
+        """
+        mix, rate = _read_mono(path)
+        return torch.from_numpy(self._separate_samples(mix, rate, path))[None]  # [1,T,S]
+
+    @torch.no_grad()
+    def separate_files(
+        self, paths: Sequence[str | os.PathLike[str]], out_folder: str | os.PathLike[str]
+    ) -> list[list[Path]]:
+        """Separate audio files and write `<name>_s1.wav`, `<name>_s2.wav` ... (only `_s1` for enhancement).
+
+        All inputs are read once before the first is separated, so a bad one stops the call before the long
+        work. The name is the input's stem; inputs of the same stem get their folder's name in front, see
+        `lobes.inference.names.base_names`. Files of an earlier call are overwritten, inputs never are.
+
+        Arguments
+        ---------
+        paths : sequence of str or PathLike
+            Audio files.
+        out_folder : str or PathLike
+            Made when missing. Files are 16-bit PCM; 32-bit float, with a note in the log, where an estimate
+            exceeds full scale or is too quiet for 16 bits.
+
+        Returns
+        -------
+        list of list of Path
+            For each input, the files of its sources.
+
+        Raises
+        ------
+        UserError
+            As `separate_file`, or if an output would overwrite an input.
+        """
+        from tqdm import tqdm
+
+        targets = self._targets(paths, Path(out_folder))
+        for path in paths:
+            audio.read(path)
+        for path, outputs in zip(tqdm(paths, unit="file", disable=None), targets, strict=True):
+            mix, rate = _read_mono(path)
+            _write_sources(outputs, self._separate_samples(mix, rate, path), rate)
+        return targets
+
+    def _targets(self, paths: Sequence[str | os.PathLike[str]], out: Path) -> list[list[Path]]:
+        sources = range(1, int(self.hparams.num_spks) + 1)
+        targets = [[out / f"{name}_s{number}.wav" for number in sources] for name in base_names(paths)]
+        inputs = {Path(path).resolve() for path in paths}
+        for target in (target for group in targets for target in group):
+            if target.resolve() in inputs:
+                raise UserError(f"{target}: is an input file and would be overwritten. Give another output folder.")
+        return targets
+
+    def _separate_samples(self, mix: np.ndarray, rate: int, path: str | os.PathLike[str]) -> np.ndarray:
+        """Separate [T] at any rate to float32 [T,S] at the same rate."""
+        if not mix.any():  # whatever the network makes of silence
+            return np.zeros((len(mix), int(self.hparams.num_spks)), np.float32)
+        at_model_rate = _resample(mix, rate, self.sample_rate)  # [T']
+        estimates = self.separate_batch(at_model_rate)[0].float().cpu().numpy()  # [T',S]
+        if not np.isfinite(estimates).all():
+            raise UserError(f"{os.fspath(path)}: the model gave NaN or infinite samples; nothing was written.")
+        return _resample(estimates, self.sample_rate, rate)[: len(mix)]  # [T,S]
+
+    def _one_by_one(self, batch: Tensor, lengths: Tensor) -> Tensor:
+        """For SpeechBrain's own networks, which know no lengths: each item alone, zeros behind it."""
+        out = batch.new_zeros(*batch.shape, int(self.hparams.num_spks))  # [B,T,S]
+        for item, relative in enumerate(lengths.tolist()):
+            samples = max(1, round(relative * batch.shape[1]))
+            out[item, :samples] = super().separate_batch(batch[item : item + 1, :samples])[0]
+        return out
+
+
+def _read_mono(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    samples, rate = audio.read(path)
+    return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate
+
+
+def _resample(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Resample along the first axis; the length is rounded up."""
+    if rate == new_rate:
+        return x
+    from scipy.signal import resample_poly
+
+    common = gcd(rate, new_rate)
+    return resample_poly(x, new_rate // common, rate // common, axis=0).astype(np.float32)
+
+
+def _write_sources(outputs: Sequence[Path], estimates: np.ndarray, rate: int) -> None:
+    """Write [T,S] to one file per source; one sample format for all sources of a mixture."""
+    peak = float(np.abs(estimates).max())
+    subtype = "PCM_16" if peak == 0 or QUIETEST_16_BIT_PEAK <= peak <= 1 else "FLOAT"
+    if subtype == "FLOAT":
+        logger.warning("%s: peak %.3g does not fit 16 bits; written as 32-bit float, level kept", outputs[0].name, peak)
+    for number, path in enumerate(outputs):
+        audio.write(path, estimates[:, number], rate, subtype)

@@ -1,0 +1,165 @@
+"""An exported folder through stock SpeechBrain equals the run's model bit for bit; a failed export leaves nothing."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
+from speechbrain.inference.separation import SepformerSeparation
+
+from lobes.errors import UserError
+from lobes.inference.export import FILES, export_pretrained
+from lobes.inference.run_folder import read_run
+from lobes.inference.separator import Separator
+
+MakeRun = Callable[..., Path]
+
+SPMAMBA = """!new:lobes.models.spmamba.SPMamba
+        {num_sources: !ref <num_spks>, sample_rate: 8000, n_fft: 64, hop_length: 32, n_layers: 1, emb_dim: 4,
+        emb_ks: 4, emb_hs: 4, n_heads: 2, approx_qk_dim: 66, d_state: 4, expand: 1}"""
+CONVTASNET = """!new:lobes.models.masking.MaskingSeparator
+        encoder: !new:speechbrain.lobes.models.dual_path.Encoder {kernel_size: 16, out_channels: 16}
+        masknet: !new:speechbrain.lobes.models.conv_tasnet.MaskNet
+            {N: 16, B: 8, H: 16, P: 3, X: 2, R: 1, C: !ref <num_spks>, norm_type: gLN, causal: false}
+        decoder: !new:speechbrain.lobes.models.dual_path.Decoder
+            {in_channels: 16, out_channels: 1, kernel_size: 16, stride: 8, bias: false}
+        num_sources: !ref <num_spks>
+        min_frames: 3"""
+
+
+def stock(folder: Path) -> SepformerSeparation:
+    return SepformerSeparation.from_hparams(source=str(folder), run_opts={"device": "cpu"})
+
+
+def mixture(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("separator", [SPMAMBA, CONVTASNET], ids=["spmamba", "convtasnet"])
+@pytest.mark.parametrize("shape", [(3, 4001), (1, 1)])
+def test_stock_speechbrain_equals_the_model(make_run: MakeRun, tmp_path: Path, separator: str, shape):
+    run = make_run(separator, scores=(1.0, 2.0))
+    folder = export_pretrained(run, tmp_path / "out")
+    mix = mixture(*shape)
+    with torch.no_grad():
+        expected = read_run(run).model(mix)
+    assert expected.shape == (*shape, 2) and expected.any()
+    assert torch.equal(stock(folder).separate_batch(mix), expected)
+    assert torch.equal(Separator.from_hparams(folder).separate_batch(mix), expected)
+    assert torch.equal(Separator.from_hparams(run).separate_batch(mix), expected)
+
+
+def test_folder_holds_exactly_the_promised_files(run: Path, tmp_path: Path):
+    folder = export_pretrained(run, tmp_path / "deep" / "out")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert [path.name for path in folder.parent.iterdir()] == ["out"]
+    listed = (folder / "SHA256SUMS").read_text().split()[1::2]
+    assert listed == ["README.md", "hyperparams.yaml", "masknet.ckpt"]
+
+
+def test_hyperparams_hold_the_model_and_nothing_of_the_training(run: Path, tmp_path: Path):
+    path = export_pretrained(run, tmp_path / "out") / "hyperparams.yaml"
+    keys = ["num_spks", "sample_rate", "encoder", "masknet", "decoder", "modules", "pretrainer"]
+    assert list(YAML().load(path.read_text())) == keys
+    hparams = load_hyperpyyaml(path.read_text())
+    assert list(hparams["pretrainer"].loadables) == ["masknet"]
+    assert hparams["modules"]["masknet"] is hparams["masknet"]
+
+
+def test_same_run_gives_the_same_bytes(run: Path, tmp_path: Path):
+    sums = [(export_pretrained(run, tmp_path / name) / "SHA256SUMS").read_text() for name in "ab"]
+    assert sums[0] == sums[1]
+
+
+def test_loading_takes_the_weights_from_the_file(run: Path, tmp_path: Path):
+    folder = export_pretrained(run, tmp_path / "out")
+    state = torch.load(folder / "masknet.ckpt", weights_only=True)
+    torch.save({key: value * 2 for key, value in state.items()}, folder / "masknet.ckpt")
+    (folder / "SHA256SUMS").unlink()
+    mix = mixture(1, 50)
+    with torch.no_grad():
+        expected = 2 * read_run(run).model(mix)
+    assert torch.equal(stock(folder).separate_batch(mix), expected)
+
+
+def test_stock_speechbrain_refuses_keys_that_do_not_match(run: Path, tmp_path: Path, caplog):
+    folder = export_pretrained(run, tmp_path / "out")
+    state = torch.load(folder / "masknet.ckpt", weights_only=True)
+    torch.save({f"{key}_x": value for key, value in state.items()}, folder / "masknet.ckpt")
+    caplog.clear()
+    with pytest.raises(UserError, match="1 missing .*1 unexpected"):
+        stock(folder)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_card_tells_what_is_known_and_runs(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    header = "# Lobes 0.1.0, commit abc\n# command: python train.py hparams/a.yaml --data_folder /machine/P --seed=7\n"
+    folder = export_pretrained(make_run(header=header, scores=(3.21,)), tmp_path / "out")
+    card = (folder / "README.md").read_text()
+    for part in ("# Tiny for SB, 8 kHz", "| Parameters | 6 |", "| Trained on | PolSESS_mini |", "| Seed | 7 |"):
+        assert part in card
+    assert "CKPT+1 (epoch 1, validation SI-SDRi 3.21 dB)" in card
+    assert "`python train.py hparams/a.yaml --data_folder P --seed=7`" in card and "commit abc" in card
+    assert "dereverberated" in card and "Apache License 2.0" in card
+    assert "/machine" not in card and str(tmp_path) not in card
+    monkeypatch.chdir(folder)
+    [block] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    exec(block, {})
+
+
+def test_earlier_export_is_replaced(make_run: MakeRun, tmp_path: Path):
+    run = make_run(scores=(1.0, 2.0))
+    folder = export_pretrained(run, tmp_path / "out")
+    first = (folder / "SHA256SUMS").read_text()
+    (run / "save" / "CKPT+1" / "CKPT.yaml").write_text("si_sdri: 5.0\n")
+    assert export_pretrained(run, tmp_path / "out") == folder
+    assert (folder / "SHA256SUMS").read_text() != first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
+
+
+def test_left_overs_of_a_killed_export_do_no_harm(run: Path, tmp_path: Path):
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "masknet.ckpt").write_bytes(b"half")
+    export_pretrained(run, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
+
+
+@pytest.mark.parametrize("target", ["out", "out.partial", "out.old"])
+def test_other_peoples_files_are_never_deleted(run: Path, tmp_path: Path, target: str):
+    precious = tmp_path / target / "thesis.txt"
+    precious.parent.mkdir()
+    precious.write_text("mine")
+    with pytest.raises(UserError, match="holds 'thesis.txt', which is not of an export"):
+        export_pretrained(run, tmp_path / "out")
+    assert precious.read_text() == "mine"
+    if target != "out":
+        assert not (tmp_path / "out").exists()
+
+
+def test_run_folder_itself_and_a_file_are_no_target(run: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="not of an export"):
+        export_pretrained(run, run)
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        export_pretrained(run, tmp_path / "out")
+
+
+def test_mismatch_is_an_error_and_leaves_nothing(make_run: MakeRun, tmp_path: Path):
+    run = make_run("!new:lobes_test_stand_in.Unsaved {num_sources: 2}")
+    with pytest.raises(RuntimeError, match="reloaded through SepformerSeparation differs.*largest difference"):
+        export_pretrained(run, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_run_without_a_checkpoint(make_run: MakeRun, tmp_path: Path):
+    with pytest.raises(UserError, match="no usable checkpoint"):
+        export_pretrained(make_run(scores=()), tmp_path / "out")
+    with pytest.raises(UserError, match="no such run folder"):
+        export_pretrained(tmp_path / "nothing", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

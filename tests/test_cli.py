@@ -1,0 +1,188 @@
+"""The `lobes` command: quick to start, one line and exit code 2 for a user's mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lobes import cli
+from lobes.data import audio
+
+Run = Callable[..., tuple[int, str, str]]
+
+HYPERPARAMS = """
+num_spks: 2
+sample_rate: 8000
+modules:
+  separator: !new:lobes.models.spmamba.SPMamba
+    {num_sources: 2, sample_rate: 8000, n_fft: 64, hop_length: 32, n_layers: 1, emb_dim: 4, emb_ks: 4, emb_hs: 4,
+     n_heads: 2, approx_qk_dim: 66, d_state: 4, expand: 1}
+"""
+
+
+@pytest.fixture
+def lobes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Call the command in this process: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lobes", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return int(caught.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A training run's folder with one checkpoint."""
+    import torch
+    from hyperpyyaml import load_hyperpyyaml
+
+    folder = tmp_path / "run"
+    checkpoint = folder / "save" / "CKPT+1"
+    checkpoint.mkdir(parents=True)
+    (folder / "hyperparams.yaml").write_text(HYPERPARAMS)
+    network = load_hyperpyyaml(HYPERPARAMS)["modules"]["separator"]
+    torch.save(network.state_dict(), checkpoint / "separator.ckpt")
+    (checkpoint / "CKPT.yaml").write_text("si_sdri: 1.0\n")
+    return folder
+
+
+def test_starting_imports_nothing_heavy():
+    """`lobes --help` answers in well under half a second as long as this holds."""
+    code = (
+        "import sys, lobes.cli; sys.argv = ['lobes', '--help']\n"
+        "try: lobes.cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = ['torch', 'speechbrain', 'numpy', 'scipy', 'matplotlib', 'numba', 'soundfile', 'rich']\n"
+        "sys.exit(' '.join(name for name in heavy if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("corpus", "models", "separate", "export"))
+
+
+def test_installed_command_gives_one_line_and_code_2():
+    done = subprocess.run(
+        [sys.executable, "-m", "lobes.cli", "export", "no-such-run", "out"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["error: no-such-run: no such run folder."]
+
+
+def test_help_is_code_0_and_nothing_is_help(lobes: Run):
+    code, out, _ = lobes("separate", "--help")
+    assert code == 0 and "--out" in out
+    code, out, err = lobes()
+    assert code == 2 and "separate" in out and not err
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["sepparate"], ["No such command 'sepparate'", "'separate'", "See: lobes --help"]),
+        (["corpus", "out", "--sede", "3"], ["--sede", "--seed", "See: lobes corpus --help"]),
+        (["corpus", "out", "--train", "many"], ["--train", "integer"]),
+        (["corpus", "out", "--seconds", "-1"], ["--seconds"]),
+        (["separate", "model", "-o", "out"], ["Missing argument", "See: lobes separate --help"]),
+        (["separate", "no-model", "a.wav", "-o", "out"], ["no-model: no such folder"]),
+        (["separate", "m", "a.wav", "-o", "out", "--device", "abacus"], ["--device abacus: no such device"]),
+        (["export", "no-run", "out"], ["no-run: no such run folder"]),
+    ],
+)
+def test_mistakes_are_one_line_and_code_2(lobes: Run, tmp_path: Path, words: list[str], parts: list[str]):
+    code, out, err = lobes(*words)
+    assert code == 2 and not out
+    assert err.count("\n") == 1 and err.startswith("error: ")
+    assert all(part in err for part in parts), err
+    assert not list(tmp_path.iterdir())
+
+
+def test_absent_gpu_is_told(lobes: Run):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    code, _, err = lobes("separate", "model", "a.wav", "-o", "out", "--device", "cuda")
+    assert code == 2 and "PyTorch finds no CUDA device" in err
+
+
+def test_a_bug_is_not_disguised_as_a_mistake(monkeypatch: pytest.MonkeyPatch):
+    def broken(**_):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_models_lists_the_registry(lobes: Run):
+    from lobes.models import list_models
+
+    code, out, _ = lobes("models")
+    assert code == 0
+    assert out.split() == list(list_models())
+
+
+def test_models_table(lobes: Run, monkeypatch: pytest.MonkeyPatch):
+    from lobes.evaluation import complexity
+
+    monkeypatch.setattr(complexity, "table", lambda: "| model |")
+    assert lobes("models", "--table")[:2] == (0, "| model |\n")
+
+
+def test_corpus_hands_its_options_on(lobes: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    import lobes.data.corpus as corpus
+
+    got = {}
+
+    def make_corpus(out_folder, **options):
+        got.update(options, out_folder=out_folder)
+        return out_folder / options["name"]
+
+    monkeypatch.setattr(corpus, "make_corpus", make_corpus)
+    code, out, _ = lobes("corpus", "data", "--name", "tiny", "--speech", "voices", "--train", 3, "--seed", 5)
+    assert code == 0 and str(Path("data/tiny")) in out
+    assert got["out_folder"] == Path("data") and got["speech"] == [Path("voices")] and got["rirs"] is None
+    assert got["counts"]["train"] == 3 and got["seed"] == 5 and got["sample_rate"] == 8000
+
+
+def test_corpus_defaults_are_those_of_the_function():
+    import inspect
+
+    from lobes.data.corpus import build
+
+    options = inspect.signature(cli.corpus).parameters
+    assert {split: options[split].default for split in ("train", "val", "test")} == build.COUNTS
+    function = inspect.signature(build.make_corpus).parameters
+    for name in ("name", "sample_rate", "seconds", "seed", "overwrite"):
+        assert options[name].default == function[name].default
+
+
+def test_export_then_separate(lobes: Run, run: Path, tmp_path: Path):
+    code, out, _ = lobes("export", "run", "exported")
+    assert code == 0 and "wrote exported" in out
+    x = np.random.default_rng(0).uniform(-0.3, 0.3, 16001).astype(np.float32)
+    audio.write(tmp_path / "mix.wav", x, 16000)
+    for model, folder in (("exported", "a"), ("run", "b")):
+        code, out, _ = lobes("separate", model, "mix.wav", "-o", folder, "--device", "cpu")
+        assert code == 0
+        assert out.split() == [f"{folder}/mix_s1.wav", f"{folder}/mix_s2.wav"]
+    first, second = (audio.read(tmp_path / folder / "mix_s1.wav") for folder in "ab")
+    assert first[1] == 16000 and first[0].shape == x.shape
+    assert np.array_equal(first[0], second[0]) and first[0].any()
+
+
+def test_truncated_wav_is_one_line(lobes: Run, run: Path, tmp_path: Path):
+    audio.write(tmp_path / "cut.wav", np.zeros(8000, np.float32), 8000)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:8000])
+    code, out, err = lobes("separate", "run", "cut.wav", "-o", "out")
+    assert code == 2 and not out
+    assert err.startswith("error: cut.wav: truncated") and err.count("\n") == 1
