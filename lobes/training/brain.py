@@ -44,7 +44,7 @@ class SeparationBrain(SafeStepBrain):
         self.curve = LearningCurve(Path(self.hparams.output_folder) / "learning_curve.csv")
         self.stopping = EarlyStopping(self.hparams.patience)
         self.epoch_clock: torch.Tensor | None = None
-        self.train_steps_per_epoch = 1
+        self.batches_per_epoch = 1
         self._train_loss = math.nan
 
     # ---- start and resume
@@ -77,6 +77,13 @@ class SeparationBrain(SafeStepBrain):
     def _optimizer_step_limit_exceeded(self) -> bool:
         return bool(self.budget.spent)
 
+    def make_dataloader(self, dataset: Any, stage: sb.Stage, *args: Any, **kwargs: Any) -> Any:
+        """SpeechBrain's loader; the training set's number of batches is kept, to tell the share of an epoch."""
+        loader = super().make_dataloader(dataset, stage, *args, **kwargs)
+        if stage == sb.Stage.TRAIN:
+            self.batches_per_epoch = len(loader)
+        return loader
+
     # ---- one step
 
     def fit_batch(self, batch: Any) -> torch.Tensor:
@@ -89,7 +96,7 @@ class SeparationBrain(SafeStepBrain):
     def optimizers_step(self) -> None:
         """Step safely, then advance budget and learning rate."""
         super().optimizers_step()
-        epochs_done = self.hparams.epoch_counter.current - 1 + self.step / self.train_steps_per_epoch
+        epochs_done = self.hparams.epoch_counter.current - 1 + self.step / self.batches_per_epoch
         self.budget.count_step(epochs_done)
         self.schedule.after_step()
 

@@ -113,6 +113,12 @@ def test_stopped_run_continues_as_if_never_stopped(train, corpus, tmp_path):
     assert drop_time(curve(halves)) == drop_time(curve(whole))
 
 
+def test_cosine_follows_the_budget(train, corpus, tmp_path):
+    train("hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--max_steps", 8,
+          "--warmup_steps", 0, "--lr", 0.1, *SMALL)  # fmt: skip
+    assert [float(row["lr"]) for row in curve(tmp_path)] == pytest.approx([0.05, 0.0], abs=1e-6)
+
+
 def test_convtasnet_trains_in_the_same_recipe(train, corpus, tmp_path):
     train("hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--max_steps", 2,
           "--dynamic_mixing", "true", "--speed_changes", "[0.95, 1.05]", *SMALL)  # fmt: skip
