@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lobes.errors import UserError
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
 from lobes.training.launch import command, commit, machine, seconds_since_launch
-from lobes.training.optim import build_optimizer, spare_dynamo_import
+from lobes.training.optim import build_optimizer
 from lobes.training.progress import EarlyStopping, LearningCurve, VariantMeter
 from lobes.training.safe_step import SafeStepBrain
 from lobes.training.schedule import WarmupSchedule
@@ -51,8 +52,6 @@ class SeparationBrain(SafeStepBrain):
 
     def init_optimizers(self) -> None:
         """Make the optimizer with its parameter groups, and the schedule on top."""
-        if not self.compile:
-            spare_dynamo_import()
         self.optimizer = build_optimizer(self.modules, self.opt_class)
         self.optimizers_dict = {"optimizer": self.optimizer}
         h = self.hparams
@@ -216,7 +215,8 @@ class SeparationBrain(SafeStepBrain):
         self.on_evaluate_start(max_key, min_key)
         self.modules.eval()
         h = self.hparams
-        jobs = score_jobs(loader, self.separate, self.improves, h.sample_rate, h.test_metrics)
+        batches = islice(loader, self.debug_batches if self.debug else None)
+        jobs = score_jobs(batches, self.separate, self.improves, h.sample_rate, h.test_metrics)
         summary = run_test(jobs, h.output_folder, h.scoring_workers, h.n_audio_to_save)
         self._write_facts()
         return summary

@@ -47,21 +47,3 @@ def build_optimizer(
     'Adam'
     """
     return opt_class([group for group in parameter_groups(model) if group["params"]])
-
-
-def spare_dynamo_import() -> None:
-    """Let optimizers work without torch's compiler, whose import takes 1 to 3 s at the first call.
-
-    torch keeps some optimizer methods out of the compiler by a wrapper that imports the compiler on first use.
-    Where nothing is compiled, the plain method does the same; the wrapper looks for it under `__dynamo_disable`.
-
-    Example
-    -------
-    >>> spare_dynamo_import()
-    >>> len(torch.optim.SGD([torch.zeros(1)], lr=1.0).param_groups)
-    1
-    """
-    for method in vars(torch.optim.Optimizer).values():
-        plain = getattr(method, "__wrapped__", None)
-        if plain is not None and getattr(plain, "__dynamo_disable", None) is None:
-            setattr(plain, "__dynamo_disable", plain)  # noqa: B010  # written out, Python would mangle the name

@@ -113,6 +113,13 @@ def test_stopped_run_continues_as_if_never_stopped(train, corpus, tmp_path):
     assert drop_time(curve(halves)) == drop_time(curve(whole))
 
 
+def test_debug_runs_two_batches_and_keeps_no_checkpoint(train, corpus, tmp_path):
+    train("hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--debug", *SMALL)
+    assert [row["step"] for row in curve(tmp_path)] == ["2", "4"]
+    assert len(list(csv.DictReader((tmp_path / "per_utterance.csv").open(newline="")))) == 2
+    assert not list(tmp_path.glob("save/CKPT*"))
+
+
 def test_cosine_follows_the_budget(train, corpus, tmp_path):
     train("hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--max_steps", 8,
           "--warmup_steps", 0, "--lr", 0.1, *SMALL)  # fmt: skip
