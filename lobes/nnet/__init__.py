@@ -1,0 +1,1 @@
+"""Parts of networks: Mamba, its bidirectional block, the STFT pair, norms, attention."""

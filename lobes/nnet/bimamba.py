@@ -1,0 +1,83 @@
+"""Mamba in both directions. B batch, L steps, D channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lobes.nnet.lengths import zero_padding
+from lobes.nnet.mamba import Mamba
+from lobes.nnet.norms import RMSNorm
+
+
+class MambaBlock(nn.Module):
+    """x + Mamba(RMSNorm(x)), the residual block of one direction.
+
+    Arguments
+    ---------
+    d_model : int
+        Channels D.
+    reverse : bool
+        Run from the end to the start.
+    **mamba
+        Further arguments of `Mamba`.
+
+    Example
+    -------
+    >>> MambaBlock(8, reverse=True)(torch.rand(2, 5, 8)).shape
+    torch.Size([2, 5, 8])
+    """
+
+    def __init__(self, d_model: int, reverse: bool = False, **mamba) -> None:
+        super().__init__()
+        self.norm = RMSNorm(d_model)
+        self.mixer = Mamba(d_model, reverse=reverse, **mamba)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, D] with `lengths` valid steps per item (Long [B])."""
+        return x + self.mixer(self.norm(x), lengths)
+
+
+class BiMamba(nn.Module):
+    """Two independent Mamba blocks, one forward and one backward in time, with their outputs side by side.
+
+    The bidirectional block of SPMamba (Li et al. 2024, arXiv:2404.02063); state-dict keys are those of its
+    published code. The backward block starts at each item's own end, so padding never changes an item.
+
+    Arguments
+    ---------
+    d_model : int
+        Channels D.
+    **mamba
+        Further arguments of `Mamba`, the same for both directions.
+
+    Example
+    -------
+    >>> BiMamba(8, expand=2)(torch.rand(2, 5, 8), torch.tensor([5, 3])).shape
+    torch.Size([2, 5, 16])
+    """
+
+    def __init__(self, d_model: int, **mamba) -> None:
+        super().__init__()
+        # lists of one, for the keys' sake: forward_blocks.0.*, backward_blocks.0.*
+        self.forward_blocks = nn.ModuleList([MambaBlock(d_model, **mamba)])
+        self.backward_blocks = nn.ModuleList([MambaBlock(d_model, reverse=True, **mamba)])
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Run both directions.
+
+        Arguments
+        ---------
+        x : Tensor
+            Input [B, L, D].
+        lengths : Tensor or None
+            Valid steps per item, Long [B]; None: all.
+
+        Returns
+        -------
+        Tensor
+            Forward, then backward channels [B, L, 2 D], zeros after an item's end.
+        """
+        x = zero_padding(x, lengths)
+        both = self.forward_blocks[0](x, lengths), self.backward_blocks[0](x, lengths)
+        return torch.cat(both, -1)  # [B, L, 2 D]

@@ -1,0 +1,99 @@
+"""Lengths of the items in a padded batch: from relative to counted, and masks. B batch, L steps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def to_samples(lengths: Tensor | None, total: int, batch: int, device: torch.device | str | None = None) -> Tensor:
+    """Turn SpeechBrain's relative lengths into sample counts.
+
+    Arguments
+    ---------
+    lengths : Tensor or None
+        Relative lengths in (0, 1], [B]. None: all items are full.
+    total : int
+        Padded length of the batch.
+    batch : int
+        Number of items B.
+    device : torch.device
+        Device of the result; by default that of `lengths`.
+
+    Returns
+    -------
+    Tensor
+        round(lengths * total) between 1 and total, Long [B].
+
+    Raises
+    ------
+    ValueError
+        If there is not one finite length per item.
+
+    Example
+    -------
+    >>> to_samples(torch.tensor([1.0, 0.5]), 9, 2)
+    tensor([9, 4])
+    >>> to_samples(None, 9, 2)
+    tensor([9, 9])
+    """
+    if lengths is None:
+        return torch.full((batch,), total, dtype=torch.long, device=device)
+    if lengths.shape != (batch,):
+        raise ValueError(f"lengths: expected one relative length per item, [{batch}], got {list(lengths.shape)}")
+    # fp64: 0.1 in fp32 times some millions of samples would be off by one
+    counts = torch.round(lengths.detach().to(device or lengths.device).double() * total)
+    if not bool(torch.isfinite(counts).all()):
+        raise ValueError(f"lengths: expected finite relative lengths in (0, 1], got {lengths.tolist()}")
+    return counts.long().clamp(1, total)
+
+
+def mask(n: Tensor, total: int) -> Tensor:
+    """Mark the valid steps of each item.
+
+    Arguments
+    ---------
+    n : Tensor
+        Valid steps per item, Long [B].
+    total : int
+        Padded length L.
+
+    Returns
+    -------
+    Tensor
+        True where the step belongs to the item, bool [B, L].
+
+    Example
+    -------
+    >>> mask(torch.tensor([1, 3]), 3)
+    tensor([[ True, False, False],
+            [ True,  True,  True]])
+    """
+    return torch.arange(total, device=n.device)[None, :] < n[:, None]  # [B, L]
+
+
+def zero_padding(x: Tensor, n: Tensor | None) -> Tensor:
+    """Set everything after an item's end to zero, whatever it holds (also NaN).
+
+    Arguments
+    ---------
+    x : Tensor
+        Padded batch [B, L, ...].
+    n : Tensor or None
+        Valid steps per item, Long [B]; None returns `x` as it is.
+
+    Returns
+    -------
+    Tensor
+        [B, L, ...].
+
+    Example
+    -------
+    >>> zero_padding(torch.ones(2, 3), torch.tensor([1, 3]))
+    tensor([[1., 0., 0.],
+            [1., 1., 1.]])
+    """
+    if n is None:
+        return x
+    outside = ~mask(n, x.shape[1])
+    return x.masked_fill(outside.reshape(*outside.shape, *[1] * (x.dim() - 2)), 0)

@@ -1,0 +1,32 @@
+"""Islands of full precision inside autocast."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+
+def at_least_fp32(x: Tensor) -> Tensor:
+    """Widen bfloat16 and float16 to float32; leave float32 and float64 alone.
+
+    Example
+    -------
+    >>> at_least_fp32(torch.ones(1, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def no_autocast(x: Tensor) -> AbstractContextManager:
+    """Context in which operations on `x`'s device keep the precision of their inputs.
+
+    Example
+    -------
+    >>> x = torch.ones(2, 2)
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16), no_autocast(x):
+    ...     (x @ x).dtype
+    torch.float32
+    """
+    return torch.autocast(x.device.type, enabled=False)

@@ -1,0 +1,158 @@
+"""STFT and its inverse for signals of any length, exact also at the true end of a padded item.
+
+Both run at least in fp32 under any autocast. B batch (any number of signals), T samples, L frames, F bins.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lobes.errors import UserError
+from lobes.nnet.lengths import mask, zero_padding
+from lobes.nnet.precision import at_least_fp32, no_autocast
+
+
+class STFT(nn.Module):
+    """Short-time Fourier transform pair with a periodic Hann window and reflected ends.
+
+    Frame l is centred at sample l * hop_length, as in `torch.stft(center=True)`. Each item is reflected at
+    its own end, and only its own frames enter the inverse, so that padding never changes an item. Signals
+    shorter than half a window are extended by zeros. Where the hop exceeds a quarter of the window, signals
+    are extended by zeros to a whole number of hops: otherwise their last samples would lie under the last
+    window's foot alone and the inverse would blow them up.
+
+    Arguments
+    ---------
+    n_fft : int
+        Window and FFT size in samples, even.
+    hop_length : int
+        Samples from frame to frame, at most n_fft / 2.
+
+    Raises
+    ------
+    UserError
+        If the sizes do not allow an exact inverse.
+
+    Example
+    -------
+    >>> stft = STFT(256, 64)
+    >>> x = torch.rand(2, 1000)
+    >>> spectrum = stft(x)
+    >>> spectrum.shape
+    torch.Size([2, 2, 16, 129])
+    >>> torch.allclose(stft.inverse(spectrum, 1000), x, atol=1e-5)
+    True
+    """
+
+    def __init__(self, n_fft: int, hop_length: int) -> None:
+        super().__init__()
+        if n_fft < 4 or n_fft % 2 or not 1 <= hop_length <= n_fft // 2:
+            raise UserError(
+                "STFT: expected an even n_fft >= 4 and 1 <= hop_length <= n_fft / 2, "
+                f"got n_fft={n_fft}, hop_length={hop_length}; change n_fft or hop_length"
+            )
+        self.n_fft, self.hop_length = n_fft, hop_length
+
+    def frames(self, n: Tensor) -> Tensor:
+        """Number of frames L of signals with `n` samples.
+
+        Example
+        -------
+        >>> STFT(256, 64).frames(torch.tensor([1, 1000]))
+        tensor([ 3, 16])
+        """
+        return self._extended(n) // self.hop_length + 1
+
+    def forward(self, x: Tensor, n: Tensor | None = None) -> Tensor:
+        """Analyse.
+
+        Arguments
+        ---------
+        x : Tensor
+            Signals [B, T], T >= 1.
+        n : Tensor or None
+            Valid samples per signal, Long [B]; None: all.
+
+        Returns
+        -------
+        Tensor
+            Real and imaginary part [B, 2, L, F]; zeros in frames after an item's last one.
+        """
+        with no_autocast(x):
+            x = zero_padding(at_least_fp32(x), n)
+            full = self._extended(torch.tensor(x.shape[1]))
+            x = F.pad(x, (0, int(full) - x.shape[1]))
+            extended = full if n is None else self._extended(n)
+            spectrum = torch.stft(
+                self._reflect(x, extended),
+                self.n_fft,
+                self.hop_length,
+                window=self._window(x),
+                center=False,
+                return_complex=True,
+            )  # [B, F, L]
+            parts = torch.view_as_real(spectrum).permute(0, 3, 2, 1)  # [B, 2, L, F]
+            if n is None:
+                return parts
+            valid = mask(self.frames(n), parts.shape[2])
+            return parts * valid[:, None, :, None]
+
+    def inverse(self, parts: Tensor, total: int, n: Tensor | None = None) -> Tensor:
+        """Synthesise.
+
+        Arguments
+        ---------
+        parts : Tensor
+            Real and imaginary part [B, 2, L, F] of signals with `total` samples.
+        total : int
+            Samples T of the result.
+        n : Tensor or None
+            Valid samples per signal, Long [B]; None: all.
+
+        Returns
+        -------
+        Tensor
+            Signals [B, T], zeros after an item's end.
+        """
+        with no_autocast(parts):
+            parts = at_least_fp32(parts)
+            window = self._window(parts)
+            # the imaginary parts of the first and last bin do not enter a real signal
+            spectrum = torch.complex(parts[:, 0], parts[:, 1])  # [B, L, F]
+            pieces = torch.fft.irfft(spectrum, self.n_fft) * window  # [B, L, n_fft]
+            envelope = window.square().expand(1, pieces.shape[1], self.n_fft)
+            if n is not None:
+                valid = mask(self.frames(n), pieces.shape[1])[:, :, None]
+                pieces, envelope = pieces * valid, envelope * valid
+            start = self.n_fft // 2
+            signal = self._overlap_add(pieces)[:, start : start + total]
+            weight = self._overlap_add(envelope)[:, start : start + total]
+            return zero_padding(signal / weight.clamp(min=1e-8), n)  # [B, T]
+
+    def _extended(self, n: Tensor) -> Tensor:
+        n = n.clamp(min=self.n_fft // 2 + 1)
+        if self.hop_length > self.n_fft // 4:
+            n = -(-n // self.hop_length) * self.hop_length
+        return n
+
+    def _window(self, x: Tensor) -> Tensor:
+        # made anew, and not kept as a buffer, so that a model in fp64 has a window exact to fp64
+        return torch.hann_window(self.n_fft, dtype=x.dtype, device=x.device)
+
+    def _reflect(self, x: Tensor, n: Tensor) -> Tensor:
+        """Reflect half a window at the start and at each item's own end: [B, T] -> [B, T + n_fft]."""
+        half = self.n_fft // 2
+        if n.dim() == 0:
+            return F.pad(x[:, None], (half, half), mode="reflect")[:, 0]
+        last = n.to(x.device)[:, None] - 1  # [B, 1]
+        position = torch.arange(-half, x.shape[1] + half, device=x.device).abs()[None]  # [1, T + n_fft]
+        position = torch.where(position > last, 2 * last - position, position).clamp(min=0)
+        return torch.gather(x, 1, position)
+
+    def _overlap_add(self, pieces: Tensor) -> Tensor:
+        """Add pieces [B, L, n_fft] at every hop: [B, (L - 1) * hop_length + n_fft]."""
+        total = (pieces.shape[1] - 1) * self.hop_length + self.n_fft
+        columns = pieces.transpose(1, 2)  # [B, n_fft, L]
+        return F.fold(columns, (1, total), (1, self.n_fft), stride=(1, self.hop_length)).flatten(1)

@@ -1,0 +1,81 @@
+"""The registry: every preset builds, counts are those of its file, mistakes are named."""
+
+import re
+import shutil
+
+import pytest
+import torch
+
+from lobes.errors import UserError
+from lobes.models import get_model, list_models, registry
+
+PARAMETERS = {
+    "convtasnet": 3_445_808,
+    "convtasnet_tiny": 236_312,
+    "spmamba_16k": 6_141_826,
+    "spmamba_8k": 6_094_498,
+    "spmamba_small": 1_156_368,
+    "spmamba_tiny": 101_194,
+}
+
+
+def test_every_preset_is_counted_here():
+    assert list_models() == sorted(PARAMETERS)
+
+
+@pytest.mark.parametrize("preset", PARAMETERS)
+def test_parameters_are_as_stated_in_the_file(preset):
+    model = get_model(preset)
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[preset]
+    comment = " ".join(re.findall(r"^# (.*)$", registry.preset_path(preset).read_text(), flags=re.MULTILINE))
+    assert f"{PARAMETERS[preset]:,} parameters" in comment
+    assert model.sample_rate == (16000 if "16k" in preset else 8000)
+    assert model.num_sources == 2 and model.causal is False
+
+
+@pytest.mark.parametrize("preset", ["spmamba_tiny", "convtasnet_tiny"])
+@pytest.mark.parametrize("num_sources", [1, 3])
+def test_sources_are_passed_down(preset, num_sources):
+    with torch.no_grad():
+        assert get_model(preset, num_sources=num_sources)(torch.randn(2, 1000)).shape == (2, 1000, num_sources)
+
+
+def test_overrides():
+    model = get_model("spmamba_small", n_layers=1, gradient_checkpointing=True, sample_rate=16000)
+    assert (len(model.blocks), model.gradient_checkpointing, model.sample_rate) == (1, True, 16000)
+
+
+def test_each_scalar_of_an_spmamba_preset_reaches_the_network():
+    for name in registry._options(registry.preset_path("spmamba_tiny")):
+        assert f"    {name}: !ref <{name}>" in registry.preset_path("spmamba_tiny").read_text()
+
+
+def test_unknown_preset_names_the_nearest():
+    with pytest.raises(UserError, match="spmamba_smal.*Did you mean 'spmamba_small'"):
+        get_model("spmamba_smal")
+
+
+@pytest.mark.parametrize("preset", ["../models/spmamba_tiny", "", "/etc/hosts"])
+def test_a_preset_is_a_name_and_not_a_path(preset):
+    with pytest.raises(UserError, match="unknown model"):
+        get_model(preset)
+
+
+@pytest.mark.parametrize("name", ["n_layer", "separator", "emb_dims"])
+def test_unknown_override_names_the_nearest(name):
+    with pytest.raises(UserError, match=f"unknown option {name}"):
+        get_model("spmamba_tiny", **{name: 1})
+
+
+def test_presets_are_found_inside_an_installed_package(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "lobes"
+    shutil.copytree(registry.models_folder(), package / "hparams_shared" / "models")
+    monkeypatch.setattr(registry, "_PACKAGE", package)
+    assert registry.models_folder() == package / "hparams_shared" / "models"
+    assert list_models() == sorted(PARAMETERS)
+
+
+def test_missing_presets_are_a_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_PACKAGE", tmp_path / "lobes")
+    with pytest.raises(UserError, match="reinstall"):
+        list_models()

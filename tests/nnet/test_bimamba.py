@@ -1,0 +1,42 @@
+"""BiMamba: keys, the two directions, padding."""
+
+import torch
+
+from lobes.nnet.bimamba import BiMamba
+
+
+def test_keys_are_the_published_ones():
+    keys = set(BiMamba(8).state_dict())
+    mixer = "A_log D in_proj.weight conv1d.weight conv1d.bias x_proj.weight dt_proj.weight dt_proj.bias out_proj.weight"
+    block = {"norm.weight", *(f"mixer.{name}" for name in mixer.split())}
+    assert keys == {f"{side}_blocks.0.{name}" for side in ("forward", "backward") for name in block}
+
+
+def test_directions_side_by_side():
+    torch.manual_seed(0)
+    net, x = BiMamba(8), torch.randn(2, 9, 8)
+    ahead, back = net.forward_blocks[0], net.backward_blocks[0]
+    back.mixer.reverse = False
+    flipped = back(x.flip(1)).flip(1)
+    back.mixer.reverse = True
+    rms = x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    assert torch.allclose(ahead(x), x + ahead.mixer(rms), atol=1e-6)
+    assert torch.allclose(net(x), torch.cat([ahead(x), flipped], -1), atol=1e-6)
+
+
+def test_a_padded_item_equals_the_item_alone_with_gradients():
+    torch.manual_seed(0)
+    net, x, lengths = BiMamba(8), torch.randn(3, 9, 8), torch.tensor([9, 5, 1])
+    padded = x.clone()
+    for i, n in enumerate(lengths):
+        padded[i, n:] = float("nan")
+    y = net(padded, lengths)
+    alone = [net(x[i : i + 1, :n])[0] for i, n in enumerate(lengths)]
+    for i, n in enumerate(lengths):
+        assert torch.allclose(y[i, :n], alone[i], atol=1e-6)
+        assert (y[i, n:] == 0).all()
+    parameters = list(net.parameters())
+    together = torch.autograd.grad(y.square().sum(), parameters)
+    apart = torch.autograd.grad(sum(a.square().sum() for a in alone), parameters)
+    for a, b in zip(together, apart, strict=True):
+        assert torch.allclose(a, b, atol=1e-4, rtol=1e-4)
