@@ -1,0 +1,36 @@
+# Every target makes .venv first when it is missing or no longer as requirements.lock says.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check format bench lock clean
+export PYTHON
+BIN := .venv/bin
+
+help:  ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
+
+setup:  ## make .venv (Python 3.10-3.12, a C compiler); at once when it is up to date
+	@sh scripts/setup.sh
+
+demo: setup  ## corpus, training, evaluation, separated files and a report in results/demo (about 7 minutes)
+	@$(BIN)/python recipes/PolSESS/demo.py
+
+test: setup  ## the tests and the examples in docstrings, without the slow ones
+	@$(BIN)/python -m pytest
+
+test-slow: setup  ## all tests
+	@$(BIN)/python -m pytest -m "not gpu"
+
+check: setup  ## lint, format, types, YAML, spelling
+	@sh scripts/check.sh
+
+format: setup  ## mend what ruff can mend
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench: setup  ## measure; writes benchmarks/results/*.json
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+lock: setup  ## resolve requirements.lock again from setup.py
+	@sh scripts/lock.sh
+
+clean:  ## remove .venv, caches and build folders (results/ stays)
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

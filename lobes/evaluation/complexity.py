@@ -1,0 +1,218 @@
+"""What a model costs: parameters, multiply-accumulates and scan operations for a stretch of audio.
+
+The network runs once on tensors that have shapes and no values (fake tensors), so a count takes a second or two where
+the real thing takes minutes. Counted: every matrix product and convolution that PyTorch executes, whoever calls it, and
+every selective scan by formula. Not counted: STFTs, norms, activations and other element-wise work.
+
+A scan over L steps of D channels with N states costs 9 L D N operations, and L D each for its skip connection and its
+gate: the count of the Mamba authors' own tool, which all SPMamba figures in print use. These are operations, not
+multiply-accumulates; they are added as they are, and shown apart.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from lobes.errors import UserError
+from lobes.models import get_model, list_models
+from lobes.models.registry import preset_path
+from lobes.nnet.depthwise import depthwise_conv, depthwise_conv_reference
+from lobes.scan import selective_scan
+
+FACTS = ("Source", "Receptive field")
+HEADER = "| Preset | Parameters | GMAC/s | of it scan | Sample rate | Causal | Receptive field | Source |"
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """The cost of one forward pass.
+
+    Arguments
+    ---------
+    parameters : int
+        Numbers that training changes.
+    matmul : int
+        Multiply-accumulates of matrix products and convolutions.
+    scan : int
+        Operations of the selective scans, 9 L D N + 2 L D for each sequence.
+
+    Example
+    -------
+    >>> Complexity(parameters=10, matmul=300, scan=90).total
+    390
+    """
+
+    parameters: int
+    matmul: int
+    scan: int
+
+    @property
+    def total(self) -> int:
+        """Multiply-accumulates and scan operations together."""
+        return self.matmul + self.scan
+
+
+def count(model: nn.Module, seconds: float = 1.0) -> Complexity:
+    """Count what `model` costs for one mixture of the given length.
+
+    Arguments
+    ---------
+    model : nn.Module
+        A network with the attribute `sample_rate` that takes a mixture [B, T].
+    seconds : float
+        Length of the mixture. The cost of networks with attention grows faster than linearly with it.
+
+    Returns
+    -------
+    complexity : Complexity
+
+    Example
+    -------
+    >>> class Half(torch.nn.Linear):
+    ...     sample_rate = 8000
+    >>> count(Half(80, 40), seconds=0.01)
+    Complexity(parameters=3240, matmul=3200, scan=0)
+    """
+    rate = int(model.sample_rate)  # type: ignore[arg-type]
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    # The mode is not entered: what the network derives from lengths keeps its values, only what touches `mix` has none.
+    mix = FakeTensorMode(allow_non_fake_inputs=True).from_tensor(torch.zeros(1, round(seconds * rate)))
+    scans: list[int] = []
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(_replaced(selective_scan, _counting_scan(scans)))
+        stack.enter_context(_replaced(depthwise_conv, depthwise_conv_reference))  # one that the counter sees
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # made of plain products, which the counter sees
+        counter = stack.enter_context(FlopCounterMode(display=False))
+        stack.enter_context(_evaluating(model))
+        model(mix)
+    return Complexity(parameters, counter.get_total_flops() // 2, sum(scans))
+
+
+def table(presets: list[str] | None = None) -> str:
+    """Make the README's model table: every preset with two sources, for one second of audio at its own rate.
+
+    Arguments
+    ---------
+    presets : list of str, optional
+        The rows; all of `list_models()` if not given.
+
+    Returns
+    -------
+    markdown : str
+        Lines of a table, the first two its head.
+
+    Example
+    -------
+    >>> print(table(["convtasnet_tiny"]).splitlines()[0].split(" | ")[1])
+    Parameters
+    """
+    rows = [_row(preset) for preset in (list_models() if presets is None else presets)]
+    return "\n".join([HEADER, "|---|---:|---:|---:|---:|---|---|---|", *rows])
+
+
+def _row(preset: str) -> str:
+    model = get_model(preset)
+    cost = count(model)
+    known = facts(preset)
+    cells = [
+        f"`{preset}`",
+        f"{cost.parameters:,}",
+        f"{cost.total / 1e9:.2f}",
+        f"{cost.scan / 1e9:.2f}",
+        str(model.sample_rate),
+        "yes" if model.causal else "no",
+        known["receptive field"],
+        known["source"],
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def facts(preset: str) -> dict[str, str]:
+    """Read what no count can tell: the comment lines `# Source: ...` and `# Receptive field: ...` of a preset's file.
+
+    Arguments
+    ---------
+    preset : str
+        A name from `list_models()`.
+
+    Returns
+    -------
+    facts : dict
+        The keys "source" and "receptive field".
+
+    Raises
+    ------
+    UserError
+        If one of the two lines is missing.
+
+    Example
+    -------
+    >>> sorted(facts("spmamba_8k"))
+    ['receptive field', 'source']
+    """
+    path = preset_path(preset)
+    lines = (line[2:].partition(": ") for line in path.read_text(encoding="utf-8").splitlines() if line[:2] == "# ")
+    found = {key: value for key, _, value in lines if key in FACTS}
+    for key in FACTS:
+        if key not in found:
+            raise UserError(f"{path.name}: expected a comment line `# {key}: ...` for the model table, found none")
+    return {key.lower(): value.strip() for key, value in found.items()}
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Keep dropout and running statistics out of it, then go back."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+@contextmanager
+def _replaced(real: Callable[..., Any], stand_in: Callable[..., Any]) -> Iterator[None]:
+    """Put `stand_in` wherever a loaded module of lobes refers to the function `real`."""
+    name = real.__name__
+    modules = [module for key, module in list(sys.modules.items()) if key.partition(".")[0] == "lobes"]
+    with ExitStack() as stack:
+        for module in modules:
+            if vars(module).get(name) is real:
+                stack.enter_context(mock.patch.object(module, name, stand_in))
+        yield
+
+
+def _counting_scan(scans: list[int]) -> Callable[..., Any]:
+    """Make a stand-in with the signature of `selective_scan` that appends each call's cost to `scans`."""
+
+    def scan(
+        u: Tensor,  # [B,L,D]
+        delta: Tensor,
+        A: Tensor,  # [D,N]
+        B: Tensor,
+        C: Tensor,
+        D: Tensor | None = None,
+        z: Tensor | None = None,
+        delta_bias: Tensor | None = None,
+        *,
+        return_last_state: bool = False,
+        **options: Any,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        extras = (D is not None) + (z is not None)
+        scans.append(9 * u.numel() * A.shape[-1] + extras * u.numel())
+        y = torch.empty_like(u)
+        return (y, u.new_empty(u.shape[0], *A.shape)) if return_last_state else y
+
+    return scan

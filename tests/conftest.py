@@ -1,0 +1,68 @@
+"""What all tests share: no network, no window, a fixed seed, and the skips for what a machine lacks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of real recordings; the test is skipped where there is none."""
+    folder = ROOT.parent / "shared" / "realdata"
+    if not folder.is_dir():
+        pytest.skip("no real recordings on this machine")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test starts from the same random state; torch is seeded only where it is in use."""
+    import random
+
+    import numpy as np
+
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+def tame_lazy_modules() -> None:
+    """Let hypothesis ask every loaded module for its file, at which SpeechBrain's lazy ones import what is missing."""
+    lazy = sys.modules.get("speechbrain.utils.importutils")
+    if lazy is not None:
+        lazy.LazyModule.__file__ = None
+
+
+def pytest_runtest_setup():
+    """SpeechBrain may have come with the test before."""
+    tame_lazy_modules()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Before hypothesis looks; and skip tests marked `gpu` on a machine without a CUDA device."""
+    tame_lazy_modules()
+    wanted = [item for item in items if item.get_closest_marker("gpu")]
+    if not wanted:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in wanted:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
