@@ -66,7 +66,10 @@ class STFT(nn.Module):
         return self._extended(n) // self.hop_length + 1
 
     def forward(self, x: Tensor, n: Tensor | None = None) -> Tensor:
-        """Analyse.
+        """Analyse, in fp64 where the device has it: the rounding of an fp32 FFT is 2^-24 of the loudest bin.
+
+        A model that normalises each bin by itself, as LN4D does, would raise that noise to the level of speech: on the
+        golden weights it makes six sevenths of SPMamba's whole fp32 error.
 
         Arguments
         ---------
@@ -82,6 +85,7 @@ class STFT(nn.Module):
         """
         with no_autocast(x):
             x = zero_padding(at_least_fp32(x), n)
+            dtype, x = x.dtype, x if x.device.type == "mps" else x.double()
             full = self._extended(torch.tensor(x.shape[1]))
             x = F.pad(x, (0, int(full) - x.shape[1]))
             extended = full if n is None else self._extended(n)
@@ -93,7 +97,7 @@ class STFT(nn.Module):
                 center=False,
                 return_complex=True,
             )  # [B, F, L]
-            parts = torch.view_as_real(spectrum).permute(0, 3, 2, 1)  # [B, 2, L, F]
+            parts = torch.view_as_real(spectrum).permute(0, 3, 2, 1).to(dtype)  # [B, 2, L, F]
             if n is None:
                 return parts
             valid = mask(self.frames(n), parts.shape[2])

@@ -46,6 +46,19 @@ def chirp(sample_rate, total):
     return (x + 0.05 * torch.cos(2 * math.pi * 1234.5 * t)).float()[None]
 
 
+def in_one_thread(model, x):
+    """These weights amplify the last bit of a sum a thousandfold in six layers, so the order of summation must be fixed.
+
+    Another order gives 1.4e-4 for librimix_L6 (the reference's own fp32 noise there is 1.5e-4), one thread 0.7e-4.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return model(x)
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_equals_the_reference(name):
     golden = GOLDEN[name]
@@ -54,13 +67,14 @@ def test_equals_the_reference(name):
     assert sum(p.numel() for p in model.parameters()) == golden["params"]
     x = chirp(model.sample_rate, 2000)
     with torch.no_grad():
-        single, y = model(x), model.double()(x.double())
+        single, y = in_one_thread(model, x), model.double()(x.double())
     assert y.shape == (1, 2000, 2)
     positions = [int(position) for position in golden["samples"]]
     expected = torch.tensor(list(golden["samples"].values()), dtype=torch.float64)  # [positions, S]
     assert (y[0, positions] - expected).abs().max() < 1e-9
     sums = torch.tensor(golden["abssum_per_src"], dtype=torch.float64)
     assert ((y[0].abs().sum(0) - sums) / sums).abs().max() < 1e-9
+    assert (single - y).norm() < 1e-4 * y.norm()
     assert (single - y).abs().max() < 1e-4 * y.abs().max()
 
 
