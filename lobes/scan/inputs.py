@@ -1,0 +1,126 @@
+"""What a selective scan takes: one tuple that every backend receives, and the checks that come before it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class ScanInputs(NamedTuple):
+    """Checked arguments in the compute dtype. B batch, L steps, D channels, N state."""
+
+    u: Tensor  # [B, L, D]
+    delta: Tensor  # [B, L, D]
+    A: Tensor  # [D, N]
+    B: Tensor  # [B, L, N]
+    C: Tensor  # [B, L, N]
+    D: Tensor | None  # [D]
+    z: Tensor | None  # [B, L, D]
+    delta_bias: Tensor | None  # [D]
+    delta_softplus: bool
+    reverse: bool
+    lengths: Tensor | None  # int64 [B], on u's device
+    initial_state: Tensor | None  # [B, D, N]
+
+    def tensors(self) -> list[Tensor]:
+        """All differentiable tensors that are present."""
+        named = (self.u, self.delta, self.A, self.B, self.C, self.D, self.z, self.delta_bias, self.initial_state)
+        return [tensor for tensor in named if tensor is not None]
+
+    def needs_grad(self) -> bool:
+        """True when a backward pass may follow."""
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.tensors())
+
+    def padding(self) -> Tensor | None:
+        """True where a step lies past the item's end, [B, L, 1]; None when all items are full."""
+        if self.lengths is None:
+            return None
+        steps = torch.arange(self.u.shape[1], device=self.u.device)
+        return (steps >= self.lengths[:, None]).unsqueeze(-1)  # [B, L, 1]
+
+
+def compute_dtype(u: Tensor) -> torch.dtype:
+    """float64 stays float64; everything else is computed in float32."""
+    return torch.float64 if u.dtype == torch.float64 else torch.float32
+
+
+def check(x: ScanInputs) -> None:
+    """Raise ValueError or TypeError that names the argument, what was expected and what came."""
+    if x.u.dim() != 3 or 0 in x.u.shape[1:]:
+        raise ValueError(f"selective_scan: u must be [B, L, D] with L, D >= 1, got {list(x.u.shape)}")
+    if not x.u.is_floating_point():
+        raise TypeError(f"selective_scan: u must be a real floating-point tensor, got {x.u.dtype}")
+    if x.A.dim() != 2:
+        raise ValueError(f"selective_scan: A must be [D, N], got {list(x.A.shape)}")
+    batch, steps, channels = x.u.shape
+    state = x.A.shape[1]
+    expected = {
+        "delta": (batch, steps, channels),
+        "A": (channels, state),
+        "B": (batch, steps, state),
+        "C": (batch, steps, state),
+        "D": (channels,),
+        "z": (batch, steps, channels),
+        "delta_bias": (channels,),
+        "initial_state": (batch, channels, state),
+    }
+    for name, shape in expected.items():
+        _check_tensor(name, getattr(x, name), shape, x.u)
+    if x.lengths is not None:
+        _check_lengths(x.lengths, batch, steps)
+
+
+def _check_tensor(name: str, tensor: Tensor | None, shape: tuple[int, ...], u: Tensor) -> None:
+    if tensor is None:
+        return
+    if tuple(tensor.shape) != shape:
+        hint = " (the scan is channel-last: [B, L, D])" if tensor.dim() == 3 else ""
+        raise ValueError(
+            f"selective_scan: {name} must have shape {list(shape)} to go with u {list(u.shape)}, "
+            f"got {list(tensor.shape)}{hint}"
+        )
+    if tensor.device != u.device:
+        raise ValueError(f"selective_scan: {name} is on {tensor.device}, expected u's device {u.device}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"selective_scan: {name} must be a real floating-point tensor, got {tensor.dtype}")
+
+
+def _check_lengths(lengths: Tensor, batch: int, steps: int) -> None:
+    if lengths.is_floating_point() or lengths.dtype == torch.bool or lengths.is_complex():
+        raise TypeError(
+            f"selective_scan: lengths must be integers (numbers of steps), got {lengths.dtype}; "
+            "relative lengths become steps through lobes.nnet.lengths"
+        )
+    if tuple(lengths.shape) != (batch,):
+        raise ValueError(f"selective_scan: lengths must have shape [{batch}], got {list(lengths.shape)}")
+    # On an accelerator this would wait for the device, and the mask makes any value harmless there.
+    if lengths.device.type == "cpu" and batch and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
+        raise ValueError(f"selective_scan: lengths must lie in 0..{steps} (L), got {lengths.tolist()}")
+
+
+def cast(x: ScanInputs) -> ScanInputs:
+    """Bring tensors to the compute dtype, `lengths` to int64 on u's device; lengths that are all full become None."""
+    dtype = compute_dtype(x.u)
+
+    def to(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.to(dtype)
+
+    lengths = x.lengths
+    if lengths is not None and lengths.device.type == "cpu" and bool((lengths == x.u.shape[1]).all()):
+        lengths = None
+    if lengths is not None:
+        lengths = lengths.to(device=x.u.device, dtype=torch.int64)
+    return x._replace(
+        u=x.u.to(dtype),
+        delta=x.delta.to(dtype),
+        A=x.A.to(dtype),
+        B=x.B.to(dtype),
+        C=x.C.to(dtype),
+        D=to(x.D),
+        z=to(x.z),
+        delta_bias=to(x.delta_bias),
+        lengths=lengths,
+        initial_state=to(x.initial_state),
+    )
