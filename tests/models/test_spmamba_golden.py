@@ -47,7 +47,7 @@ def chirp(sample_rate, total):
 
 
 def in_one_thread(model, x):
-    """These weights amplify the last bit of a sum a thousandfold in six layers, so the order of summation must be fixed.
+    """These weights amplify the last bit of a sum a thousandfold in six layers, so the order of sums must be fixed.
 
     Another order gives 1.4e-4 for librimix_L6 (the reference's own fp32 noise there is 1.5e-4), one thread 0.7e-4.
     """
