@@ -1,0 +1,267 @@
+"""Training runs side by side: start `train.py` in a process of its own, follow it, collect what it wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import json
+import math
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from lobes.errors import UserError
+
+LAUNCH_FILE = "launch.json"  # the command of a run, so that a folder is never continued with other options
+FINISHED = ("train_time.json", "summary.json", "per_utterance.csv")
+# How long a thread waits actively for its partner. OpenMP's default, 30 times longer, made a step of a tiny network
+# 10 to 20 times slower where something else used the same cores; not to wait actively at all costs half on a quiet one.
+SPIN_COUNT = "10000"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Arguments
+    ---------
+    name : str
+        For the screen.
+    script : Path
+        A recipe's `train.py`; it is started in its own folder.
+    hparams : str
+        The YAML file, relative to the script's folder.
+    folder : Path
+        The run's output folder.
+    options : mapping
+        Further options, `{"seed": 1}` for `--seed 1`.
+    flags : sequence of str
+        Options without a value; they change no number and may differ when a run goes on.
+    threads : int
+        CPU threads; 0 leaves the choice to the machine.
+
+    Example
+    -------
+    >>> run = Run("a", Path("/x/train.py"), "hparams/a.yaml", Path("/out"), {"seed": 1})
+    >>> run.command()[1:]
+    ['train.py', 'hparams/a.yaml', '--output_folder', '/out', '--seed', '1']
+    """
+
+    name: str
+    script: Path
+    hparams: str
+    folder: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    flags: Sequence[str] = ()
+    threads: int = 0
+
+    def command(self) -> list[str]:
+        """Return the command line, to be started in the script's folder."""
+        options = {"output_folder": self.folder.resolve(), **self.options}
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return [sys.executable, self.script.name, self.hparams, *words, *(f"--{name}" for name in self.flags)]
+
+    def finished(self) -> bool:
+        """Tell whether every result file is there."""
+        return all((self.folder / name).is_file() for name in FINISHED)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run left in its folder: two JSON files and two tables as rows of text."""
+
+    summary: dict[str, Any]
+    train_time: dict[str, Any]
+    curve: list[dict[str, str]]
+    utterances: list[dict[str, str]]
+
+    @property
+    def trained(self) -> tuple[int, float]:
+        """Steps and seconds of the whole training; the tested checkpoint may be an earlier one."""
+        if not self.curve:
+            return int(self.train_time["steps"]), float(self.train_time["seconds"])
+        return int(number(self.curve[-1]["step"])), number(self.curve[-1]["seconds"])
+
+
+def run_all(runs: Sequence[Run], jobs: int = 1, console: bool = False, every: float = 30.0) -> None:
+    """Start the runs that are not finished, `jobs` at a time, and wait for them.
+
+    A run that was stopped goes on from its last checkpoint, because the same command resumes it.
+
+    Arguments
+    ---------
+    runs : sequence of Run
+        In the order of starting.
+    jobs : int
+        How many at a time.
+    console : bool
+        True: the run's own progress goes to the screen (one job only). False: to `console.txt` in its
+        folder, with a line on the screen every `every` seconds.
+    every : float
+        Seconds between two lines of progress.
+
+    Raises
+    ------
+    UserError
+        If a run fails, or its folder holds a run of another command.
+    """
+    waiting = [run for run in runs if not _skip(run)]
+    active: list[tuple[Run, subprocess.Popen[bytes], float]] = []
+    last_line = time.monotonic()
+    try:
+        while waiting or active:
+            while waiting and len(active) < jobs:
+                run = waiting.pop(0)
+                active.append((run, start(run, console), time.monotonic()))
+            time.sleep(0.05)
+            active = [entry for entry in active if not _ended(*entry, console=console)]
+            if not console and time.monotonic() - last_line > every:
+                last_line = time.monotonic()
+                _say("; ".join(f"{run.name}: {progress(run.folder)}" for run, _, _ in active))
+    finally:
+        for _, process, _ in active:
+            process.terminate()
+        for _, process, _ in active:
+            process.wait()
+
+
+def start(run: Run, console: bool) -> subprocess.Popen[bytes]:
+    """Start one run without waiting for it; its command is noted in the folder first."""
+    note_launch(run)
+    _say(f"start {run.name}: {shlex.join(run.command()[1:])}")
+    threads = dict.fromkeys(THREAD_VARIABLES, str(run.threads)) if run.threads else {}
+    environment = {"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ, **threads}
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(_locked(run.folder))
+        output = None if console else stack.enter_context((run.folder / "console.txt").open("ab"))
+        return subprocess.Popen(
+            run.command(),
+            cwd=run.script.parent,
+            env=environment,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
+            pass_fds=(lock.fileno(),),
+        )
+
+
+def note_launch(run: Run) -> None:
+    """Write the run's command into its folder, or refuse a folder that was made by another one."""
+    path = run.folder / LAUNCH_FILE
+    command = {"hparams": run.hparams, "options": {key: str(value) for key, value in run.options.items()}}
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known != command:
+            raise UserError(
+                f"{run.folder} holds a run of other settings ({_difference(known, command)}). "
+                "Give another output folder, or delete this one."
+            )
+    run.folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(command, indent=1), encoding="utf-8")
+
+
+def collect(run: Run) -> Outcome:
+    """Read what a finished run wrote.
+
+    Raises
+    ------
+    UserError
+        If a file is missing.
+    """
+    missing = [name for name in FINISHED if not (run.folder / name).is_file()]
+    if missing:
+        raise UserError(f"{run.folder} holds no finished run: {', '.join(missing)} missing. Start the command again.")
+    return Outcome(
+        json.loads((run.folder / "summary.json").read_text(encoding="utf-8")),
+        json.loads((run.folder / "train_time.json").read_text(encoding="utf-8")),
+        read_rows(run.folder / "learning_curve.csv"),
+        read_rows(run.folder / "per_utterance.csv"),
+    )
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file as dicts; a file that is not there yet has no rows."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def number(text: str | float | None) -> float:
+    """Read a cell as a number; what is empty or no number is NaN.
+
+    Example
+    -------
+    >>> number("1.5"), number(""), number(None)
+    (1.5, nan, nan)
+    """
+    try:
+        return float(text) if text is not None else math.nan
+    except ValueError:
+        return math.nan
+
+
+def progress(folder: Path) -> str:
+    """Describe how far a run is, from the last row of its learning curve."""
+    rows = read_rows(folder / "learning_curve.csv")
+    if not rows:
+        return "starting"
+    seconds, improvement = number(rows[-1]["seconds"]), number(rows[-1]["valid_si_sdri"])
+    return f"step {rows[-1]['step']}, {seconds:.0f} s, valid SI-SDRi {improvement:.2f} dB"
+
+
+@contextlib.contextmanager
+def stage(title: str, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
+    """Print a heading before and the seconds after a part of a long command."""
+    _say(f"\n== {title}")
+    begin = clock()
+    yield
+    _say(f"   ({clock() - begin:.0f} s)")
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    """Open a lock that the training process inherits and holds for its life, even when this process is killed."""
+    lock = (folder / "running.lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise UserError(f"{folder}: another process still trains this run. Wait for it, or end it first.") from error
+    return lock
+
+
+def _skip(run: Run) -> bool:
+    if not run.finished():
+        return False
+    note_launch(run)  # refuses a finished run of other settings
+    _say(f"done before: {run.name} ({run.folder})")
+    return True
+
+
+def _ended(run: Run, process: subprocess.Popen[bytes], begin: float, *, console: bool) -> bool:
+    code = process.poll()
+    if code is None:
+        return False
+    if code != 0 or not run.finished():
+        where = "above" if console else f"in {run.folder / 'console.txt'}"
+        reason = f"exit code {code}" if code else "exit code 0, but without " + " or ".join(FINISHED)
+        raise UserError(f"the run {run.name} failed ({reason}); its messages stand {where}.")
+    _say(f"finished {run.name} after {time.monotonic() - begin:.0f} s")
+    return True
+
+
+def _difference(known: dict[str, Any], wanted: dict[str, Any]) -> str:
+    old, new = ({"hparams": side["hparams"], **side["options"]} for side in (known, wanted))
+    keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+    return ", ".join(f"{key}: there {old.get(key, 'absent')}, now {new.get(key, 'absent')}" for key in keys)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

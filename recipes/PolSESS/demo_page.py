@@ -1,0 +1,112 @@
+"""What the demo shows: report.html, summary.json, per_utterance.csv and the closing table on the screen."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+from lobes.data.audio import read
+from lobes.evaluation import side_by_side as table
+from lobes.evaluation.report import Curve, Example, Table, write_report
+from lobes.evaluation.runs import Outcome, number
+
+SHOWN = 3  # test items on the page
+VARIANTS = "The letters tell what the mixture holds beside speech: S scene, E sound event, R reverb."
+Outcomes = dict[str, Outcome]  # by model
+
+
+def write_results(output: Path, task: str, outcomes: Outcomes, facts: dict[str, str]) -> None:
+    """Write report.html, summary.json and per_utterance.csv into the folder."""
+    models = {
+        name: {"means": table.means(o.summary, task), "summary": o.summary, "train_time": o.train_time}
+        for name, o in outcomes.items()
+    }
+    summary = json.dumps({"task": task, **facts, "models": models}, indent=2)
+    (output / "summary.json").write_text(summary + "\n", encoding="utf-8")
+    write_utterances(output / "per_utterance.csv", outcomes)
+    write_page(output, task, outcomes, facts)
+
+
+def write_utterances(path: Path, outcomes: Outcomes) -> None:
+    """Put the models' per-utterance tables under each other, with a column for the model."""
+    rows = [{"model": name, **row} for name, outcome in outcomes.items() for row in outcome.utterances]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_page(output: Path, task: str, outcomes: Outcomes, facts: dict[str, str]) -> None:
+    """Write report.html."""
+    tests = len(next(iter(outcomes.values())).utterances)
+    note = f"{tests} test mixtures of talkers that training never heard. {table.UNITS} {table.CLEAN}"
+    tables = [
+        Table("Means over the test set", table.HEADER, result_rows(outcomes, task), note),
+        Table("SI-SDRi in dB by variant", *table.variant_rows(outcomes, task), VARIANTS),
+    ]
+    curves = [
+        Curve(
+            name,
+            [number(row["seconds"]) for row in o.curve],
+            [number(row["valid_si_sdri"]) for row in o.curve],
+        )
+        for name, o in outcomes.items()
+    ]
+    title = "Lobes demo: two small models on a miniature Polish PolSESS corpus"
+    examples = page_examples(output, outcomes)
+    write_report(output / "report.html", title, tables, examples, curves, intro=introduction(task), facts=facts)
+
+
+def introduction(task: str) -> list[str]:
+    """Say what the page shows and what it does not."""
+    return [
+        f"Task {task}: enhance one talker in a scene with a sound event, indoors also with reverb. "
+        "Both models saw the same corpus for the same number of training seconds. Of each, the checkpoint "
+        "that was best on the valid talkers is tested.",
+        "Speech is synthetic and training takes minutes. The page shows that every part works; it does not "
+        "tell which kind of model is better on real data.",
+    ]
+
+
+def result_rows(outcomes: Outcomes, task: str) -> list[list[str]]:
+    """Rows of the result table: the mixture itself, then the models."""
+    level = table.show(table.means(next(iter(outcomes.values())).summary, task)["si_sdr_in"])
+    untouched = ["mixture as it is", level, level, "0.00", *[""] * (len(table.HEADER) - 4)]
+    return [untouched, *(table.model_row(name, outcome, task) for name, outcome in outcomes.items())]
+
+
+def page_examples(output: Path, outcomes: Outcomes) -> list[Example]:
+    """Mixture, target and the models' estimates of the first test items, whatever their scores."""
+    folders = sorted(path.parent for path in (output / next(iter(outcomes)) / "audio").glob("*/mix.wav"))
+    return [example(output, outcomes, place, folder) for place, folder in enumerate(folders[:SHOWN], start=1)]
+
+
+def example(output: Path, outcomes: Outcomes, place: int, folder: Path) -> Example:
+    """Read the signals of one test item and say what each model made of it."""
+    item = folder.name
+    rows = {name: next(row for row in o.utterances if row["id"] == item) for name, o in outcomes.items()}
+    files = {"mixture": folder / "mix.wav", "target: talker 1, dry": folder / "s1.wav"}
+    for name, row in rows.items():
+        files[f"{name}, {gain(row)}"] = output / name / "audio" / item / "s1_hat.wav"
+    signals = {label: read(path)[0] for label, path in files.items()}
+    title = f"Test item {place}, variant {next(iter(rows.values()))['variant']} ({item})"
+    return Example(title, signals, read(folder / "mix.wav")[1])
+
+
+def gain(row: dict[str, str]) -> str:
+    """The improvement of one item in words; in variant C there is nothing to improve, so its level stands there."""
+    improvement = number(row["si_sdri"])
+    return f"SI-SDRi {improvement:.1f} dB" if math.isfinite(improvement) else f"SI-SDR {number(row['si_sdr']):.1f} dB"
+
+
+def closing_words(output: Path, task: str, outcomes: Outcomes) -> str:
+    """The result on the screen: numbers, and no word about a winner."""
+    return (
+        f"\n{table.as_text(table.HEADER, result_rows(outcomes, task))}\n\n{table.UNITS}\n{table.CLEAN}\n\n"
+        f"page       {output / 'report.html'}\n"
+        f"numbers    {output / 'summary.json'}, per_utterance.csv\n"
+        f"model      {output / 'exported'}   (SepformerSeparation.from_hparams loads this folder)\n"
+        f"separated  {output / 'separated'}"
+    )

@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""Real recordings: two corpora in PolSESS's format, SPMamba and ConvTasNet for the same minutes, a table.
+
+> python realdata.py                                # the whole table, about 100 min on two cores
+> python realdata.py --preset spmamba --baseline convtasnet --device cuda
+
+One corpus is for task ES (enhance one talker) and one for SB (separate both); talkers, recordings and rooms
+of the test are never heard in training. Whatever is done is kept: the same command after an interruption goes
+on where it stopped. The table goes into RESULTS.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lobes.errors import UserError, exit_on_user_error
+from lobes.evaluation import side_by_side as table
+from lobes.evaluation.runs import Outcome, Run, collect, run_all, stage
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+TRAIN_SCRIPT = HERE / "train.py"
+RESULTS = HERE / "RESULTS.md"
+SPEECH = ("speech/librispeech", "speech/ljspeech", "speech/vctk")
+# PolSESS scene class -> recordings. Home is indoors; what rings there are the measured room responses.
+SCENES = {
+    "home": ("noise/speech_commands/*", "noise/esc10/fire_crackling/*"),
+    "beach": ("noise/esc10/sea_waves/*",),
+    "park": ("noise/esc10/rain/*",),
+    "residential_area": ("noise/esc10/helicopter/*",),
+}
+EVENTS = {name: (f"noise/esc10/{name}/*",) for name in ("dog_bark", "clock_tick", "chainsaw")}
+# task -> seed of its corpus
+CORPORA = {"ES": 11, "SB": 12}
+COUNTS = {"train": 600, "val": 40, "test": 150}
+INDOOR_SHARE = 0.5
+SEEDS = (1, 2)
+SPLIT_NAMES = {"train": "train", "valid": "val", "test": "test"}
+OVERHEAD = 2.5  # minutes beside the training itself: start, validation, test with PESQ and STOI
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Build the corpora, train what is not trained yet, write the table."""
+    options = parse(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended, too
+    print(plan(options), flush=True)
+    data = find_realdata(options.realdata)
+    corpora = {}
+    for task in options.tasks:
+        with stage(f"corpus for {task}"):
+            corpora[task] = make_data(data, task, options.output)
+    runs = make_runs(options, corpora)
+    with stage(f"{len(runs)} runs of {options.minutes:g} min, {options.jobs} at a time"):
+        run_all(list(runs.values()), jobs=options.jobs, every=60)
+    outcomes = {key: collect(run) for key, run in runs.items()}
+    text = results_text(options, outcomes)
+    table.replace_section(options.results, f"realdata-{options.preset}-{options.baseline}", text)
+    print(f"\n{text}\n\nwritten to {options.results}", flush=True)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--realdata", type=Path, default=ROOT.parent / "shared" / "realdata", help="folder with manifest.csv")
+    add("--output", type=Path, default=ROOT / "results" / "realdata", help="default: results/realdata")
+    add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
+    add("--preset", default="spmamba_tiny", help="hparams/<name>.yaml (default: %(default)s)")
+    add("--baseline", default="convtasnet_tiny", help="hparams/<name>.yaml (default: %(default)s)")
+    add("--tasks", nargs="+", default=list(CORPORA), choices=list(CORPORA))
+    add("--seeds", nargs="+", type=int, default=list(SEEDS))
+    add("--minutes", type=float, help="training minutes of each run (default: 10; 20 with --jobs 2)")
+    add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
+    add("--threads", type=int, help="of each run (default: 2; 1 with --jobs 2)")
+    add("--device", help="for example cuda (default: what train.py chooses)")
+    options = parser.parse_args(argv)
+    if options.jobs < 1:
+        raise UserError(f"--jobs must be 1 or more, got {options.jobs}.")
+    options.minutes = options.minutes or (10.0 if options.jobs == 1 else 20.0)
+    options.threads = options.threads or (2 if options.jobs == 1 else 1)
+    options.output, options.results = options.output.resolve(), options.results.resolve()
+    return options
+
+
+def plan(options: argparse.Namespace) -> str:
+    """Say what will happen and how long it takes."""
+    count = len(options.tasks) * len(options.seeds) * 2
+    rounds = -(-count // options.jobs)
+    total = 2 + rounds * (options.minutes + OVERHEAD)
+    return (
+        f"{count} runs: {options.preset} and {options.baseline} on {' and '.join(options.tasks)}, "
+        f"seeds {', '.join(map(str, options.seeds))}\n"
+        f"{options.minutes:g} min of training each, {options.jobs} at a time, {options.threads} thread(s)\n"
+        f"This takes about {total:.0f} min if nothing is done yet. After a stop the same command goes on.\n"
+        f"State in {options.output}"
+    )
+
+
+def find_realdata(folder: Path) -> Path:
+    """Check that the folder is the one that is meant."""
+    if not (folder / "manifest.csv").is_file():
+        raise UserError(f"{folder}: no manifest.csv. Give the folder of the real recordings: --realdata DIR")
+    return folder.resolve()
+
+
+def make_data(data: Path, task: str, output: Path) -> Path:
+    """Make the corpus of a task once; it gets its name when it is complete."""
+    from lobes.data.corpus import make_corpus
+
+    name = f"real_{task.lower()}"
+    finished = output / "corpora" / name
+    if finished.is_dir():
+        print(f"made before: {finished}")
+        return finished
+    draft = output / "corpora.part"
+    shutil.rmtree(draft, ignore_errors=True)
+    made = make_corpus(
+        draft,
+        name=name,
+        speech=[data / folder for folder in SPEECH],
+        scenes=stage_sounds(data, SCENES, output / "sources" / "scenes"),
+        events=stage_sounds(data, EVENTS, output / "sources" / "events"),
+        rirs=data / "rir",
+        counts=COUNTS,
+        sample_rate=8000,
+        seed=CORPORA[task],
+        indoor_share=INDOOR_SHARE,
+    )
+    finished.parent.mkdir(parents=True, exist_ok=True)
+    return Path(made).rename(finished)
+
+
+def stage_sounds(data: Path, classes: Mapping[str, Sequence[str]], folder: Path) -> Path:
+    """Link recordings as <split>/<class>/<file>, each in the split that the manifest gives it."""
+    from lobes.evaluation.runs import read_rows
+
+    split_of = {row["path"]: SPLIT_NAMES[row["split"]] for row in read_rows(data / "manifest.csv")}
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, patterns in classes.items():
+        for file in sorted(path for pattern in patterns for path in data.glob(pattern)):
+            target = folder / split_of[file.relative_to(data).as_posix()] / name / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(file)
+    return folder
+
+
+def make_runs(options: argparse.Namespace, corpora: Mapping[str, Path]) -> dict[tuple[str, str, int], Run]:
+    """One run per task, model and seed, by that key."""
+    keys = [(t, m, s) for t in corpora for s in options.seeds for m in (options.preset, options.baseline)]
+    return {key: make_run(options, corpora[key[0]], *key) for key in keys}
+
+
+def make_run(options: argparse.Namespace, corpus: Path, task: str, model: str, seed: int) -> Run:
+    """Describe one run; its state is kept in its own folder."""
+    name = f"{model}_{task}_seed{seed}"
+    settings = {
+        "data_folder": corpus,
+        "task": task,
+        "seed": seed,
+        "dynamic_mixing": True,
+        "max_minutes": options.minutes,
+        "N_epochs": 100_000,  # the minutes end the training
+        "ckpt_interval_minutes": 2,
+        **({"device": options.device} if options.device else {}),
+    }
+    folder = options.output / corpus.name / name
+    return Run(name, TRAIN_SCRIPT, f"hparams/{model}.yaml", folder, settings, ("noprogressbar",), options.threads)
+
+
+def results_text(options: argparse.Namespace, outcomes: Mapping[tuple[str, str, int], Outcome]) -> str:
+    """The section of RESULTS.md."""
+    from lobes.training.launch import command
+
+    first = next(iter(outcomes.values())).train_time
+    lines = [
+        "### Real speech, some minutes of training",
+        "",
+        *introduction(options),
+        "",
+        *(part for task in options.tasks for part in task_text(options, task, outcomes)),
+        table.UNITS + " " + table.CLEAN,
+        "",
+        f"- command: `{command(__file__, list(given(options)))}` (each run's own is in its `launch.json`)",
+        f"- commit: {first.get('commit', 'unknown')}",
+        f"- seeds: of the corpora {', '.join(f'{task} {CORPORA[task]}' for task in options.tasks)}, "
+        f"of the training {', '.join(map(str, options.seeds))}",
+        f"- time: {options.minutes:g} min of training a run, {options.jobs} run(s) at a time, "
+        f"{options.threads} thread(s) each",
+        f"- machine: {first.get('machine', 'unknown')}",
+    ]
+    return "\n".join(lines)
+
+
+def introduction(options: argparse.Namespace) -> list[str]:
+    """Say what the corpora hold."""
+    return [
+        f"Two corpora in PolSESS's format at 8 kHz, one for each task ({COUNTS['train']} training, "
+        f"{COUNTS['val']} valid, {COUNTS['test']} test mixtures of 4 s, {INDOOR_SHARE:.0%} indoors). "
+        "Speech: LibriSpeech and VCTK (training), LibriSpeech and LJ Speech (valid), LibriSpeech (test). "
+        "Scenes: household recordings of Speech Commands, and ESC-10, as home, beach, park, residential_area. "
+        "Events: dog, clock and chainsaw of ESC-10. Rooms: measured responses. No talker and no recording is in "
+        "two splits. Training mixes dynamically; the checkpoint that is best on the valid talkers is tested. "
+        f"{options.preset} and {options.baseline} train for the same time.",
+    ]
+
+
+def task_text(options: argparse.Namespace, task: str, outcomes: Mapping[tuple[str, str, int], Outcome]) -> list[str]:
+    """Tables of one task: all numbers, then the improvement by variant."""
+    mine = {f"{model}, seed {seed}": o for (t, model, seed), o in sorted(outcomes.items()) if t == task}
+    rows = [table.model_row(label, outcome, task) for label, outcome in mine.items()]
+    header, variants = table.variant_rows(mine, task)
+    by_variant = [[*row, full_mixtures(o)] for row, o in zip(variants, mine.values(), strict=True)]
+    return [
+        f"Task {task}:",
+        "",
+        table.as_markdown(table.HEADER, rows),
+        "",
+        f"Task {task}, SI-SDRi in dB by variant; the last column is the mean of SER and SE:",
+        "",
+        table.as_markdown([*header, "SER+SE"], by_variant),
+        "",
+    ]
+
+
+def full_mixtures(outcome: Outcome) -> str:
+    """SI-SDRi of the variants that leave nothing out, with equal weight."""
+    variants = outcome.summary["variants"]
+    return table.show(table.mean(variants.get(name, {}).get("si_sdri") for name in ("SER", "SE")))
+
+
+def given(options: argparse.Namespace) -> list[str]:
+    """The options that make the numbers, as words of a command line."""
+    words = ["--preset", options.preset, "--baseline", options.baseline, "--minutes", f"{options.minutes:g}"]
+    words += ["--jobs", str(options.jobs), "--threads", str(options.threads), "--tasks", *options.tasks]
+    words += ["--seeds", *map(str, options.seeds)]
+    return words + (["--device", options.device] if options.device else [])
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(sys.argv[1:])

@@ -1,0 +1,94 @@
+"""The real-speech table: every run once, resumable, and a section of RESULTS.md that is replaced, not doubled."""
+
+import importlib
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from lobes.errors import UserError
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "PolSESS"
+
+
+@pytest.fixture
+def recipe(monkeypatch, tmp_path):
+    """The module, with a stand-in for training and corpora; `call` runs it."""
+    monkeypatch.syspath_prepend(RECIPE)
+    monkeypatch.delitem(sys.modules, "realdata", raising=False)
+    module = importlib.import_module("realdata")
+    script = shutil.copy(Path(__file__).with_name("fake_train.py"), tmp_path / "train.py")
+    monkeypatch.setattr(module, "TRAIN_SCRIPT", Path(script))
+    monkeypatch.setattr(module, "make_data", lambda data, task, output: output / "corpora" / f"real_{task.lower()}")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manifest.csv").write_text("path,split\n")
+    places = ["--realdata", tmp_path / "data", "--output", tmp_path / "out", "--results", tmp_path / "RESULTS.md"]
+    module.call = lambda *options: module.main([str(word) for word in (*places, *options)])
+    return module
+
+
+def starts(tmp_path):
+    return {path.parent.name: len(path.read_text().splitlines()) for path in tmp_path.glob("out/*/*/starts.txt")}
+
+
+def test_eight_runs_and_their_table(recipe, tmp_path, capsys):
+    recipe.call("--minutes", 0.1)
+    models = ("spmamba_tiny", "convtasnet_tiny")
+    assert starts(tmp_path) == {f"{m}_{t}_seed{s}": 1 for m in models for t in ("ES", "SB") for s in (1, 2)}
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text.count("| spmamba_tiny, seed 1 | 3.00 | 4.50 | 1.50 | 75 % |") == 2
+    assert "SER+SE" in text and "c0ffee" in text and "a fast one" in text and "0.1 min" in text
+    assert "takes about" in capsys.readouterr().out
+
+
+def test_a_second_call_does_only_what_is_missing_and_replaces_the_section(recipe, tmp_path):
+    recipe.call("--minutes", 0.1, "--tasks", "SB")
+    (tmp_path / "out" / "real_sb" / "spmamba_tiny_SB_seed2" / "summary.json").unlink()
+    recipe.call("--minutes", 0.1, "--tasks", "SB")
+    assert starts(tmp_path) == {
+        f"{m}_SB_seed{s}": 1 + (m == "spmamba_tiny" and s == 2)
+        for m in ("spmamba_tiny", "convtasnet_tiny")
+        for s in (1, 2)
+    }
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text.count("### Real speech") == 1 and "Task ES" not in text
+
+
+def test_two_jobs_get_one_thread_and_twice_the_minutes(recipe):
+    options = recipe.parse(["--jobs", "2"])
+    assert (options.threads, options.minutes) == (1, 20.0)
+    options = recipe.parse([])
+    assert (options.threads, options.minutes) == (2, 10.0)
+
+
+def test_other_minutes_do_not_continue_old_runs(recipe):
+    recipe.call("--minutes", 0.1)
+    with pytest.raises(UserError, match="max_minutes: there 0.1, now 0.2"):
+        recipe.call("--minutes", 0.2)
+
+
+def test_a_wrong_folder_is_named(recipe, tmp_path):
+    with pytest.raises(UserError, match="manifest.csv.*--realdata"):
+        recipe.find_realdata(tmp_path / "nowhere")
+
+
+def test_sounds_are_staged_by_class_in_the_split_of_the_manifest(recipe, realdata, tmp_path):
+    folder = recipe.stage_sounds(realdata, recipe.SCENES, tmp_path / "scenes")
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*.flac")}
+    assert "train/home/doing_the_dishes.flac" in files and "test/home/exercise_bike.flac" in files
+    for split in ("train", "val", "test"):
+        assert {path.name for path in (folder / split).iterdir()} == set(recipe.SCENES)
+    names = [Path(name).name for name in files]
+    assert len(names) == len(set(names)) == 3 + 4 * 6
+
+
+@pytest.mark.slow
+def test_the_corpus_of_real_speech(recipe, realdata, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(RECIPE)
+    module = importlib.reload(recipe)
+    monkeypatch.setattr(module, "COUNTS", {"train": 12, "val": 4, "test": 4})
+    folder = module.make_data(realdata, "SB", tmp_path)
+    assert folder == tmp_path / "corpora" / "real_sb" and len(list((folder / "train" / "mix").glob("*.wav"))) == 12
+    assert module.make_data(realdata, "SB", tmp_path) == folder
