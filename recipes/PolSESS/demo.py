@@ -28,14 +28,6 @@ TRAIN_SCRIPT = HERE / "train.py"
 TASK = "ES"
 FIRST, SECOND = "spmamba_tiny", "convtasnet_tiny"
 HELD_OUT = {"val": 16, "test": 40}
-# Chosen on the valid talkers; for both models alike. Speech at other speeds stands for further talkers.
-TRAINING = {
-    "dynamic_mixing": True,
-    "batch_size": 1,
-    "training_signal_len": 8000,
-    "max_grad_norm": 1.0,
-    "speed_changes": "[0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25]",
-}
 SAVED = 8  # test items that train.py saves as audio and that are separated again from the exported model
 MADE_HERE = (
     "corpus",
@@ -138,7 +130,6 @@ def train(model: str, corpus: Path, options: argparse.Namespace, budget: dict[st
         "data_folder": corpus,
         "task": TASK,
         "seed": options.seed,
-        **TRAINING,
         "N_epochs": 10_000,  # steps or minutes end the training
         "n_audio_to_save": SAVED,
         **budget,

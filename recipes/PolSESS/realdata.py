@@ -162,7 +162,7 @@ def make_run(options: argparse.Namespace, corpus: Path, task: str, model: str, s
         "data_folder": corpus,
         "task": task,
         "seed": seed,
-        "dynamic_mixing": True,
+        "dynamic_mixing": True,  # also for the large presets, whose files leave it off
         "max_minutes": options.minutes,
         "N_epochs": 100_000,  # the minutes end the training
         "ckpt_interval_minutes": 2,

@@ -19,7 +19,17 @@ import torch
 from lobes.errors import exit_on_user_error
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "PolSESS"
-SMALL = ["--device", "cpu", "--noprogressbar", "--test_metrics", "[si_sdr]", "--n_audio_to_save", "1"]
+SMALL = [
+    "--device",
+    "cpu",
+    "--batch_size",
+    "2",
+    "--noprogressbar",
+    "--test_metrics",
+    "[si_sdr]",
+    "--n_audio_to_save",
+    "1",
+]
 
 
 def launch(*arguments):
