@@ -84,10 +84,10 @@ def test_sounds_are_staged_by_class_in_the_split_of_the_manifest(recipe, realdat
 
 
 @pytest.mark.slow
-def test_the_corpus_of_real_speech(recipe, realdata, tmp_path, monkeypatch):
-    monkeypatch.undo()
+def test_the_corpus_of_real_speech(realdata, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(RECIPE)
-    module = importlib.reload(recipe)
+    monkeypatch.delitem(sys.modules, "realdata", raising=False)
+    module = importlib.import_module("realdata")
     monkeypatch.setattr(module, "COUNTS", {"train": 12, "val": 4, "test": 4})
     folder = module.make_data(realdata, "SB", tmp_path)
     assert folder == tmp_path / "corpora" / "real_sb" and len(list((folder / "train" / "mix").glob("*.wav"))) == 12
