@@ -119,7 +119,7 @@ def _in_threads(work: Callable[[Any], Any], items: Sequence[Any], what: str) -> 
     from tqdm import tqdm
 
     with ThreadPoolExecutor(THREADS) as pool:
-        yield from tqdm(pool.map(work, items), what, len(items), disable=len(items) < PATIENCE)
+        yield from tqdm(pool.map(work, items), what, len(items), disable=len(items) < PATIENCE or None)
 
 
 def _refuse_other_rates(headers: Mapping[str, audio.AudioInfo], sample_rate: int) -> None:

@@ -86,9 +86,7 @@ class Outcome:
     @property
     def trained(self) -> tuple[int, float]:
         """Steps and seconds of the whole training; the tested checkpoint may be an earlier one."""
-        if not self.curve:
-            return int(self.train_time["steps"]), float(self.train_time["seconds"])
-        return int(number(self.curve[-1]["step"])), number(self.curve[-1]["seconds"])
+        return int(self.train_time["steps"]), float(self.train_time["seconds"])
 
 
 def run_all(runs: Sequence[Run], jobs: int = 1, console: bool = False, every: float = 30.0) -> None:

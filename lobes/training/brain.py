@@ -50,6 +50,12 @@ class SeparationBrain(SafeStepBrain):
 
     # ---- start and resume
 
+    def fit(self, *args: Any, **kwargs: Any) -> None:
+        """SpeechBrain's loop, then `train_time.json`: the test loads an earlier checkpoint, with its earlier counts."""
+        super().fit(*args, **kwargs)
+        if if_main_process() and not self.test_only:
+            self._write_facts()
+
     def init_optimizers(self) -> None:
         """Make the optimizer with its parameter groups, and the schedule on top."""
         self.optimizer = build_optimizer(self.modules, self.opt_class)
@@ -218,7 +224,6 @@ class SeparationBrain(SafeStepBrain):
         batches = islice(loader, self.debug_batches if self.debug else None)
         jobs = score_jobs(batches, self.separate, self.improves, h.sample_rate, h.test_metrics)
         summary = run_test(jobs, h.output_folder, h.scoring_workers, h.n_audio_to_save)
-        self._write_facts()
         return summary
 
     def separate(self, batch: Any) -> torch.Tensor:

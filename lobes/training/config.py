@@ -20,7 +20,7 @@ def resolve(path: str | Path, overrides: str = "", extra_options: tuple[str, ...
     ---------
     path : str or Path
         The recipe's file. Its key `base`, when there is one, names a file in the same folder; the keys of this file
-        then replace those of the base, whole.
+        then replace those of the base, whole. A key `without` lists keys of the base that mean nothing here.
     overrides : str
         YAML text of top-level scalars, as made from the command line.
     extra_options : tuple of str
@@ -80,10 +80,13 @@ def _merged_tree(path: Path) -> Any:
         return tree
     base_path = path.parent / str(tree.pop("base"))
     base = _merged_tree(base_path)
-    for key, node in tree.items():
+    without = tree.pop("without", [])
+    for key in [*without, *tree]:
         if key not in base:
             raise UserError(f"{path}: {key!r} is no key of {base_path.name}.{did_you_mean(key, base)}")
-        base[key] = node
+    for key in without:
+        del base[key]
+    base.update(tree)
     return base
 
 

@@ -111,6 +111,15 @@ def test_finished_run_trains_no_more(train, run, corpus):
     assert curve(folder) == before
 
 
+def test_the_test_leaves_the_facts_of_the_training(train, run, corpus, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run[0], folder)
+    (folder / "train_time.json").write_text("as the training left it")
+    train("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", folder, "--task", "SB",
+          "--N_epochs", 2, "--test_only", *SMALL)  # fmt: skip
+    assert (folder / "train_time.json").read_text() == "as the training left it"
+
+
 def test_stopped_run_continues_as_if_never_stopped(train, corpus, tmp_path):
     common = ["hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--lr_scheduler_interval", "epoch",
               "--lr_scheduler", "null", *SMALL]  # fmt: skip

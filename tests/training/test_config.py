@@ -41,6 +41,19 @@ def test_delta_with_an_unknown_key(folder):
         resolve(folder / "wrong.yaml")
 
 
+def test_delta_without_a_key_of_its_base(folder):
+    (folder / "less.yaml").write_text("base: base.yaml\nwithout: [batch_size]\nmodel: null\n")
+    assert load(resolve(folder / "less.yaml", "data_folder: x")) == {"data_folder": "x", "model": None}
+    with pytest.raises(UserError, match="unknown option --batch_size"):
+        resolve(folder / "less.yaml", "batch_size: 2")
+
+
+def test_delta_without_an_unknown_key(folder):
+    (folder / "wrong.yaml").write_text("base: base.yaml\nwithout: [batch_siz]\n")
+    with pytest.raises(UserError, match="'batch_siz' is no key of base.yaml. Did you mean 'batch_size'"):
+        resolve(folder / "wrong.yaml")
+
+
 def test_missing_file_lists_what_is_there(folder):
     with pytest.raises(UserError, match="no such recipe file.*base.yaml, part.yaml, small.yaml"):
         resolve(folder / "smal.yaml")

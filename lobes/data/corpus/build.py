@@ -111,7 +111,7 @@ def make_corpus(
     sources = _gather(plan, speech, scenes, events, rirs)
     with _finished_folder(Path(out_folder) / name, overwrite) as folder:
         total = sum(plan.counts.values())
-        with tqdm(total=total, desc=f"corpus {name}", unit="mix", disable=not progress) as bar:
+        with tqdm(total=total, desc=f"corpus {name}", unit="mix", disable=None if progress else True) as bar:
             for split in plan.counts:
                 _write_split(folder, plan, sources, split, bar)
         _write_record(folder, plan, sources)
