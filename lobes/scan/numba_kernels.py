@@ -37,6 +37,7 @@ LOG2E = F(1.4426950408889634)
 # Scratch planes. The odd 80 floats keep equal rows of different planes apart in the cache.
 _PLANE = (CHUNK + 1) * STRIDE + 80
 DT, SLOPE, DU, Y, DY, SB, SA, DECAY, H = (U(k * _PLANE) for k in range(9))
+PLANES = U(9)
 SCRATCH = 9 * _PLANE
 
 _CORRECT = {"contract", "nsz"}  # fused multiply-add; a - a + b stays as written, which exp2 needs
@@ -219,14 +220,22 @@ def retreat(S, A, grad_state, grad_a, n, o, lanes, b, c):
 
 
 @njit(**_PART)
-def load_rates(p, d0, w, A, A2):
-    """A^T of this block, and the same times log2(e) for exp2. Padded lanes are 0 and stay without effect."""
-    A[:] = ZERO
-    A2[:] = ZERO
-    for n in range(U0, U(p.At.shape[0])):
+def load_rows(rows, values, d0, w, lanes, factor):
+    """The block's part of `values` [N, D], times a factor, into `rows`; padded lanes are 0 and stay without effect."""
+    for n in range(U0, U(values.shape[0])):
         for d in range(U0, w):
-            A[n, d] = p.At[n, d0 + d]
-            A2[n, d] = p.At[n, d0 + d] * LOG2E
+            rows[n, d] = values[n, d0 + d] * factor
+        for d in range(w, lanes):
+            rows[n, d] = ZERO
+
+
+@njit(**_PART)
+def clear_padding(S, w, lanes):
+    """A narrow block must not meet what a wide one left in its padded lanes."""
+    for plane in range(U0, PLANES):
+        for row in range(U0, STEPS + U1):
+            for d in range(w, lanes):
+                S[plane * U(_PLANE) + row * NEXT + d] = ZERO
 
 
 @njit(**_PART)
@@ -243,15 +252,12 @@ def forward_chunk(p, out, b, s0, m, d0, w, lanes, state, A2, S):
 
 
 @njit(**_PART)
-def forward_block(p, out, b, d0, w, lanes, state, A, A2, S):
+def forward_block(p, out, b, d0, w, lanes, state, A2, S):
     states = U(p.At.shape[0])
     steps = p.lengths[b]
-    load_rates(p, d0, w, A, A2)
-    S[:] = ZERO
-    state[:] = ZERO
-    for n in range(U0, states):
-        for d in range(U0, w):
-            state[n, d] = p.first[b, n, d0 + d]
+    clear_padding(S, w, lanes)
+    load_rows(A2, p.At, d0, w, lanes, LOG2E)
+    load_rows(state, p.first[b], d0, w, lanes, ONE)
     for c in range(U0, (steps + STEPS - U1) // STEPS):
         if out.saved.shape[1] > 0:
             for n in range(U0, states):
@@ -271,19 +277,18 @@ def forward(start, stop, groups, width, p, out):
     """Run jobs start..stop; job j is item j // groups and share j % groups of its blocks of `width` channels."""
     channels, states = p.u.shape[2], p.At.shape[0]
     blocks = (channels + width - 1) // width
-    scratch = np.empty((3, states, STRIDE), F)
-    S = np.empty(SCRATCH, F)
+    scratch = np.empty((2, states, STRIDE), F)
+    S = np.zeros(SCRATCH, F)
     for j in range(start, stop):
         g = j % groups
         for k in range(blocks * g // groups, blocks * (g + 1) // groups):
             w = min(width, channels - k * width)
             lanes = (w + LANES - 1) // LANES * LANES
-            state, A, A2 = scratch[0], scratch[1], scratch[2]
-            forward_block(p, out, U(j // groups), U(k * width), U(w), U(lanes), state, A, A2, S)
+            forward_block(p, out, U(j // groups), U(k * width), U(w), U(lanes), scratch[0], scratch[1], S)
 
 
 @njit(**_PART)
-def load_gradient(p, g, b, t, d0, w, S, o):
+def load_gradient(p, g, b, t, d0, w, lanes, S, o):
     """Fill dy, the gradient of the output before the gate; clear the sums of this step."""
     if p.gated:
         for d in range(U0, w):
@@ -292,7 +297,7 @@ def load_gradient(p, g, b, t, d0, w, S, o):
     else:
         for d in range(U0, w):
             S[DY + o + d] = g.y[b, t, d0 + d]
-    for d in range(U0, NEXT):
+    for d in range(U0, lanes):
         S[SB + o + d] = ZERO
         S[SA + o + d] = ZERO
 
@@ -341,7 +346,7 @@ def backward_chunk(p, g, saved, worker, group, b, c, d0, w, lanes, grad_state, g
     for i in range(U0, m):
         t = time_of(p, b, s0 + i)
         load_step(p, b, t, d0, w, S, i * NEXT)
-        load_gradient(p, g, b, t, d0, w, S, i * NEXT)
+        load_gradient(p, g, b, t, d0, w, lanes, S, i * NEXT)
     clear_odd(S, m)
     for n in range(U0, U(p.At.shape[0])):
         for d in range(U0, w):
@@ -355,13 +360,11 @@ def backward_chunk(p, g, saved, worker, group, b, c, d0, w, lanes, grad_state, g
 def backward_block(p, g, saved, worker, group, b, d0, w, lanes, grad_state, grad_a, A, A2, S):
     states = U(p.At.shape[0])
     chunks = (p.lengths[b] + STEPS - U1) // STEPS
-    load_rates(p, d0, w, A, A2)
-    S[:] = ZERO
-    grad_state[:] = ZERO
-    grad_a[:] = ZERO
-    for n in range(U0, states):
-        for d in range(U0, w):
-            grad_state[n, d] = g.last[b, n, d0 + d]
+    clear_padding(S, w, lanes)
+    load_rows(A, p.At, d0, w, lanes, ONE)
+    load_rows(A2, p.At, d0, w, lanes, LOG2E)
+    load_rows(grad_state, g.last[b], d0, w, lanes, ONE)
+    load_rows(grad_a, A, U0, U0, lanes, ONE)  # all zero
     for k in range(U0, chunks):
         c = chunks - U1 - k
         backward_chunk(p, g, saved, worker, group, b, c, d0, w, lanes, grad_state, grad_a, A, A2, S)
@@ -383,7 +386,7 @@ def backward(start, stop, groups, width, worker, p, g, saved):
     channels, states = p.u.shape[2], p.At.shape[0]
     blocks = (channels + width - 1) // width
     scratch = np.empty((4, states, STRIDE), F)
-    S = np.empty(SCRATCH, F)
+    S = np.zeros(SCRATCH, F)
     for j in range(start, stop):
         b, group = U(j // groups), j % groups
         g.B[group, b] = ZERO

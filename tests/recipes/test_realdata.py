@@ -34,21 +34,21 @@ def starts(tmp_path):
 
 def test_eight_runs_and_their_table(recipe, tmp_path, capsys):
     recipe.call("--minutes", 0.1)
-    models = ("spmamba_tiny", "convtasnet_tiny")
+    models = ("spmamba_mini", "convtasnet_tiny")
     assert starts(tmp_path) == {f"{m}_{t}_seed{s}": 1 for m in models for t in ("ES", "SB") for s in (1, 2)}
     text = (tmp_path / "RESULTS.md").read_text()
-    assert text.count("| spmamba_tiny, seed 1 | 3.00 | 4.50 | 1.50 | 75 % |") == 2
+    assert text.count("| spmamba_mini, seed 1 | 3.00 | 4.50 | 1.50 | 75 % |") == 2
     assert "SER+SE" in text and "c0ffee" in text and "a fast one" in text and "0.1 min" in text
     assert "takes about" in capsys.readouterr().out
 
 
 def test_a_second_call_does_only_what_is_missing_and_replaces_the_section(recipe, tmp_path):
     recipe.call("--minutes", 0.1, "--tasks", "SB")
-    (tmp_path / "out" / "real_sb" / "spmamba_tiny_SB_seed2" / "summary.json").unlink()
+    (tmp_path / "out" / "real_sb" / "spmamba_mini_SB_seed2" / "summary.json").unlink()
     recipe.call("--minutes", 0.1, "--tasks", "SB")
     assert starts(tmp_path) == {
-        f"{m}_SB_seed{s}": 1 + (m == "spmamba_tiny" and s == 2)
-        for m in ("spmamba_tiny", "convtasnet_tiny")
+        f"{m}_SB_seed{s}": 1 + (m == "spmamba_mini" and s == 2)
+        for m in ("spmamba_mini", "convtasnet_tiny")
         for s in (1, 2)
     }
     text = (tmp_path / "RESULTS.md").read_text()
