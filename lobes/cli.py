@@ -33,6 +33,10 @@ def corpus(
     sample_rate: Annotated[int, typer.Option(help="In Hz.", min=1)] = 8000,
     seconds: Annotated[float, typer.Option(help="Length of a mixture.", min=0.1)] = 4.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1234,
+    indoor_share: Annotated[float, typer.Option(help="Share of mixtures in rooms.", min=0, max=1)] = 0.75,
+    indoor_classes: Annotated[
+        list[str] | None, typer.Option("--indoor-class", help="A further scene class that is indoors.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a corpus made before.")] = False,
 ) -> None:
     """Make a corpus in the PolSESS format."""
@@ -49,6 +53,8 @@ def corpus(
         sample_rate=sample_rate,
         seconds=seconds,
         seed=seed,
+        indoor_share=indoor_share,
+        indoor_classes=indoor_classes or (),
         overwrite=overwrite,
     )
     print(f"wrote {folder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib
 import inspect
 import re
@@ -167,7 +168,7 @@ def test_public_names_exist_and_have_an_example(name):
     value = importlib.import_module(module)
     for attribute in attributes.split("."):
         value = getattr(value, attribute)
-    assert ">>>" in (inspect.getdoc(value) or "")
+    assert doctest.DocTestParser().get_examples(inspect.getdoc(value) or ""), "an example that runs"
 
 
 def test_the_architecture_page_names_what_is_public():

@@ -148,10 +148,12 @@ def test_corpus_hands_its_options_on(lobes: Run, monkeypatch: pytest.MonkeyPatch
         return out_folder / options["name"]
 
     monkeypatch.setattr(corpus, "make_corpus", make_corpus)
-    code, out, _ = lobes("corpus", "data", "--name", "tiny", "--speech", "voices", "--train", 3, "--seed", 5)
+    code, out, _ = lobes("corpus", "data", "--name", "tiny", "--speech", "voices", "--train", 3, "--seed", 5,
+                         "--indoor-share", 0.5, "--indoor-class", "cellar", "--indoor-class", "attic")  # fmt: skip
     assert code == 0 and str(Path("data/tiny")) in out
     assert got["out_folder"] == Path("data") and got["speech"] == [Path("voices")] and got["rirs"] is None
     assert got["counts"]["train"] == 3 and got["seed"] == 5 and got["sample_rate"] == 8000
+    assert got["indoor_share"] == 0.5 and got["indoor_classes"] == ["cellar", "attic"]
 
 
 def test_corpus_defaults_are_those_of_the_function():
@@ -162,7 +164,7 @@ def test_corpus_defaults_are_those_of_the_function():
     options = inspect.signature(cli.corpus).parameters
     assert {split: options[split].default for split in ("train", "val", "test")} == build.COUNTS
     function = inspect.signature(build.make_corpus).parameters
-    for name in ("name", "sample_rate", "seconds", "seed", "overwrite"):
+    for name in ("name", "sample_rate", "seconds", "seed", "indoor_share", "overwrite"):
         assert options[name].default == function[name].default
 
 

@@ -85,9 +85,12 @@ def selective_scan(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Scan a diagonal state-space model whose step size, input and output maps change with time (Mamba-1).
 
-    With dt = delta + delta_bias (through softplus if asked), every channel keeps N states: h[t] = exp(dt[t]
-    A) h[t-1] + dt[t] B[t] u[t];   y[t] = (<C[t], h[t]> + D u[t]) silu(z[t]). The state is kept in float32
-    (float64 for a float64 `u`) also under autocast and for half-precision inputs.
+    With dt = delta + delta_bias (through softplus if asked), every channel keeps N states:
+
+        h[t] = exp(dt[t] A) h[t-1] + dt[t] B[t] u[t]
+        y[t] = (<C[t], h[t]> + D u[t]) silu(z[t])
+
+    The state is kept in float32 (float64 for a float64 `u`) also under autocast and for half-precision inputs.
 
     Arguments
     ---------
@@ -134,10 +137,14 @@ def selective_scan(
     UserError
         The named backend is unknown, not available, or cannot take these inputs.
 
-    Example ------- >>> import torch >>> u, delta = torch.randn(2, 2, 10, 8).unbind() >>> B, C =
-    torch.randn(2, 2, 10, 4).unbind() >>> A = -torch.rand(8, 4) >>> y, last = selective_scan(u, delta, A, B,
-    C, delta_softplus=True, return_last_state=True, backend="torch") >>> y.shape, last.shape (torch.Size([2,
-    10, 8]), torch.Size([2, 8, 4]))
+    Example
+    -------
+    >>> u, delta = torch.randn(2, 2, 10, 8).unbind()
+    >>> B, C = torch.randn(2, 2, 10, 4).unbind()
+    >>> A = -torch.rand(8, 4)
+    >>> y, last = selective_scan(u, delta, A, B, C, delta_softplus=True, return_last_state=True, backend="torch")
+    >>> y.shape, last.shape
+    (torch.Size([2, 10, 8]), torch.Size([2, 8, 4]))
 
     Source: Gu and Dao, "Mamba", arXiv:2312.00752, algorithm 2.
     """
