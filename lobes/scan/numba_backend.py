@@ -1,20 +1,18 @@
-"""The numba kernels as a backend: tensors in and out, threads, first compilation.
+"""The scan compiled by numba as a backend: the choice of the engine, its first compilation, autograd.
 
-float32 on the CPU only; float64 inputs go to the `torch` backend. Threads are Python's own (the kernels
-release the GIL), as many as `torch.get_num_threads()`. numba's thread layers are not used: their OpenMP layer
-kills a process that was forked after its parent had scanned (a DataLoader worker), and the others do not
-allow calls from several threads.
+Two engines give the same: `vector_engine`, in vectors of its own, and `plain_engine`, which is plain numba. The first
+needs parts of numba that may change from release to release. So it has to prove itself on a small scan at first use;
+where it fails, the second steps in, and says so. float32 on the CPU only; float64 inputs go to the `torch` backend.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import logging
-import os
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,12 +20,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lobes.scan import reference
 from lobes.scan.inputs import ScanInputs
-from lobes.scan.numba_arrays import Gradients, Problem, Result
 
 logger = logging.getLogger(__name__)
 
-SMALL = 2**19  # state updates (B L D N) below which one thread is faster
+VECTOR, PLAIN = "lobes.scan.vector_engine", "lobes.scan.plain_engine"
+AGREEMENT = 1e-5  # largest error that an engine may have in its proof, as a share of the largest value
 
 
 def unavailable() -> str | None:
@@ -38,9 +37,9 @@ def unavailable() -> str | None:
 @cache
 def _probe() -> str | None:
     try:
-        _kernels()
+        _engine()
     except Exception as error:  # a broken numba raises more than ImportError
-        return f"numba cannot be imported ({type(error).__name__}: {error})"
+        return f"numba cannot be used ({type(error).__name__}: {error})"
     return None
 
 
@@ -65,131 +64,73 @@ class _NumbaScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor]:
         *tensors, flags, save = args
-        u, A = tensors[0], tensors[2]
-        kernels = _kernels()
-        chunks = -(-u.shape[1] // kernels.CHUNK) if save else 0
-        y = torch.empty_like(u, memory_format=torch.contiguous_format)
-        last = u.new_empty(u.shape[0], A.shape[1], A.shape[0])  # [B, N, D]
-        saved = u.new_empty(u.shape[0], chunks, A.shape[1], A.shape[0])  # [B, chunks, N, D]
-        problem = _problem(tensors, *flags)
-        result = Result(y.numpy(), last.numpy(), saved.numpy())
-        groups, width, workers = _share(u.shape, A.shape[1])
-        _run(
-            workers,
-            u.shape[0] * groups,
-            lambda a, b, _: kernels.forward(a, b, groups, width, problem, result),
-        )
+        engine = _engine()
+        y, last, saved = engine.forward(engine.Problem(tensors, *flags), save)
         ctx.save_for_backward(*tensors, saved)
         ctx.flags = flags
-        return y, last.transpose(1, 2)
+        return y, last
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gy: Tensor, glast: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, saved = ctx.saved_tensors
-        u, _, A, B, C, D, z, bias, first, _ = tensors
-        kernels = _kernels()
-        groups, width, workers = _share(u.shape, A.shape[1])
-        gu, gdelta = (u.new_empty(u.shape) for _ in range(2))
-        gz = gu if z is None else u.new_empty(u.shape)  # not written without a gate
-        gB, gC = (u.new_empty(groups, *B.shape) for _ in range(2))
-        gA, gD, gbias = (u.new_zeros(workers, *shape) for shape in (A.shape[::-1], A.shape[:1], A.shape[:1]))
-        gfirst = u.new_empty(u.shape[0], A.shape[1], A.shape[0])  # [B, N, D]
-        incoming = (gy, glast.transpose(1, 2))
-        filled = (gu, gdelta, gz, gB, gC, gA, gD, gbias, gfirst)
-        problem = _problem(tensors, *ctx.flags)
-        gradients = Gradients(*(_array(tensor) for tensor in (*incoming, *filled)))
-        states = saved.numpy()
-        _run(
-            workers,
-            u.shape[0] * groups,
-            lambda a, b, worker: kernels.backward(a, b, groups, width, worker, problem, gradients, states),
-        )
-        return (
-            gu,
-            gdelta,
-            gA.sum(0).t(),
-            gB.sum(0),
-            gC.sum(0),
-            None if D is None else gD.sum(0),
-            None if z is None else gz,
-            None if bias is None else gbias.sum(0),
-            None if first is None else gfirst.transpose(1, 2),
-            *(None,) * 3,
-        )
-
-
-def _array(tensor: Tensor) -> Any:
-    return tensor.detach().contiguous().numpy()
-
-
-def _problem(tensors: list[Tensor | None], reverse: bool, softplus: bool) -> Problem:
-    """The kernels' view of the inputs: what is absent becomes zeros, which changes nothing."""
-    u, delta, A, B, C, D, z, bias, first, lengths = tensors
-    assert u is not None and delta is not None and A is not None and B is not None and C is not None
-    batch, steps, channels = u.shape
-    nothing = u.new_zeros(channels)
-    if first is None:
-        first = u.new_zeros(batch, channels, A.shape[1])
-    if lengths is None:
-        lengths = u.new_full((batch,), steps, dtype=torch.int64)
-    return Problem(
-        u=_array(u),
-        delta=_array(delta),
-        z=_array(u if z is None else z),
-        B=_array(B),
-        C=_array(C),
-        At=_array(A.t()),
-        D=_array(nothing if D is None else D),
-        bias=_array(nothing if bias is None else bias),
-        first=_array(first.transpose(1, 2)),
-        lengths=_array(lengths).astype("uint64"),
-        reverse=reverse,
-        softplus=softplus,
-        gated=z is not None,
-    )
-
-
-def _share(shape: torch.Size, states: int) -> tuple[int, int, int]:
-    """How the work is cut: groups of channel blocks in each item, channels in a block, threads."""
-    batch, steps, channels = shape
-    kernels = _kernels()
-    threads = 1 if shape.numel() * states < SMALL else torch.get_num_threads()
-    if batch >= threads:
-        return 1, kernels.STRIDE, threads
-    lanes = kernels.LANES
-    each = -(-channels // -(-threads // max(batch, 1)))  # channels for a thread when items are shared out evenly
-    width = min(kernels.STRIDE, -(-each // lanes) * lanes)
-    groups = -(-channels // width)
-    return groups, width, max(1, min(threads, batch * groups))
-
-
-def _run(workers: int, jobs: int, kernel: Callable[[int, int, int], None]) -> None:
-    """Call kernel(start, stop, worker) over contiguous shares of the jobs; the calling thread takes the first share."""
-    bounds = [jobs * worker // workers for worker in range(workers + 1)]
-    shares = list(zip(bounds[:-1], bounds[1:], range(workers), strict=True))
-    if workers > 1:
-        pending = [_pool(os.getpid()).submit(kernel, *share) for share in shares[1:]]
-    kernel(*shares[0])
-    if workers > 1:
-        for future in pending:
-            future.result()
+        engine = _engine()
+        gradients = engine.backward(engine.Problem(tensors, *ctx.flags), saved, gy, glast)
+        present = [None if tensor is None else grad for tensor, grad in zip(tensors, gradients, strict=False)]
+        return *present, None, None, None
 
 
 @cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """The threads of this process. A forked child does not inherit them; by its own id it gets new ones."""
-    return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="lobes-scan")
+def _engine() -> ModuleType:
+    """The faster engine that works here."""
+    try:
+        return _proven(VECTOR)
+    except Exception as error:  # numba's inner parts may have changed in any way
+        plain = _proven(PLAIN)
+        logger.warning("The scan's vector kernels do not work here (%s): plain kernels, half as fast, run.", error)
+        return plain
 
 
-@cache
-def _kernels() -> ModuleType:
-    """Import the kernels at first use, with numba's cache on disk where there is a writable place for it."""
-    kernels = importlib.import_module("lobes.scan.numba_kernels")
+def _proven(name: str) -> ModuleType:
+    """Import an engine, with its kernels cached on disk, and compare a small scan of it with the reference."""
+    engine = importlib.import_module(name)
+    _keep_compiled(engine.KERNELS, engine.SOURCES)
+    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has set
+        pairs = list(zip(_small_scan(engine), _small_scan(None), strict=True))
+    for got, truth in pairs:
+        error = float((got - truth).abs().max() / truth.abs().max())
+        if not error <= AGREEMENT:
+            raise ValueError(f"a small scan of {name} is off by {error:.1e}")
+    return engine
+
+
+def _small_scan(engine: ModuleType | None) -> list[Tensor]:
+    """y, last state and all gradients of a scan with a gap in every vector; by the reference if there is no engine."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 18, 35), (2, 18, 35), (35, 3), (2, 18, 3), (2, 18, 3), (35,), (2, 18, 35), (35,), (2, 35, 3)]
+    shapes += [(2, 18, 35), (2, 35, 3)]
+    numbers = [torch.randn(shape, generator=generator, dtype=torch.float32) for shape in shapes]
+    u, delta, A, B, C, D, z, bias, first, gy, glast = numbers
+    tensors = [u, delta, -A.abs(), B, C, D, z, bias, first]
+    lengths = torch.tensor([18, 16])
+    if engine is not None:
+        problem = engine.Problem([*tensors, lengths], True, True)
+        y, last, saved = engine.forward(problem, True)
+        return [y, last, *engine.backward(problem, saved, gy, glast)]
+    leaves = [tensor.requires_grad_() for tensor in tensors]
+    y, state = reference.scan(ScanInputs._make([*leaves[:8], True, True, lengths, leaves[8]]), True)
+    assert state is not None
+    return [y.detach(), state.detach(), *torch.autograd.grad((y, state), leaves, (gy, glast))]
+
+
+def _keep_compiled(kernels: tuple[Any, ...], sources: tuple[ModuleType, ...]) -> None:
+    """Let numba keep the compiled kernels on disk, and say when it really compiles."""
     event = importlib.import_module("numba.core.event")
     try:
-        for kernel in (kernels.forward, kernels.backward):
+        for kernel in kernels:
             kernel.enable_caching()
+            # numba looks only at the file of the kernel itself; a change of any of them must compile it anew
+            kernel._cache._cache_file._source_stamp = _digest(sources)
     except RuntimeError as error:
         logger.warning(
             "The compiled CPU scan cannot be kept (%s): every process will compile it anew. "
@@ -197,10 +138,15 @@ def _kernels() -> ModuleType:
             error,
         )
     event.register("numba:compile", _announcer(event, kernels))
-    return kernels
 
 
-def _announcer(event: Any, kernels: ModuleType) -> Any:
+def _digest(sources: tuple[ModuleType, ...]) -> str:
+    """A hash of the modules' files."""
+    text = b"".join(Path(str(source.__file__)).read_bytes() for source in sources)
+    return hashlib.sha256(text).hexdigest()
+
+
+def _announcer(event: Any, kernels: tuple[Any, ...]) -> Any:
     """A listener that says when a kernel is really compiled, not loaded from the cache."""
 
     class Announcer(event.Listener):
@@ -208,16 +154,16 @@ def _announcer(event: Any, kernels: ModuleType) -> Any:
 
         def on_start(self, what: Any) -> None:
             dispatcher = what.data["dispatcher"]
-            if dispatcher in (kernels.forward, kernels.backward):
+            if dispatcher in kernels:
                 self.started = time.perf_counter()
                 logger.warning(
-                    "Compiling the CPU scan (%s) for this machine: once, about 6 s; kept in %s",
+                    "Compiling the CPU scan (%s) for this machine: once, about 4 s; kept in %s",
                     dispatcher.__name__,
                     dispatcher.stats.cache_path or "memory only",
                 )
 
         def on_end(self, what: Any) -> None:
-            if what.data["dispatcher"] in (kernels.forward, kernels.backward):
+            if what.data["dispatcher"] in kernels:
                 logger.info("Compiled in %.1f s", time.perf_counter() - self.started)
 
     return Announcer()

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from lobes.scan import numba_backend, selective_scan
+from lobes.scan import numba_backend, selective_scan, threads
 
 
 @pytest.fixture
@@ -23,26 +23,80 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("shape", [(1, 40, 600, 2), (1, 40, 48, 4), (3, 40, 80, 4), (2, 40, 5, 4)], ids=str)
-def test_threads_do_not_change_the_result(make, run, monkeypatch, two_threads, shape):
-    monkeypatch.setattr(numba_backend, "SMALL", 0)
-    inputs = make(*shape)
-    used = []
-    original = numba_backend._share
-    monkeypatch.setattr(numba_backend, "_share", lambda *args: used.append(original(*args)) or used[-1])
-    got = run(inputs, backend="numba", reverse=True)
-    truth = run(inputs, torch.float64, backend="reference", reverse=True)
-    assert used[0][2] == (1 if shape == (1, 40, 5, 4) else 2)
+@pytest.fixture(params=[numba_backend.VECTOR, numba_backend.PLAIN])
+def engine(request, monkeypatch):
+    """Each of the two engines in turn."""
+    proven = numba_backend._proven(request.param)
+    monkeypatch.setattr(numba_backend, "_engine", lambda: proven)
+    return proven
+
+
+def assert_agrees(got, truth):
     for name, expected in truth.items():
         assert (got[name] - expected).abs().max() <= 3e-6 * expected.abs().max(), name
 
 
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 1), (2, 33, 5, 4), (3, 77, 32, 16), (2, 50, 70, 7), (2, 20, 600, 3)], ids=str
+)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_engines_agree_with_the_reference(make, run, engine, shape, reverse):
+    inputs = make(*shape)
+    lengths = torch.tensor([shape[1], *[shape[1] // 3] * (shape[0] - 1)])
+    options = {"reverse": reverse, "lengths": lengths}
+    got = run(inputs, backend="numba", **options)
+    assert_agrees(got, run(inputs, torch.float64, backend="reference", **options))
+
+
+def test_engines_read_rows_where_they_lie(make, run, engine):
+    inputs = make(3, 20, 40, 6)
+    wide = torch.randn(3, 20, 100)
+    truth = run(inputs, torch.float64, backend="reference")
+    for name, start in (("B", 0), ("C", 10), ("u", 20), ("z", 60)):
+        width = inputs[name].shape[-1]
+        wide[..., start : start + width] = inputs[name]
+        inputs[name] = wide[..., start : start + width]
+    assert not inputs["u"].is_contiguous()
+    assert_agrees(run(inputs, backend="numba"), truth)
+
+
+def test_a_nan_reaches_the_output_of_its_channel_alone(make, engine):
+    inputs = make(1, 20, 40, 4, absent=("initial_state",))
+    inputs["delta"][0, 7, 33] = float("nan")
+    y = selective_scan(**inputs, delta_softplus=True, backend="numba")
+    assert y[0, 7:, 33].isnan().all() and not y[0, :7].isnan().any()
+    assert not y[0, :, :33].isnan().any() and not y[0, :, 34:].isnan().any()
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 600, 2), (1, 40, 48, 4), (3, 40, 80, 4), (2, 40, 5, 4)], ids=str)
+def test_threads_do_not_change_the_result(make, run, monkeypatch, two_threads, engine, shape):
+    monkeypatch.setattr(threads, "SMALL", 0)
+    inputs = make(*shape)
+    used, original = [], engine.run
+    monkeypatch.setattr(engine, "run", lambda workers, *rest: used.append(workers) or original(workers, *rest))
+    got = run(inputs, backend="numba", reverse=True)
+    assert used == ([1, 1] if shape == (1, 40, 5, 4) else [2, 2])
+    assert_agrees(got, run(inputs, torch.float64, backend="reference", reverse=True))
+
+
 def test_one_thread_when_torch_has_one_or_the_work_is_small(two_threads):
-    large, small = torch.Size([64, 100, 256]), torch.Size([1, 10, 16])
-    assert numba_backend._share(large, 16)[2] == 2
-    assert numba_backend._share(small, 16)[2] == 1
+    assert threads.workers_for(64 * 100 * 256 * 16) == 2
+    assert threads.workers_for(10 * 16 * 16) == 1
     torch.set_num_threads(1)
-    assert numba_backend._share(large, 16)[2] == 1
+    assert threads.workers_for(64 * 100 * 256 * 16) == 1
+
+
+def test_an_engine_that_is_wrong_is_not_used(monkeypatch, caplog):
+    from lobes.scan import vector_engine
+
+    original = vector_engine.forward
+    monkeypatch.setattr(vector_engine, "forward", lambda *args: [2 * part for part in original(*args)])
+    numba_backend._engine.cache_clear()
+    with caplog.at_level(logging.WARNING, logger="lobes.scan"):
+        found = numba_backend._engine()
+    numba_backend._engine.cache_clear()
+    assert found.__name__ == numba_backend.PLAIN
+    assert "vector kernels do not work here (a small scan of lobes.scan.vector_engine is off by" in caplog.text
 
 
 def test_calls_from_several_threads_at_once(make, two_threads):
@@ -60,7 +114,7 @@ def _scan_in_child(inputs, queue):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_may_scan_after_its_parent_did(make, monkeypatch, two_threads):
-    monkeypatch.setattr(numba_backend, "SMALL", 0)  # two threads, while torch's own operations stay in one
+    monkeypatch.setattr(threads, "SMALL", 0)  # two threads, while torch's own operations stay in one
     inputs = make(4, 10, 16, 4)
     expected = selective_scan(**inputs, delta_softplus=True, backend="numba").tolist()
     context = multiprocessing.get_context("fork")
@@ -105,11 +159,10 @@ def test_no_place_for_a_cache_is_a_warning(monkeypatch, caplog):
     def refuse(self):
         raise RuntimeError("cannot cache function: no locator available")
 
-    numba_backend._kernels.cache_clear()
     monkeypatch.setattr(Dispatcher, "enable_caching", refuse)
     monkeypatch.setattr("numba.core.event.register", lambda *args: None)
     with caplog.at_level(logging.WARNING, logger="lobes.scan"):
-        numba_backend._kernels()
+        numba_backend._proven(numba_backend.VECTOR)
     assert "Set NUMBA_CACHE_DIR to a writable folder" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""What the numba kernels read and fill: contiguous float32 arrays under names.
+"""What the plain numba kernels read and fill: contiguous float32 arrays under names.
 
 B batch, L steps, D channels, N state. A kernel's compiled form depends on these classes, so numba sees a change here.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Problem(NamedTuple):
+class Arrays(NamedTuple):
     """What is scanned."""
 
     u: np.ndarray  # [B, L, D]

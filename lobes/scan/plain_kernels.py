@@ -1,4 +1,4 @@
-"""The CPU scan as numba kernels: one forward and one hand-written backward, float32, one thread each.
+"""The CPU scan in plain numba: one forward and one hand-written backward, float32, one thread each.
 
 A kernel walks over items and blocks of up to `STRIDE` channels, and over a block in chunks of `CHUNK` steps. All that
 a chunk needs lies in one flat scratch array `S`, plane by plane (dt, dt*u, y, states...), a row of channels for each

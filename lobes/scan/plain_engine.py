@@ -1,0 +1,100 @@
+"""The plain numba kernels between tensors: the same two functions as in `vector_engine`, on contiguous arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lobes.scan import plain_arrays
+from lobes.scan import plain_kernels as kernels
+from lobes.scan.plain_arrays import Arrays, Gradients, Result
+from lobes.scan.threads import run, workers_for
+
+KERNELS = (kernels.forward, kernels.backward)
+SOURCES = (kernels, plain_arrays)  # what they are compiled from
+
+
+class Problem:
+    """A scan as the kernels see it; what is absent becomes zeros, which change nothing.
+
+    Arguments
+    ---------
+    tensors : list
+        u, delta, A, B, C, D, z, delta_bias, initial_state, lengths of a `ScanInputs`; float32 on the CPU.
+    reverse, softplus : bool
+        Its flags.
+    """
+
+    def __init__(self, tensors: list[Tensor | None], reverse: bool, softplus: bool) -> None:
+        u, delta, A, B, C, D, z, bias, first, lengths = tensors
+        assert u is not None and delta is not None and A is not None and B is not None and C is not None
+        batch, steps, channels = u.shape
+        nothing = u.new_zeros(channels)
+        first = u.new_zeros(batch, channels, A.shape[1]) if first is None else first
+        lengths = u.new_full((batch,), steps, dtype=torch.int64) if lengths is None else lengths
+        self.A, self.like = A, u
+        self.view = Arrays(
+            u=_array(u),
+            delta=_array(delta),
+            z=_array(u if z is None else z),
+            B=_array(B),
+            C=_array(C),
+            At=_array(A.t()),
+            D=_array(nothing if D is None else D),
+            bias=_array(nothing if bias is None else bias),
+            first=_array(first.transpose(1, 2)),
+            lengths=_array(lengths).astype("uint64"),
+            reverse=reverse,
+            softplus=softplus,
+            gated=z is not None,
+        )
+        self._share()
+
+    def _share(self) -> None:
+        """Cut the work: groups of channel blocks in each item, channels in a block, threads."""
+        batch, steps, channels = self.view.u.shape
+        threads = workers_for(batch * steps * channels * self.A.shape[1])
+        self.groups, self.width, self.workers = 1, kernels.STRIDE, threads
+        if batch < threads:
+            each = -(-channels // -(-threads // max(batch, 1)))  # channels for a thread, items shared out evenly
+            self.width = min(kernels.STRIDE, -(-each // kernels.LANES) * kernels.LANES)
+            self.groups = -(-channels // self.width)
+            self.workers = max(1, min(threads, batch * self.groups))
+
+
+def forward(problem: Problem, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y [B, L, D], the last state [B, D, N] and the states before every chunk (none unless `save`)."""
+    p, view = problem, problem.view
+    batch, steps, channels = view.u.shape
+    states = view.At.shape[0]
+    y, last = p.like.new_empty(batch, steps, channels), p.like.new_empty(batch, states, channels)
+    saved = p.like.new_empty(batch, -(-steps // kernels.CHUNK) if save else 0, states, channels)
+    out = Result(y.numpy(), last.numpy(), saved.numpy())
+    run(p.workers, batch * p.groups, lambda a, b, _: kernels.forward(a, b, p.groups, p.width, view, out))
+    return y, last.transpose(1, 2), saved
+
+
+def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
+    """Return the gradients of u, delta, A, B, C, D, z, delta_bias and the initial state."""
+    p, view = problem, problem.view
+    gu, gdelta = (p.like.new_empty(view.u.shape) for _ in range(2))
+    gz = p.like.new_empty(view.u.shape) if view.gated else gu  # not written without a gate
+    gB, gC = (p.like.new_empty(p.groups, *view.B.shape) for _ in range(2))
+    gA, gD, gbias = (p.like.new_zeros(p.workers, *array.shape) for array in (view.At, view.D, view.bias))
+    gfirst = p.like.new_empty(view.first.shape)
+    tensors = (gy, glast.transpose(1, 2), gu, gdelta, gz, gB, gC, gA, gD, gbias, gfirst)
+    g, states = Gradients(*(_array(tensor) for tensor in tensors)), saved.numpy()
+    run(
+        p.workers,
+        view.u.shape[0] * p.groups,
+        lambda a, b, worker: kernels.backward(a, b, p.groups, p.width, worker, view, g, states),
+    )
+    sums = [tensor.sum(0) for tensor in (gA, gB, gC, gD, gbias)]
+    gA, gB, gC, gD, gbias = sums
+    return gu, gdelta, gA.t(), gB, gC, gD, gz, gbias, gfirst.transpose(1, 2)
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().contiguous().numpy()

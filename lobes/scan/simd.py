@@ -1,0 +1,240 @@
+"""Vectors of float32 as a type of numba: what the CPU scan is written in.
+
+numba leaves it to LLVM to find loops that can run in vectors. LLVM gives up where a loop reads and writes many arrays
+that might overlap, as the scan's do. Here the vectors are written out: a `Vector` is LANES float32 in an LLVM vector,
+which LLVM splits into the registers that the machine has. Memory is addressed by plain integers, in bytes, so that one
+compiled form serves all strides.
+
+The operators + - * / work between vectors, and between a vector and a float32. They carry one licence only, to fuse a
+product with a sum: no sum is reordered and a NaN is never assumed away.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic as _intrinsic
+from numba.extending import lower_builtin, models, register_model
+
+intrinsic: Any = _intrinsic  # numba's type stubs show the typing context as an argument
+
+
+def lanes() -> int:
+    """How many float32 a vector holds: two registers of the machine's width, which hides the latency of the first."""
+    features = binding.get_host_cpu_features()
+    return 32 if features.get("avx512f") else 16
+
+
+LANES = lanes()
+BYTES = 4 * LANES
+
+_FLOAT, _INT, _BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
+_FLOATS, _INTS, _MASK = (ir.VectorType(kind, LANES) for kind in (_FLOAT, _INT, _BIT))
+_NAME = f"v{LANES}f32"
+_UNALIGNED = 4
+
+
+class VectorType(types.Type):
+    """The numba type of a vector."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{LANES}")
+
+
+Vector = VectorType()
+Float, Address, Count = types.float32, types.int64, types.int64
+
+
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _FLOATS)
+
+
+def _splat(builder: Any, value: Any, kind: Any = _FLOATS) -> Any:
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), ir.Constant(_INTS, [0] * LANES))
+
+
+def _define(symbol: Callable[..., Any], name: str, flags: tuple[str, ...]) -> None:
+    """Give an operator its forms with vectors on one or both sides."""
+    forms = [(Vector, Vector), (Vector, Float), (Float, Vector)]
+
+    class Template(ConcreteTemplate):
+        cases = [signature(Vector, *form) for form in forms]
+
+    infer_global(symbol)(Template)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sides = [x if kind == Vector else _splat(builder, x) for x, kind in zip(args, signature.args, strict=True)]
+        return getattr(builder, name)(*sides, flags=flags)
+
+    for form in forms:
+        lower_builtin(symbol, *form)(generate)
+
+
+_define(operator.add, "fadd", ("contract",))
+_define(operator.sub, "fsub", ("contract",))
+_define(operator.mul, "fmul", ("contract",))
+_define(operator.truediv, "fdiv", ())
+
+
+def _pointer(builder: Any, address: Any, kind: Any = _FLOATS) -> Any:
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+def _call(builder: Any, name: str, result: Any, args: list[Any], **options: Any) -> Any:
+    """Call one of LLVM's own functions."""
+    kind = ir.FunctionType(result, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args, **options)
+
+
+def _first(builder: Any, count: Any) -> Any:
+    """The mask of the first `count` lanes."""
+    place = ir.Constant(_INTS, list(range(LANES)))
+    return builder.icmp_signed("<", place, _splat(builder, builder.trunc(count, _INT), _INTS))
+
+
+@intrinsic
+def splat(typing_context, x):
+    """A vector of one float32."""
+
+    def generate(context, builder, signature, args):
+        return _splat(builder, args[0])
+
+    return Vector(Float), generate
+
+
+@intrinsic
+def load(typing_context, address):
+    """The vector at an address."""
+
+    def generate(context, builder, signature, args):
+        return builder.load(_pointer(builder, args[0]), align=_UNALIGNED)
+
+    return Vector(Address), generate
+
+
+@intrinsic
+def store(typing_context, address, x):
+    """Write a vector to an address."""
+
+    def generate(context, builder, signature, args):
+        builder.store(args[1], _pointer(builder, args[0]), align=_UNALIGNED)
+        return context.get_dummy_value()
+
+    return types.void(Address, Vector), generate
+
+
+@intrinsic
+def load_some(typing_context, address, count):
+    """The first `count` floats at an address, then zeros; nothing behind them is read."""
+
+    def generate(context, builder, signature, args):
+        pointer, mask = _pointer(builder, args[0]), _first(builder, args[1])
+        zeros = ir.Constant(_FLOATS, [0.0] * LANES)
+        args = [pointer, ir.Constant(_INT, _UNALIGNED), mask, zeros]
+        return _call(builder, f"llvm.masked.load.{_NAME}.p0", _FLOATS, args)
+
+    return Vector(Address, Count), generate
+
+
+@intrinsic
+def store_some(typing_context, address, x, count):
+    """Write the first `count` floats of a vector."""
+
+    def generate(context, builder, signature, args):
+        pointer, mask = _pointer(builder, args[0]), _first(builder, args[2])
+        args = [args[1], pointer, ir.Constant(_INT, _UNALIGNED), mask]
+        _call(builder, f"llvm.masked.store.{_NAME}.p0", ir.VoidType(), args)
+        return context.get_dummy_value()
+
+    return types.void(Address, Vector, Count), generate
+
+
+@intrinsic
+def load_float(typing_context, address):
+    """The one float32 at an address."""
+
+    def generate(context, builder, signature, args):
+        return builder.load(_pointer(builder, args[0], _FLOAT))
+
+    return Float(Address), generate
+
+
+@intrinsic
+def store_float(typing_context, address, x):
+    """Write one float32."""
+
+    def generate(context, builder, signature, args):
+        builder.store(args[1], _pointer(builder, args[0], _FLOAT))
+        return context.get_dummy_value()
+
+    return types.void(Address, Float), generate
+
+
+@intrinsic
+def load_int(typing_context, address):
+    """The one int64 at an address."""
+
+    def generate(context, builder, signature, args):
+        return builder.load(_pointer(builder, args[0], ir.IntType(64)))
+
+    return Count(Address), generate
+
+
+@intrinsic
+def where_less(typing_context, a, b, x, y):
+    """x where a < b, else y; y also where a or b is NaN."""
+
+    def generate(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[2], args[3])
+
+    return Vector(Vector, Vector, Vector, Vector), generate
+
+
+@intrinsic
+def power_of_two(typing_context, x):
+    """The float32 whose bits are those of `x`, shifted up into the exponent: 2^(k - 127) for low bits k."""
+
+    def generate(context, builder, signature, args):
+        shifted = builder.shl(builder.bitcast(args[0], _INTS), ir.Constant(_INTS, [23] * LANES))
+        return builder.bitcast(shifted, _FLOATS)
+
+    return Vector(Vector), generate
+
+
+@intrinsic
+def total(typing_context, x):
+    """The sum over the lanes, in pairs."""
+
+    def generate(context, builder, signature, args):
+        start = ir.Constant(_FLOAT, 0.0)
+        return _call(builder, f"llvm.vector.reduce.fadd.{_NAME}", _FLOAT, [start, args[0]], fastmath=("reassoc",))
+
+    return Float(Vector), generate
+
+
+def _prefetch(write: int) -> Any:
+    @intrinsic
+    def fetch(typing_context, address):
+        """Ask the memory for the cache line at an address, which may be anywhere."""
+
+        def generate(context, builder, signature, args):
+            pointer = _pointer(builder, args[0], ir.IntType(8))
+            keep_near, data = ir.Constant(_INT, 3), ir.Constant(_INT, 1)
+            _call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, ir.Constant(_INT, write), keep_near, data])
+            return context.get_dummy_value()
+
+        return types.void(Address), generate
+
+    return fetch
+
+
+prefetch_to_read, prefetch_to_write = _prefetch(0), _prefetch(1)

@@ -1,0 +1,136 @@
+"""The vector kernels between tensors: blocked copies of the small ones, addresses of the large ones, scratch.
+
+B batch, L steps, D channels, N state, K blocks of channels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lobes.scan import simd, vector_math
+from lobes.scan import vector_kernels as kernels
+from lobes.scan.simd import LANES
+from lobes.scan.threads import run, workers_for
+
+ALIGNMENT = 64
+KERNELS = (kernels.forward, kernels.backward)
+SOURCES = (simd, vector_math, kernels)  # what they are compiled from
+
+
+class Problem:
+    """A scan as the kernels see it, which also keeps alive what they have addresses of.
+
+    Arguments
+    ---------
+    tensors : list
+        u, delta, A, B, C, D, z, delta_bias, initial_state, lengths of a `ScanInputs`; float32 on the CPU.
+    reverse, softplus : bool
+        Its flags.
+    """
+
+    def __init__(self, tensors: list[Tensor | None], reverse: bool, softplus: bool) -> None:
+        u, delta, A, B, C, D, z, bias, first, lengths = tensors
+        assert u is not None and delta is not None and A is not None and B is not None and C is not None
+        self.like = u
+        self.batch, self.steps, self.channels = u.shape
+        self.states, self.blocks = A.shape[1], -(-self.channels // LANES)
+        self.chunks = -(-self.steps // kernels.CHUNK)
+        self.full = lengths is None
+        if lengths is None:
+            lengths = u.new_full((self.batch,), self.steps, dtype=torch.int64)
+        self.held = [
+            *(_dense(tensor) for tensor in (u, delta, u if z is None else z, B, C)),
+            self.block(A),
+            *(self._channels(tensor) for tensor in (D, bias)),
+            self.new(self.batch, fill=0.0) if first is None else self.block(first),
+            lengths.contiguous(),
+        ]
+        sizes = (self.steps, self.channels, self.states, self.blocks, self.chunks)
+        places = [*(rows(tensor) for tensor in self.held[:5]), *(tensor.data_ptr() for tensor in self.held[5:])]
+        self.view = kernels.Problem._make([*places, *sizes, reverse, softplus, z is not None])
+        self._share()
+
+    def block(self, tensor: Tensor) -> Tensor:
+        """[..., D, N] -> [..., K, N, LANES], with zeros in the channels that fill the last block."""
+        filled = F.pad(tensor.detach(), (0, 0, 0, self.blocks * LANES - self.channels))
+        return filled.unflatten(-2, (self.blocks, LANES)).transpose(-1, -2).contiguous()
+
+    def unblock(self, tensor: Tensor) -> Tensor:
+        """[..., K, N, LANES] -> [..., D, N]."""
+        return tensor.transpose(-1, -2).flatten(-3, -2)[..., : self.channels, :]
+
+    def new(self, *shape: int, fill: float | None = None) -> Tensor:
+        """A tensor [*shape, K, N, LANES]."""
+        size = (*shape, self.blocks, self.states, LANES)
+        return self.like.new_empty(size) if fill is None else self.like.new_full(size, fill)
+
+    def new_rows(self, *shape: int) -> Tensor:
+        """A tensor [B, L, ...] that a kernel fills up to the items' ends; zeros past them."""
+        return self.like.new_empty(shape) if self.full else self.like.new_zeros(shape)
+
+    def scratch(self, size: int) -> list[int]:
+        """Aligned addresses of `size` bytes for each worker."""
+        room = -(-size // ALIGNMENT) * ALIGNMENT
+        self.held.append(self.like.new_empty(self.workers * room + ALIGNMENT, dtype=torch.uint8))
+        start = -(-self.held[-1].data_ptr() // ALIGNMENT) * ALIGNMENT
+        return [start + worker * room for worker in range(self.workers)]
+
+    def _channels(self, tensor: Tensor | None) -> Tensor:
+        """[D] -> [K * LANES]; zeros where there is none."""
+        size = self.blocks * LANES
+        tensor = self.like.new_zeros(self.channels) if tensor is None else tensor.detach()
+        return F.pad(tensor, (0, size - self.channels)).contiguous()
+
+    def _share(self) -> None:
+        """Cut the work: groups of blocks in each item, threads."""
+        threads = workers_for(self.batch * self.steps * self.channels * self.states)
+        self.groups = min(self.blocks, -(-threads // max(self.batch, 1)))
+        self.workers = max(1, min(threads, self.batch * self.groups))
+
+
+def forward(problem: Problem, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y [B, L, D], the last state [B, D, N] and the states before every chunk (none unless `save`)."""
+    p = problem
+    y, last = p.new_rows(p.batch, p.steps, p.channels), p.new(p.batch)
+    saved = p.new(p.batch, p.chunks if save else 0)
+    out = kernels.Result(rows(y), last.data_ptr(), saved.data_ptr() if save else 0)
+    scratch = p.scratch(kernels.forward_scratch(p.states, p.blocks))
+    run(p.workers, p.batch * p.groups, lambda a, b, w: kernels.forward(a, b, p.groups, scratch[w], p.view, out))
+    return y, p.unblock(last), saved
+
+
+def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
+    """Return the gradients of u, delta, A, B, C, D, z, delta_bias and the initial state."""
+    p = problem
+    gy, glast = _dense(gy), p.block(glast)
+    gu, gdelta = (p.new_rows(p.batch, p.steps, p.channels) for _ in range(2))
+    gz = p.new_rows(p.batch, p.steps, p.channels) if p.view.gated else gu  # not written without a gate
+    gB, gC = (p.new_rows(p.groups, p.batch, p.steps, p.states) for _ in range(2))
+    gA, gfirst = p.new(p.workers, fill=0.0), p.new(p.batch)
+    gD, gbias = (gy.new_zeros(p.workers, p.blocks * LANES) for _ in range(2))
+    g = kernels.Gradients(
+        rows(gy), glast.data_ptr(), saved.data_ptr(), rows(gu), rows(gdelta), rows(gz),
+        *(tensor.data_ptr() for tensor in (gB, gC, gA, gD, gbias, gfirst)),
+    )  # fmt: skip
+    scratch = p.scratch(kernels.backward_scratch(p.states, p.blocks))
+    run(
+        p.workers,
+        p.batch * p.groups,
+        lambda a, b, w: kernels.backward(a, b, p.groups, w, p.batch, scratch[w], p.view, g),
+    )
+    gD, gbias = (tensor.sum(0)[: p.channels] for tensor in (gD, gbias))
+    gB, gC = (tensor[0] if p.groups == 1 else tensor.sum(0) for tensor in (gB, gC))
+    return gu, gdelta, p.unblock(gA.sum(0)), gB, gC, gD, gz, gbias, p.unblock(gfirst)
+
+
+def rows(tensor: Tensor) -> kernels.Rows:
+    """Where the rows of [B, L, ...] lie."""
+    return kernels.Rows(tensor.data_ptr(), 4 * tensor.stride(0), 4 * tensor.stride(1))
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """The tensor itself where its last dimension is contiguous, as in a slice of channels; else a copy."""
+    tensor = tensor.detach()
+    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
