@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lobes.errors import UserError
 from lobes.models import get_model, list_models
 from lobes.models.registry import preset_path
-from lobes.nnet.depthwise import depthwise_conv, depthwise_conv_reference
+from lobes.nnet.depthwise import conv_silu, conv_silu_reference
 from lobes.scan import selective_scan
 
 FACTS = ("Source", "Receptive field")
@@ -92,7 +92,7 @@ def count(model: nn.Module, seconds: float = 1.0) -> Complexity:
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(_replaced(selective_scan, _counting_scan(scans)))
-        stack.enter_context(_replaced(depthwise_conv, depthwise_conv_reference))  # one that the counter sees
+        stack.enter_context(_replaced(conv_silu, conv_silu_reference))  # one that the counter sees
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # made of plain products, which the counter sees
         counter = stack.enter_context(FlopCounterMode(display=False))
         stack.enter_context(_evaluating(model))

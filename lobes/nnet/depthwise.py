@@ -1,17 +1,25 @@
-"""Depthwise convolution over time of signals with channels last. B batch, L steps, D channels, K taps."""
+"""Depthwise convolution over time with SiLU, channels last. B batch, L steps, D channels, K taps."""
 
 from __future__ import annotations
+
+from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
+
+from lobes.scan import numba_backend
+from lobes.scan.threads import run, workers_for
+
+EXPONENTS = 2  # a channel's step costs about as much as so many state updates of the scan
 
 
-def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) -> Tensor:
-    """Convolve each channel over time, causally, or anti-causally with the kernel turned round.
+def conv_silu(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) -> Tensor:
+    """Convolve each channel over time, causally, or anti-causally with the kernel turned round; then apply SiLU.
 
-    On the CPU it adds K scaled copies of the input, in place; elsewhere `depthwise_conv_reference` runs.
+    In float32 on the CPU one compiled pass does both; elsewhere, and without numba, `conv_silu_reference` runs.
 
     Arguments
     ---------
@@ -31,68 +39,98 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = Fals
 
     Example
     -------
-    >>> x = torch.ones(1, 3, 1)
-    >>> depthwise_conv(x, torch.ones(1, 1, 2), torch.zeros(1)).flatten()
-    tensor([1., 2., 2.])
-    >>> depthwise_conv(x, torch.ones(1, 1, 2), torch.zeros(1), reverse=True).flatten()
-    tensor([2., 2., 1.])
+    >>> conv_silu(torch.ones(2, 5, 4), torch.ones(4, 1, 3), torch.zeros(4)).shape
+    torch.Size([2, 5, 4])
     """
-    same_type = x.dtype == weight.dtype == bias.dtype and not torch.is_autocast_enabled(x.device.type)
-    if x.device.type == "cpu" and same_type and not torch.compiler.is_compiling():
-        return _ShiftedSum.apply(x, weight, bias, reverse)
-    return depthwise_conv_reference(x, weight, bias, reverse)
+    float32 = x.dtype == weight.dtype == bias.dtype == torch.float32
+    if x.device.type == "cpu" and float32 and not torch.compiler.is_compiling() and _kernels() is not None:
+        return _ConvSilu.apply(x, weight, bias, reverse)
+    return conv_silu_reference(x, weight, bias, reverse)
 
 
-def depthwise_conv_reference(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) -> Tensor:
+def conv_silu_reference(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) -> Tensor:
     """The same through `torch.nn.functional.conv1d`.
 
     Example
     -------
-    >>> depthwise_conv_reference(torch.ones(2, 5, 4), torch.ones(4, 1, 3), torch.zeros(4)).shape
-    torch.Size([2, 5, 4])
+    >>> x = torch.ones(1, 3, 1)
+    >>> conv_silu_reference(x, torch.ones(1, 1, 2), torch.zeros(1)).flatten().round(decimals=2)
+    tensor([0.7300, 1.7600, 1.7600])
+    >>> conv_silu_reference(x, torch.ones(1, 1, 2), torch.zeros(1), reverse=True).flatten().round(decimals=2)
+    tensor([1.7600, 1.7600, 0.7300])
     """
     pad, length = weight.shape[-1] - 1, x.shape[1]
     weight = weight.flip(-1) if reverse else weight
     y = F.conv1d(x.transpose(1, 2), weight, bias, padding=pad, groups=weight.shape[0])  # [B, D, L + pad]
-    return (y[..., pad:] if reverse else y[..., :length]).transpose(1, 2)  # [B, L, D]
+    return F.silu((y[..., pad:] if reverse else y[..., :length]).transpose(1, 2))  # [B, L, D]
 
 
-class _ShiftedSum(torch.autograd.Function):
-    """y[t] = bias + sum over k of weight[k] x[t + k - K + 1], or x[t + K - 1 - k] in reverse."""
-
+class _ConvSilu(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:  # type: ignore[override]
-        padded, taps = _pad(x, weight.shape[-1] - 1, reverse), _taps(weight, reverse)
-        y = torch.addcmul(bias, padded[:, : x.shape[1]], taps[0])
-        for k in range(1, len(taps)):
-            y.addcmul_(padded[:, k : k + x.shape[1]], taps[k])
-        ctx.save_for_backward(padded, weight)
-        ctx.reverse = reverse  # type: ignore[attr-defined]
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
+        kernels, y = _kernels(), torch.empty_like(x, memory_format=torch.contiguous_format)
+        p, held = _problem(x, weight, bias, reverse)
+        run(_workers(x), x.shape[0] * p.blocks, lambda a, b, _: kernels.forward(a, b, p, _rows(y)))
+        ctx.save_for_backward(x, weight, bias)
+        ctx.reverse = reverse
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor):  # type: ignore[override]
-        padded, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        reverse, length = ctx.reverse, grad.shape[1]  # type: ignore[attr-defined]
-        # the gradient passes through the same convolution in the other direction
-        taps, behind = _taps(weight, not reverse), _pad(grad, weight.shape[-1] - 1, not reverse)
-        grad_x = behind[:, :length] * taps[0]
-        for k in range(1, len(taps)):
-            grad_x.addcmul_(behind[:, k : k + length], taps[k])
-        room = torch.empty_like(grad_x)
-        grad_taps = [
-            torch.mul(grad, padded[:, k : k + length], out=room).flatten(0, 1).sum(0) for k in range(len(taps))
-        ]  # K times [D]
-        grad_weight = torch.stack(grad_taps[::-1] if reverse else grad_taps, -1)[:, None]  # [D, 1, K]
-        return grad_x, grad_weight, grad.flatten(0, 1).sum(0), None
+    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        kernels, workers, gy = _kernels(), _workers(x), _dense(gy)
+        p, held = _problem(x, weight, bias, ctx.reverse)
+        gx = torch.empty_like(x, memory_format=torch.contiguous_format)
+        gtaps, gbias = (tensor.new_zeros(workers, *tensor.shape) for tensor in held[1:])
+        inner = x.new_empty(workers, p.steps, held[2].shape[-1])
+        g = kernels.Gradients(_rows(gy), _rows(gx), gtaps.data_ptr(), gbias.data_ptr())
+        run(
+            workers,
+            x.shape[0] * p.blocks,
+            lambda a, b, w: kernels.backward(a, b, w, inner[w].data_ptr(), p, g),
+        )
+        gtaps = gtaps.sum(0).transpose(1, 2).flatten(0, 1)[: p.channels]  # [D, K]
+        return gx, gtaps[:, None], gbias.sum(0).flatten()[: p.channels], None
 
 
-def _taps(weight: Tensor, reverse: bool) -> Tensor:
-    """[D, 1, K] -> [K, D] in the order of the input's shifts."""
-    taps = weight[:, 0].t()
-    return taps.flip(0) if reverse else taps
+@cache
+def _kernels() -> Any:
+    """The module of compiled kernels where the scan's vectors work, else None."""
+    if not numba_backend.has_vectors():
+        return None
+    from lobes.nnet import depthwise_kernels
+    from lobes.scan import simd, vector_math
+
+    kernels = (depthwise_kernels.forward, depthwise_kernels.backward)
+    numba_backend.keep_compiled(kernels, (simd, vector_math, depthwise_kernels))
+    return depthwise_kernels
 
 
-def _pad(x: Tensor, pad: int, reverse: bool) -> Tensor:
-    return F.pad(x, (0, 0, 0, pad) if reverse else (0, 0, pad, 0))
+def _problem(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[Any, list[Tensor]]:
+    """The kernels' view of the inputs, and the tensors x, taps, bias that it has addresses of."""
+    from lobes.scan.simd import LANES
+
+    channels, _, width = weight.shape
+    blocks = -(-channels // LANES)
+    spare = blocks * LANES - channels
+    taps = F.pad(weight.detach()[:, 0], (0, 0, 0, spare)).unflatten(0, (blocks, LANES)).transpose(1, 2).contiguous()
+    held = [_dense(x), taps, F.pad(bias.detach(), (0, spare)).view(blocks, LANES)]
+    places = (_rows(held[0]), taps.data_ptr(), held[2].data_ptr())
+    return _kernels().Problem(*places, x.shape[1], channels, width, blocks, reverse), held
+
+
+def _rows(tensor: Tensor) -> Any:
+    from lobes.scan.vector_engine import rows
+
+    return rows(tensor)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    from lobes.scan.vector_engine import dense
+
+    return dense(tensor)
+
+
+def _workers(x: Tensor) -> int:
+    return max(1, min(workers_for(EXPONENTS * x.numel()), x.shape[0]))

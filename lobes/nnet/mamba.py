@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lobes.nnet.depthwise import depthwise_conv
+from lobes.nnet.depthwise import conv_silu
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.precision import at_least_fp32
 from lobes.scan import selective_scan
@@ -102,7 +102,7 @@ class Mamba(nn.Module):
         x = zero_padding(x, lengths)
         # two products: the backward pass of one would have to copy both gradients side by side
         x, z = (F.linear(x, half) for half in self.in_proj.weight.chunk(2))  # [B, L, D] each
-        u = F.silu(depthwise_conv(x, self.conv1d.weight, self.conv1d.bias, self.reverse))  # type: ignore[arg-type]
+        u = conv_silu(x, self.conv1d.weight, self.conv1d.bias, self.reverse)  # type: ignore[arg-type]
         dt, B, C = self._select(u)
         y = selective_scan(
             u,

@@ -80,6 +80,11 @@ class _NumbaScan(torch.autograd.Function):
         return *present, None, None, None
 
 
+def has_vectors() -> bool:
+    """Whether vector kernels work here."""
+    return unavailable() is None and _engine().__name__ == VECTOR
+
+
 @cache
 def _engine() -> ModuleType:
     """The faster engine that works here."""
@@ -94,7 +99,7 @@ def _engine() -> ModuleType:
 def _proven(name: str) -> ModuleType:
     """Import an engine, with its kernels cached on disk, and compare a small scan of it with the reference."""
     engine = importlib.import_module(name)
-    _keep_compiled(engine.KERNELS, engine.SOURCES)
+    keep_compiled(engine.KERNELS, engine.SOURCES)
     with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has set
         pairs = list(zip(_small_scan(engine), _small_scan(None), strict=True))
     for got, truth in pairs:
@@ -123,7 +128,7 @@ def _small_scan(engine: ModuleType | None) -> list[Tensor]:
     return [y.detach(), state.detach(), *torch.autograd.grad((y, state), leaves, (gy, glast))]
 
 
-def _keep_compiled(kernels: tuple[Any, ...], sources: tuple[ModuleType, ...]) -> None:
+def keep_compiled(kernels: tuple[Any, ...], sources: tuple[ModuleType, ...]) -> None:
     """Let numba keep the compiled kernels on disk, and say when it really compiles."""
     event = importlib.import_module("numba.core.event")
     try:
@@ -157,8 +162,8 @@ def _announcer(event: Any, kernels: tuple[Any, ...]) -> Any:
             if dispatcher in kernels:
                 self.started = time.perf_counter()
                 logger.warning(
-                    "Compiling the CPU scan (%s) for this machine: once, about 4 s; kept in %s",
-                    dispatcher.__name__,
+                    "Compiling %s for this machine: once, about 4 s; kept in %s",
+                    f"{dispatcher.__module__}.{dispatcher.__name__}",
                     dispatcher.stats.cache_path or "memory only",
                 )
 

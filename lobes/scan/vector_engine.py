@@ -41,7 +41,7 @@ class Problem:
         if lengths is None:
             lengths = u.new_full((self.batch,), self.steps, dtype=torch.int64)
         self.held = [
-            *(_dense(tensor) for tensor in (u, delta, u if z is None else z, B, C)),
+            *(dense(tensor) for tensor in (u, delta, u if z is None else z, B, C)),
             self.block(A),
             *(self._channels(tensor) for tensor in (D, bias)),
             self.new(self.batch, fill=0.0) if first is None else self.block(first),
@@ -104,7 +104,7 @@ def forward(problem: Problem, save: bool) -> tuple[Tensor, Tensor, Tensor]:
 def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C, D, z, delta_bias and the initial state."""
     p = problem
-    gy, glast = _dense(gy), p.block(glast)
+    gy, glast = dense(gy), p.block(glast)
     gu, gdelta = (p.new_rows(p.batch, p.steps, p.channels) for _ in range(2))
     gz = p.new_rows(p.batch, p.steps, p.channels) if p.view.gated else gu  # not written without a gate
     gB, gC = (p.new_rows(p.groups, p.batch, p.steps, p.states) for _ in range(2))
@@ -130,7 +130,7 @@ def rows(tensor: Tensor) -> kernels.Rows:
     return kernels.Rows(tensor.data_ptr(), 4 * tensor.stride(0), 4 * tensor.stride(1))
 
 
-def _dense(tensor: Tensor) -> Tensor:
+def dense(tensor: Tensor) -> Tensor:
     """The tensor itself where its last dimension is contiguous, as in a slice of channels; else a copy."""
     tensor = tensor.detach()
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
