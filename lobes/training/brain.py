@@ -21,6 +21,7 @@ from lobes.errors import UserError
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
 from lobes.training.launch import command, commit, machine, seconds_since_launch
+from lobes.training.memory import keep_freed_memory
 from lobes.training.optim import build_optimizer
 from lobes.training.progress import EarlyStopping, LearningCurve, VariantMeter
 from lobes.training.safe_step import SafeStepBrain
@@ -41,6 +42,8 @@ class SeparationBrain(SafeStepBrain):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if torch.device(self.device).type == "cpu":
+            keep_freed_memory()
         self.budget = self.hparams.budget
         self.curve = LearningCurve(Path(self.hparams.output_folder) / "learning_curve.csv")
         self.stopping = EarlyStopping(self.hparams.patience)
