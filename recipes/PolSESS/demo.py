@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.runs import Run, collect, run_all, stage
+from lobes.evaluation.side_by_side import replace_section
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -62,10 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         export_and_check(first.folder, options.output / "exported", mixes[0])
         separate(options.output / "exported", mixes, options.output / "separated")
     with stage("5 of 5: the report"):
-        from demo_page import closing_words, write_results
+        from demo_page import as_section, closing_words, write_results
 
         outcomes = {run.name: collect(run) for run in (first, second)}
-        write_results(options.output, TASK, outcomes, origin(options, time.monotonic() - begin))
+        facts = origin(options, time.monotonic() - begin)
+        write_results(options.output, TASK, outcomes, facts)
+        if options.record:
+            replace_section(options.record, f"demo-seed{options.seed}", as_section(TASK, outcomes, facts))
     print(closing_words(options.output, TASK, outcomes), flush=True)
 
 
@@ -76,6 +80,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "demo", help="default: results/demo")
     parser.add_argument("--steps", type=int, default=1000, help=f"of {FIRST} (default: %(default)s)")
     parser.add_argument("--examples", type=int, default=200, help="training mixtures (default: %(default)s)")
+    parser.add_argument("--record", type=Path, help="Markdown file, such as RESULTS.md, that keeps the table")
     options = parser.parse_args(argv)
     for name, least in (("steps", 1), ("examples", 4)):
         if getattr(options, name) < least:

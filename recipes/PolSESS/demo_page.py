@@ -101,6 +101,22 @@ def gain(row: dict[str, str]) -> str:
     return f"SI-SDRi {improvement:.1f} dB" if math.isfinite(improvement) else f"SI-SDR {number(row['si_sdr']):.1f} dB"
 
 
+def as_section(task: str, outcomes: Outcomes, facts: dict[str, str]) -> str:
+    """The result as a section of RESULTS.md: the table, then what made it."""
+    lines = [
+        f"### The demo, seed {facts['seed']}",
+        "",
+        f"Task {task}, synthetic Polish speech; see report.html of the demo for what the corpus holds.",
+        "",
+        table.as_markdown(table.HEADER, result_rows(outcomes, task)),
+        "",
+        f"{table.UNITS} {table.CLEAN}",
+        "",
+        *(f"- {name}: {f'`{value}`' if name == 'command' else value}" for name, value in facts.items()),
+    ]
+    return "\n".join(lines)
+
+
 def closing_words(output: Path, task: str, outcomes: Outcomes) -> str:
     """The result on the screen: numbers, and no word about a winner."""
     return (

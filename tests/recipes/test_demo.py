@@ -48,6 +48,17 @@ def test_every_result_is_there_and_the_second_model_gets_the_seconds_of_the_firs
     assert "takes about" in screen.split("==")[0] and "mixture as it is" in screen
 
 
+def test_the_table_can_be_kept(demo, tmp_path):
+    results = tmp_path / "RESULTS.md"
+    results.write_text("# Results\n")
+    for seed in ("5", "6", "5"):
+        demo.main(["--output", str(tmp_path / "out"), "--steps", "40", "--seed", seed, "--record", str(results)])
+    text = results.read_text()
+    assert text.count("### The demo, seed 5") == text.count("### The demo, seed 6") == 1
+    assert "| spmamba_tiny | 3.00 | 4.50 | 1.50 | 75 % |" in text and "--seed 5 --steps 40" in text
+    assert "- commit: " in text and "- machine: " in text
+
+
 def test_numbers_are_those_of_the_runs(demo, tmp_path):
     demo.main(["--output", str(tmp_path / "out"), "--steps", "40"])
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
