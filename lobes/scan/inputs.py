@@ -41,6 +41,22 @@ class ScanInputs(NamedTuple):
         return (steps >= self.lengths[:, None]).unsqueeze(-1)  # [B, L, 1]
 
 
+class Facts(NamedTuple):
+    """What decides which backends can take a scan."""
+
+    device: str
+    dtype: torch.dtype  # of the computation
+    states: int
+    started: bool  # with an initial state
+    wants_last: bool
+    needs_grad: bool
+
+
+def facts(x: ScanInputs, wants_last: bool) -> Facts:
+    """Describe checked inputs in the compute dtype."""
+    return Facts(x.u.device.type, x.u.dtype, x.A.shape[1], x.initial_state is not None, wants_last, x.needs_grad())
+
+
 def compute_dtype(u: Tensor) -> torch.dtype:
     """float64 stays float64; everything else is computed in float32."""
     return torch.float64 if u.dtype == torch.float64 else torch.float32
@@ -48,8 +64,8 @@ def compute_dtype(u: Tensor) -> torch.dtype:
 
 def check(x: ScanInputs) -> None:
     """Raise ValueError or TypeError that names the argument, what was expected and what came."""
-    if x.u.dim() != 3 or 0 in x.u.shape[1:]:
-        raise ValueError(f"selective_scan: u must be [B, L, D] with L, D >= 1, got {list(x.u.shape)}")
+    if x.u.dim() != 3 or x.u.shape[2] == 0:
+        raise ValueError(f"selective_scan: u must be [B, L, D] with D >= 1, got {list(x.u.shape)}")
     if not x.u.is_floating_point():
         raise TypeError(f"selective_scan: u must be a real floating-point tensor, got {x.u.dtype}")
     if x.A.dim() != 2:
@@ -96,7 +112,7 @@ def _check_lengths(lengths: Tensor, batch: int, steps: int) -> None:
     if tuple(lengths.shape) != (batch,):
         raise ValueError(f"selective_scan: lengths must have shape [{batch}], got {list(lengths.shape)}")
     # On an accelerator this would wait for the device, and the mask makes any value harmless there.
-    if lengths.device.type == "cpu" and batch and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
+    if _readable(lengths) and batch and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
         raise ValueError(f"selective_scan: lengths must lie in 0..{steps} (L), got {lengths.tolist()}")
 
 
@@ -108,7 +124,7 @@ def cast(x: ScanInputs) -> ScanInputs:
         return None if tensor is None else tensor.to(dtype)
 
     lengths = x.lengths
-    if lengths is not None and lengths.device.type == "cpu" and bool((lengths == x.u.shape[1]).all()):
+    if lengths is not None and _readable(lengths) and bool((lengths == x.u.shape[1]).all()):
         lengths = None
     if lengths is not None:
         lengths = lengths.to(device=x.u.device, dtype=torch.int64)
@@ -124,3 +140,8 @@ def cast(x: ScanInputs) -> ScanInputs:
         lengths=lengths,
         initial_state=to(x.initial_state),
     )
+
+
+def _readable(lengths: Tensor) -> bool:
+    """Whether values can be looked at without waiting for a device or breaking a compiled graph."""
+    return lengths.device.type == "cpu" and not torch.compiler.is_compiling()

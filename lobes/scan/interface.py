@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 from functools import cache
-from types import ModuleType
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
 from lobes.errors import UserError, did_you_mean
-from lobes.scan.inputs import ScanInputs, cast, check
+from lobes.scan import mamba_ssm, numba_backend, reference, torch_blocked
+from lobes.scan.inputs import Facts, ScanInputs, cast, check, facts
 
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = "LOBES_SCAN_BACKEND"
-_MODULES = {
-    "reference": "lobes.scan.reference",
-    "torch": "lobes.scan.torch_blocked",
-    "numba": "lobes.scan.numba_backend",
-    "mamba_ssm": "lobes.scan.mamba_ssm",
-}
+_MODULES = {"reference": reference, "torch": torch_blocked, "numba": numba_backend, "mamba_ssm": mamba_ssm}
 
 
 @overload
@@ -152,8 +146,7 @@ def selective_scan(
     check(x)
     with torch.autocast(device_type=u.device.type, enabled=False):
         x = cast(x)
-        module = _module(_choose(backend, x, return_last_state))
-        y, last_state = module.scan(x, return_last_state)
+        y, last_state = _MODULES[_choose(backend, *facts(x, return_last_state))].scan(x, return_last_state)
     y = y.to(u.dtype)
     return (y, last_state) if return_last_state else y
 
@@ -171,45 +164,44 @@ def backends() -> dict[str, str]:
     >>> backends()["torch"]
     'available'
     """
-    return {name: _module(name).unavailable() or "available" for name in _MODULES}
+    return {name: _MODULES[name].unavailable() or "available" for name in _MODULES}
 
 
-def _choose(asked: str, x: ScanInputs, want_last_state: bool) -> str:
-    """The backend's name: what the caller or the environment asked for, else the fastest that takes these inputs."""
+@torch.compiler.assume_constant_result
+def _choose(asked: str, *description: Any) -> str:
+    """The backend's name: what the caller or the environment asked for, else the fastest that takes these inputs.
+
+    `description` are the fields of `Facts`, apart: torch.compile calls this once, while it traces.
+    """
+    x = Facts(*description)
     source = f"backend={asked!r}"
     if asked == "auto":
         asked = os.environ.get(ENVIRONMENT, "") or "auto"
         source = f"{ENVIRONMENT}={asked}"
     if asked == "auto":
-        return _fastest(x, want_last_state)
+        return _fastest(x)
     if asked not in _MODULES:
         raise UserError(
             f"selective_scan: {source} is not a backend; expected auto, {', '.join(_MODULES)}."
             f"{did_you_mean(asked, _MODULES)}"
         )
-    reason = _why_not(asked, x, want_last_state)
+    reason = _why_not(asked, x)
     if reason is not None:
         raise UserError(f"selective_scan: {source} cannot run: {reason}. Choose another backend or 'auto'.")
-    _log_choice(asked, x.u.device.type, source)
+    _log_choice(asked, x.device, source)
     return asked
 
 
-def _fastest(x: ScanInputs, want_last_state: bool) -> str:
-    preferred = {"cpu": "numba", "cuda": "mamba_ssm"}.get(x.u.device.type, "torch")
-    reason = _why_not(preferred, x, want_last_state)
+def _fastest(x: Facts) -> str:
+    preferred = {"cpu": "numba", "cuda": "mamba_ssm"}.get(x.device, "torch")
+    reason = _why_not(preferred, x)
     name = preferred if reason is None else "torch"
-    _log_choice(name, x.u.device.type, "auto" if reason is None else f"auto; not {preferred}: {reason}")
+    _log_choice(name, x.device, "auto" if reason is None else f"auto; not {preferred}: {reason}")
     return name
 
 
-def _why_not(name: str, x: ScanInputs, want_last_state: bool) -> str | None:
-    module = _module(name)
-    return module.unavailable() or module.refuses(x, want_last_state)
-
-
-@cache
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(_MODULES[name])
+def _why_not(name: str, x: Facts) -> str | None:
+    return _MODULES[name].unavailable() or _MODULES[name].refuses(x)
 
 
 @cache

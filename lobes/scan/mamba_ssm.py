@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lobes.scan.inputs import ScanInputs
+from lobes.scan.inputs import Facts, ScanInputs
 from lobes.scan.reference import prepare
 
 MOST_STATES = 256  # the kernel's limit on N
@@ -28,17 +28,17 @@ def unavailable() -> str | None:
     return found if isinstance(found, str) else None
 
 
-def refuses(x: ScanInputs, want_last_state: bool) -> str | None:
+def refuses(x: Facts) -> str | None:
     """Why this backend cannot take these inputs; None when it can."""
-    if x.u.device.type != "cuda":
-        return f"mamba_ssm runs on CUDA tensors, and u is on {x.u.device}"
-    if x.u.dtype != torch.float32:
-        return f"mamba_ssm computes in float32, and u is {x.u.dtype}"
-    if x.A.shape[1] > MOST_STATES:
-        return f"mamba_ssm takes at most {MOST_STATES} states, and A has {x.A.shape[1]}"
-    if x.initial_state is not None:
+    if x.device != "cuda":
+        return f"mamba_ssm runs on CUDA tensors, and u is on {x.device}"
+    if x.dtype != torch.float32:
+        return f"mamba_ssm computes in float32, and u is {x.dtype}"
+    if x.states > MOST_STATES:
+        return f"mamba_ssm takes at most {MOST_STATES} states, and A has {x.states}"
+    if x.started:
         return "mamba_ssm takes no initial_state"
-    if want_last_state and x.needs_grad():
+    if x.wants_last and x.needs_grad:
         return "mamba_ssm would silently drop the gradient of the last state (it gives one under torch.no_grad())"
     return None
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from lobes.scan import reference
-from lobes.scan.inputs import ScanInputs
+from lobes.scan.inputs import Facts, ScanInputs
+from lobes.scan.operator import operate
 
 logger = logging.getLogger(__name__)
 
@@ -43,41 +43,40 @@ def _probe() -> str | None:
     return None
 
 
-def refuses(x: ScanInputs, want_last_state: bool) -> str | None:
+def refuses(x: Facts) -> str | None:
     """Why this backend cannot take these inputs; None when it can."""
-    if x.u.device.type != "cpu":
-        return f"numba runs on CPU tensors, and u is on {x.u.device}"
-    if x.u.dtype != torch.float32:
-        return f"numba computes in float32, and u is {x.u.dtype}"
+    if x.device != "cpu":
+        return f"numba runs on CPU tensors, and u is on {x.device}"
+    if x.dtype != torch.float32:
+        return f"numba computes in float32, and u is {x.dtype}"
     return None
 
 
-def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor | None]:
+def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor]:
     """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
-    flags = (x.reverse, x.delta_softplus)
-    return _NumbaScan.apply(
-        x.u, x.delta, x.A, x.B, x.C, x.D, x.z, x.delta_bias, x.initial_state, x.lengths, flags, x.needs_grad()
+    return operate(x, "numba")
+
+
+def forward(x: ScanInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y, the last state and, if a backward pass may follow, the states before every chunk."""
+    engine = _engine()
+    return engine.forward(engine.Problem(x), save)
+
+
+def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
+    """Return the gradients of u, delta, A, B, C, D, z, delta_bias and initial_state; of what is absent, nothing."""
+    engine = _engine()
+    given = (x.u, x.delta, x.A, x.B, x.C, x.D, x.z, x.delta_bias, x.initial_state)
+    gradients = engine.backward(engine.Problem(x), saved, gy, glast)
+    return tuple(
+        gy.new_empty(0) if tensor is None else gradient.contiguous()
+        for tensor, gradient in zip(given, gradients, strict=True)
     )
 
 
-class _NumbaScan(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor]:
-        *tensors, flags, save = args
-        engine = _engine()
-        y, last, saved = engine.forward(engine.Problem(tensors, *flags), save)
-        ctx.save_for_backward(*tensors, saved)
-        ctx.flags = flags
-        return y, last
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gy: Tensor, glast: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, saved = ctx.saved_tensors
-        engine = _engine()
-        gradients = engine.backward(engine.Problem(tensors, *ctx.flags), saved, gy, glast)
-        present = [None if tensor is None else grad for tensor, grad in zip(tensors, gradients, strict=False)]
-        return *present, None, None, None
+def saved_like(x: ScanInputs) -> Tensor:
+    """An empty tensor of the shape of what `forward` saves."""
+    return _engine().saved_like(x)
 
 
 def has_vectors() -> bool:
@@ -116,14 +115,14 @@ def _small_scan(engine: ModuleType | None) -> list[Tensor]:
     shapes += [(2, 18, 35), (2, 35, 3)]
     numbers = [torch.randn(shape, generator=generator, dtype=torch.float32) for shape in shapes]
     u, delta, A, B, C, D, z, bias, first, gy, glast = numbers
-    tensors = [u, delta, -A.abs(), B, C, D, z, bias, first]
     lengths = torch.tensor([18, 16])
+    leaves = [u, delta, -A.abs(), B, C, D, z, bias]
+    x = ScanInputs._make([*leaves, True, True, lengths, first])
     if engine is not None:
-        problem = engine.Problem([*tensors, lengths], True, True)
-        y, last, saved = engine.forward(problem, True)
-        return [y, last, *engine.backward(problem, saved, gy, glast)]
-    leaves = [tensor.requires_grad_() for tensor in tensors]
-    y, state = reference.scan(ScanInputs._make([*leaves[:8], True, True, lengths, leaves[8]]), True)
+        y, last, saved = engine.forward(engine.Problem(x), True)
+        return [y, last, *engine.backward(engine.Problem(x), saved, gy, glast)]
+    leaves = [tensor.requires_grad_() for tensor in (*leaves, first)]
+    y, state = reference.scan(x, True)
     assert state is not None
     return [y.detach(), state.detach(), *torch.autograd.grad((y, state), leaves, (gy, glast))]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lobes.scan import plain_arrays
 from lobes.scan import plain_kernels as kernels
+from lobes.scan.inputs import ScanInputs
 from lobes.scan.plain_arrays import Arrays, Gradients, Result
 from lobes.scan.threads import run, workers_for
 
@@ -21,34 +22,30 @@ class Problem:
 
     Arguments
     ---------
-    tensors : list
-        u, delta, A, B, C, D, z, delta_bias, initial_state, lengths of a `ScanInputs`; float32 on the CPU.
-    reverse, softplus : bool
-        Its flags.
+    x : ScanInputs
+        In float32, on the CPU.
     """
 
-    def __init__(self, tensors: list[Tensor | None], reverse: bool, softplus: bool) -> None:
-        u, delta, A, B, C, D, z, bias, first, lengths = tensors
-        assert u is not None and delta is not None and A is not None and B is not None and C is not None
-        batch, steps, channels = u.shape
-        nothing = u.new_zeros(channels)
-        first = u.new_zeros(batch, channels, A.shape[1]) if first is None else first
-        lengths = u.new_full((batch,), steps, dtype=torch.int64) if lengths is None else lengths
-        self.A, self.like = A, u
+    def __init__(self, x: ScanInputs) -> None:
+        batch, steps, channels = x.u.shape
+        nothing, first, lengths = x.u.new_zeros(channels), x.initial_state, x.lengths
+        first = x.u.new_zeros(batch, channels, x.A.shape[1]) if first is None else first
+        lengths = x.u.new_full((batch,), steps, dtype=torch.int64) if lengths is None else lengths
+        self.A, self.like = x.A, x.u
         self.view = Arrays(
-            u=_array(u),
-            delta=_array(delta),
-            z=_array(u if z is None else z),
-            B=_array(B),
-            C=_array(C),
-            At=_array(A.t()),
-            D=_array(nothing if D is None else D),
-            bias=_array(nothing if bias is None else bias),
+            u=_array(x.u),
+            delta=_array(x.delta),
+            z=_array(x.u if x.z is None else x.z),
+            B=_array(x.B),
+            C=_array(x.C),
+            At=_array(x.A.t()),
+            D=_array(nothing if x.D is None else x.D),
+            bias=_array(nothing if x.delta_bias is None else x.delta_bias),
             first=_array(first.transpose(1, 2)),
             lengths=_array(lengths).astype("uint64"),
-            reverse=reverse,
-            softplus=softplus,
-            gated=z is not None,
+            reverse=x.reverse,
+            softplus=x.delta_softplus,
+            gated=x.z is not None,
         )
         self._share()
 
@@ -70,10 +67,11 @@ def forward(problem: Problem, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     batch, steps, channels = view.u.shape
     states = view.At.shape[0]
     y, last = p.like.new_empty(batch, steps, channels), p.like.new_empty(batch, states, channels)
-    saved = p.like.new_empty(batch, -(-steps // kernels.CHUNK) if save else 0, states, channels)
+    chunks = -(-steps // kernels.CHUNK)
+    saved = p.like.new_empty(batch, chunks if save else 0, states, channels)
     out = Result(y.numpy(), last.numpy(), saved.numpy())
     run(p.workers, batch * p.groups, lambda a, b, _: kernels.forward(a, b, p.groups, p.width, view, out))
-    return y, last.transpose(1, 2), saved
+    return y, last.transpose(1, 2).contiguous(), saved if save else y.new_empty(0)
 
 
 def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
@@ -94,6 +92,12 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tupl
     sums = [tensor.sum(0) for tensor in (gA, gB, gC, gD, gbias)]
     gA, gB, gC, gD, gbias = sums
     return gu, gdelta, gA.t(), gB, gC, gD, gz, gbias, gfirst.transpose(1, 2)
+
+
+def saved_like(x: ScanInputs) -> Tensor:
+    """An empty tensor of the shape of the saved states."""
+    chunks = (x.u.shape[1] + kernels.CHUNK - 1) // kernels.CHUNK
+    return x.u.new_empty(x.u.shape[0], chunks, x.A.shape[1], x.u.shape[2])
 
 
 def _array(tensor: Tensor) -> Any:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lobes.scan.inputs import ScanInputs
+from lobes.scan.inputs import Facts, ScanInputs
 
 
 def unavailable() -> str | None:
@@ -18,7 +18,7 @@ def unavailable() -> str | None:
     return None
 
 
-def refuses(x: ScanInputs, want_last_state: bool) -> str | None:
+def refuses(x: Facts) -> str | None:
     """Why this backend cannot take these inputs; None when it can."""
     return None
 
@@ -34,7 +34,8 @@ def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor | None]:
     for a_t, b_t, c_t in reversed(steps) if x.reverse else steps:
         h = a_t * h + b_t
         outputs.append((h * c_t.unsqueeze(1)).sum(-1))  # no matmul: autocast would lower it in the backward pass
-    y = torch.stack(outputs[::-1] if x.reverse else outputs, dim=1)  # [B, L, D]
+    outputs = outputs[::-1] if x.reverse else outputs
+    y = torch.stack(outputs, dim=1) if outputs else x.u  # [B, L, D]
     return finish(y, x), h
 
 

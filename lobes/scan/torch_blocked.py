@@ -10,13 +10,13 @@ that is as fast here, and neither autocast nor TF32 can lower their precision.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from lobes.scan.inputs import ScanInputs
+from lobes.scan.inputs import Facts, ScanInputs
+from lobes.scan.operator import operate
 from lobes.scan.reference import finish, first_state, prepare
 
 BLOCK = 16  # steps between stored states
@@ -29,16 +29,65 @@ def unavailable() -> str | None:
     return None
 
 
-def refuses(x: ScanInputs, want_last_state: bool) -> str | None:
+def refuses(x: Facts) -> str | None:
     """Why this backend cannot take these inputs; None when it can."""
     return None
 
 
-def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor | None]:
+def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor]:
     """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
-    x, dt = prepare(x)
-    y, last_state = _BlockedScan.apply(dt, x.u, x.A, x.B, x.C, first_state(x), x.reverse, x.needs_grad())
-    return finish(y, x), last_state
+    prepared, dt = prepare(x)
+    bare = prepared._replace(delta=dt, D=None, z=None, delta_bias=None, delta_softplus=False, lengths=None)
+    y, last_state = operate(bare, "torch")
+    return finish(y, prepared), last_state
+
+
+def forward(x: ScanInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """y[t] = <C[t], h[t]> with h[t] = exp(dt[t] A) h[t-1] + dt[t] u[t] B[t], the last h, and those before each block.
+
+    What `scan` takes out of the inputs is done outside: here dt is `delta`, and there is no skip, gate or length.
+    """
+    h0, At = first_state(x), x.A.t().contiguous()
+    y, last = x.u.new_empty(x.u.shape), h0.new_empty(h0.shape)
+    blocks = _blocks(x.u.shape[1], x.reverse)
+    saved = saved_like(x) if save else x.u.new_empty(0)  # [blocks, B, N, D]
+    for items in _slices(h0.shape, h0.device.type):
+        h = h0[items].transpose(1, 2).contiguous()  # [B, N, D]
+        for k, block in enumerate(blocks):
+            if save:
+                saved[k, items] = h
+            piece = _piece(x, At, items, block)
+            states = piece.states(h, piece.decay())
+            h = states[piece.order[-1]]
+            y[items, block[0]] = (piece.C.unsqueeze(-1) * states).sum(2).transpose(0, 1)  # [B, T, D]
+        last[items] = h.transpose(1, 2)
+    return y, last, saved
+
+
+def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
+    """Return the gradients of u, delta, A, B, C and the initial state in the places of all nine."""
+    At = x.A.t().contiguous()
+    gdt, gu, gB, gC = (tensor.new_empty(tensor.shape) for tensor in (x.delta, x.u, x.B, x.C))
+    gA, gh0 = torch.zeros_like(At), glast.new_empty(glast.shape)
+    for items in _slices(glast.shape, glast.device.type):
+        gh = glast[items].transpose(1, 2).contiguous()  # [B, N, D], gradient of the state leaving a block
+        for k, block in reversed(list(enumerate(_blocks(x.u.shape[1], x.reverse)))):
+            dy = gy[items, block[0]].transpose(0, 1).unsqueeze(2)  # [T, B, 1, D]
+            u = x.u[items, block[0]].transpose(0, 1)
+            gh, grads = _piece_backward(_piece(x, At, items, block), saved[k, items], dy, gh, u)
+            for full, part in zip((gdt, gu, gB, gC), grads, strict=False):
+                full[items, block[0]] = part.transpose(0, 1)
+            gA += grads[-1]
+        gh0[items] = gh.transpose(1, 2)
+    absent = [gy.new_empty(0) for _ in range(3)]
+    first = gy.new_empty(0) if x.initial_state is None else gh0
+    return gu, gdt, gA.t().contiguous(), gB, gC, *absent, first
+
+
+def saved_like(x: ScanInputs) -> Tensor:
+    """An empty tensor of the shape of the saved states, [blocks, B, N, D]."""
+    batch, steps, channels = x.u.shape
+    return x.u.new_empty((steps + BLOCK - 1) // BLOCK, batch, x.A.shape[1], channels)
 
 
 class _Piece(NamedTuple):
@@ -61,63 +110,6 @@ class _Piece(NamedTuple):
         for t in self.order:
             h = torch.addcmul(states[t], a[t], h, out=states[t])
         return states
-
-
-class _BlockedScan(torch.autograd.Function):
-    """y[t] = <C[t], h[t]> with h[t] = exp(dt[t] A) h[t-1] + dt[t] u[t] B[t], and the last h."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        dt: Tensor,
-        u: Tensor,
-        A: Tensor,
-        B: Tensor,
-        C: Tensor,
-        h0: Tensor,
-        reverse: bool,
-        save: bool,
-    ) -> tuple[Tensor, Tensor]:
-        y, last = torch.empty_like(u), torch.empty_like(h0)
-        At = A.t().contiguous()
-        blocks = _blocks(u.shape[1], reverse)
-        saved = u.new_empty(len(blocks) if save else 0, h0.shape[0], *At.shape)  # [blocks, B, N, D]
-        for items in _slices(h0.shape, h0.device.type):
-            h = h0[items].transpose(1, 2).contiguous()  # [B, N, D]
-            for k, block in enumerate(blocks):
-                if save:
-                    saved[k, items] = h
-                piece = _piece(dt, u, At, B, C, items, block)
-                states = piece.states(h, piece.decay())
-                h = states[piece.order[-1]]
-                y[items, block[0]] = (piece.C.unsqueeze(-1) * states).sum(2).transpose(0, 1)  # [B, T, D]
-            last[items] = h.transpose(1, 2)
-        ctx.save_for_backward(dt, u, At, B, C, saved)
-        ctx.blocks = blocks
-        return y, last
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gy: Tensor, glast: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_backward(ctx, gy, glast), None, None)
-
-
-def _backward(ctx: Any, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of dt, u, A, B, C and the initial state."""
-    dt, u, At, B, C, saved = ctx.saved_tensors
-    gdt, gu, gB, gC = torch.empty_like(dt), torch.empty_like(u), torch.empty_like(B), torch.empty_like(C)
-    gA, gh0 = torch.zeros_like(At), torch.empty_like(glast)
-    for items in _slices(glast.shape, glast.device.type):
-        gh = glast[items].transpose(1, 2).contiguous()  # [B, N, D], gradient of the state leaving a block
-        for k, block in reversed(list(enumerate(ctx.blocks))):
-            piece = _piece(dt, u, At, B, C, items, block)
-            dy = gy[items, block[0]].transpose(0, 1).unsqueeze(2)  # [T, B, 1, D]
-            gh, grads = _piece_backward(piece, saved[k, items], dy, gh, u[items, block[0]].transpose(0, 1))
-            for full, part in zip((gdt, gu, gB, gC), grads, strict=False):
-                full[items, block[0]] = part.transpose(0, 1)
-            gA += grads[-1]
-        gh0[items] = gh.transpose(1, 2)
-    return gdt, gu, gA.t(), gB, gC, gh0
 
 
 def _piece_backward(piece: _Piece, h: Tensor, dy: Tensor, gh: Tensor, u: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -158,7 +150,7 @@ def _slices(state: torch.Size, device: str) -> Iterator[slice]:
         yield slice(start, start + rows)
 
 
-def _piece(dt: Tensor, u: Tensor, At: Tensor, B: Tensor, C: Tensor, items: slice, block: tuple[slice, range]) -> _Piece:
+def _piece(x: ScanInputs, At: Tensor, items: slice, block: tuple[slice, range]) -> _Piece:
     steps, order = block
-    dt, u, B, C = (tensor[items, steps].transpose(0, 1) for tensor in (dt, u, B, C))  # [T, B, D or N]
+    dt, u, B, C = (tensor[items, steps].transpose(0, 1) for tensor in (x.delta, x.u, x.B, x.C))  # [T, B, D or N]
     return _Piece(dt.unsqueeze(2), (dt * u).unsqueeze(2), At, B, C, order)

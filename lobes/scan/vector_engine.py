@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lobes.scan import simd, vector_math
 from lobes.scan import vector_kernels as kernels
+from lobes.scan.inputs import ScanInputs
 from lobes.scan.simd import LANES
 from lobes.scan.threads import run, workers_for
 
@@ -24,32 +25,27 @@ class Problem:
 
     Arguments
     ---------
-    tensors : list
-        u, delta, A, B, C, D, z, delta_bias, initial_state, lengths of a `ScanInputs`; float32 on the CPU.
-    reverse, softplus : bool
-        Its flags.
+    x : ScanInputs
+        In float32, on the CPU.
     """
 
-    def __init__(self, tensors: list[Tensor | None], reverse: bool, softplus: bool) -> None:
-        u, delta, A, B, C, D, z, bias, first, lengths = tensors
-        assert u is not None and delta is not None and A is not None and B is not None and C is not None
-        self.like = u
-        self.batch, self.steps, self.channels = u.shape
-        self.states, self.blocks = A.shape[1], -(-self.channels // LANES)
-        self.chunks = -(-self.steps // kernels.CHUNK)
-        self.full = lengths is None
-        if lengths is None:
-            lengths = u.new_full((self.batch,), self.steps, dtype=torch.int64)
+    def __init__(self, x: ScanInputs) -> None:
+        self.like = x.u
+        self.batch, self.steps, self.channels = x.u.shape
+        self.states = x.A.shape[1]
+        self.blocks, self.chunks = blocks_and_chunks(x)
+        self.full = x.lengths is None
+        lengths = x.u.new_full((self.batch,), self.steps, dtype=torch.int64) if x.lengths is None else x.lengths
         self.held = [
-            *(dense(tensor) for tensor in (u, delta, u if z is None else z, B, C)),
-            self.block(A),
-            *(self._channels(tensor) for tensor in (D, bias)),
-            self.new(self.batch, fill=0.0) if first is None else self.block(first),
+            *(dense(tensor) for tensor in (x.u, x.delta, x.u if x.z is None else x.z, x.B, x.C)),
+            self.block(x.A),
+            *(self._channels(tensor) for tensor in (x.D, x.delta_bias)),
+            self.new(self.batch, fill=0.0) if x.initial_state is None else self.block(x.initial_state),
             lengths.contiguous(),
         ]
         sizes = (self.steps, self.channels, self.states, self.blocks, self.chunks)
         places = [*(rows(tensor) for tensor in self.held[:5]), *(tensor.data_ptr() for tensor in self.held[5:])]
-        self.view = kernels.Problem._make([*places, *sizes, reverse, softplus, z is not None])
+        self.view = kernels.Problem._make([*places, *sizes, x.reverse, x.delta_softplus, x.z is not None])
         self._share()
 
     def block(self, tensor: Tensor) -> Tensor:
@@ -94,11 +90,11 @@ def forward(problem: Problem, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y [B, L, D], the last state [B, D, N] and the states before every chunk (none unless `save`)."""
     p = problem
     y, last = p.new_rows(p.batch, p.steps, p.channels), p.new(p.batch)
-    saved = p.new(p.batch, p.chunks if save else 0)
+    saved = p.new(p.batch, p.chunks, fill=None if p.full else 0.0) if save else y.new_empty(0)
     out = kernels.Result(rows(y), last.data_ptr(), saved.data_ptr() if save else 0)
     scratch = p.scratch(kernels.forward_scratch(p.states, p.blocks))
     run(p.workers, p.batch * p.groups, lambda a, b, w: kernels.forward(a, b, p.groups, scratch[w], p.view, out))
-    return y, p.unblock(last), saved
+    return y, p.unblock(last).contiguous(), saved
 
 
 def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
@@ -123,6 +119,17 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tupl
     gD, gbias = (tensor.sum(0)[: p.channels] for tensor in (gD, gbias))
     gB, gC = (tensor[0] if p.groups == 1 else tensor.sum(0) for tensor in (gB, gC))
     return gu, gdelta, p.unblock(gA.sum(0)), gB, gC, gD, gz, gbias, p.unblock(gfirst)
+
+
+def saved_like(x: ScanInputs) -> Tensor:
+    """An empty tensor of the shape of the saved states."""
+    blocks, chunks = blocks_and_chunks(x)
+    return x.u.new_empty(x.u.shape[0], chunks, blocks, x.A.shape[1], LANES)
+
+
+def blocks_and_chunks(x: ScanInputs) -> tuple[int, int]:
+    """Blocks of channels, and chunks of steps."""
+    return (x.u.shape[2] + LANES - 1) // LANES, (x.u.shape[1] + kernels.CHUNK - 1) // kernels.CHUNK
 
 
 def rows(tensor: Tensor) -> kernels.Rows:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from lobes.errors import UserError
 from lobes.scan import backends, mamba_ssm, selective_scan
-from lobes.scan.inputs import ScanInputs
+from lobes.scan.inputs import Facts
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def package(monkeypatch):
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
 def test_bridge_agrees_with_the_reference(make, package, monkeypatch, reverse, padded):
-    monkeypatch.setattr(mamba_ssm, "refuses", lambda x, want: None)
+    monkeypatch.setattr(mamba_ssm, "refuses", lambda facts: None)
     inputs = make(3, 20, 6, 4, absent=("initial_state",))
     lengths = torch.tensor([20, 7, 1]) if padded else None
     if padded:
@@ -66,21 +66,13 @@ def test_bridge_agrees_with_the_reference(make, package, monkeypatch, reverse, p
         assert torch.allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def scan_inputs(**changes) -> ScanInputs:
-    on_gpu = type("OnGpu", (), {"device": torch.device("cuda"), "dtype": torch.float32})()
-    nothing = dict.fromkeys(ScanInputs._fields)
-    x = ScanInputs(**{**nothing, "u": on_gpu, "A": torch.zeros(8, 16), **changes})
-    return x
-
-
-def test_what_the_kernel_cannot_do_is_refused(monkeypatch):
-    monkeypatch.setattr(ScanInputs, "needs_grad", lambda self: True)
-    assert mamba_ssm.refuses(scan_inputs(), False) is None
-    assert "no initial_state" in mamba_ssm.refuses(scan_inputs(initial_state=torch.zeros(1)), False)
-    assert "at most 256 states" in mamba_ssm.refuses(scan_inputs(A=torch.zeros(8, 257)), False)
-    assert "drop the gradient of the last state" in mamba_ssm.refuses(scan_inputs(), True)
-    on_cpu = scan_inputs(u=torch.zeros(1, 1, 8))
-    assert "CUDA tensors, and u is on cpu" in mamba_ssm.refuses(on_cpu, False)
+def test_what_the_kernel_cannot_do_is_refused():
+    usual = Facts("cuda", torch.float32, states=16, started=False, wants_last=False, needs_grad=True)
+    assert mamba_ssm.refuses(usual) is None
+    assert "no initial_state" in mamba_ssm.refuses(usual._replace(started=True))
+    assert "at most 256 states" in mamba_ssm.refuses(usual._replace(states=257))
+    assert "drop the gradient of the last state" in mamba_ssm.refuses(usual._replace(wants_last=True))
+    assert "CUDA tensors, and u is on cpu" in mamba_ssm.refuses(usual._replace(device="cpu"))
 
 
 def test_a_cpu_tensor_is_refused_by_name(make, package):
