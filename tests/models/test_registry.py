@@ -15,7 +15,7 @@ PARAMETERS = {
     "spmamba_16k": 6_141_826,
     "spmamba_8k": 6_094_498,
     "spmamba_small": 1_156_368,
-    "spmamba_mini": 174_674,
+    "spmamba_mini": 190_906,
     "spmamba_tiny": 101_194,
 }
 
