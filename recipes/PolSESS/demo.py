@@ -78,7 +78,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1234, help="of corpus and training (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "demo", help="default: results/demo")
-    parser.add_argument("--steps", type=int, default=1000, help=f"of {FIRST} (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=1200, help=f"of {FIRST} (default: %(default)s)")
     parser.add_argument("--examples", type=int, default=200, help="training mixtures (default: %(default)s)")
     parser.add_argument("--record", type=Path, help="Markdown file, such as RESULTS.md, that keeps the table")
     options = parser.parse_args(argv)
