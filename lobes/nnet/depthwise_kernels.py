@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lobes.scan.simd import BYTES, LANES, load, splat, store
-from lobes.scan.vector_kernels import Rows
-from lobes.scan.vector_math import ONE, OPTIONS, PART, ZERO, njit, read, sigmoid, write
+from lobes.scan.vector_math import ONE, OPTIONS, PART, ZERO, Rows, first_row, njit, read, sigmoid, write
 
 
 class Problem(NamedTuple):
@@ -37,15 +36,6 @@ class Gradients(NamedTuple):
 
 
 @njit(**PART)
-def first(rows, p, b, block):
-    """Address of a block at the first step that is run, and the bytes to the next step."""
-    start = rows.start + b * rows.item + block * BYTES
-    if p.reverse:
-        return start + (p.steps - 1) * rows.step, -rows.step
-    return start, rows.step
-
-
-@njit(**PART)
 def convolve(x, x_step, taps, bias, s, width, room):
     """bias + sum over k of taps[k] x[s + k - width + 1]; zeros lie before the first step."""
     y = bias
@@ -60,8 +50,8 @@ def forward(start, stop, p, out):
     for j in range(start, stop):
         b, block = j // p.blocks, j % p.blocks
         room, taps, bias = p.channels - block * LANES, p.taps + block * p.width * BYTES, load(p.bias + block * BYTES)
-        x, x_step = first(p.x, p, b, block)
-        y, y_step = first(out, p, b, block)
+        x, x_step = first_row(p.x, b, p.steps, p.reverse, block * BYTES)
+        y, y_step = first_row(out, b, p.steps, p.reverse, block * BYTES)
         for s in range(p.steps):
             c = convolve(x, x_step, taps, bias, s, p.width, room)
             write(y + s * y_step, c * sigmoid(c), room)
@@ -71,8 +61,8 @@ def forward(start, stop, p, out):
 def through_silu(p, g, b, block, grad_taps, inner):
     """Fill `inner` [L, LANES], the gradient before SiLU; add to the gradient of the taps, return that of the bias."""
     room, taps, bias = p.channels - block * LANES, p.taps + block * p.width * BYTES, load(p.bias + block * BYTES)
-    x, x_step = first(p.x, p, b, block)
-    gy, gy_step = first(g.y, p, b, block)
+    x, x_step = first_row(p.x, b, p.steps, p.reverse, block * BYTES)
+    gy, gy_step = first_row(g.y, b, p.steps, p.reverse, block * BYTES)
     grad_bias = splat(ZERO)
     for s in range(p.steps):
         c = convolve(x, x_step, taps, bias, s, p.width, room)
@@ -90,7 +80,7 @@ def through_silu(p, g, b, block, grad_taps, inner):
 def through_taps(p, g, b, block, inner):
     """Fill the gradient of x: the same taps the other way."""
     room, taps = p.channels - block * LANES, p.taps + block * p.width * BYTES
-    gx, gx_step = first(g.x, p, b, block)
+    gx, gx_step = first_row(g.x, b, p.steps, p.reverse, block * BYTES)
     for s in range(p.steps):
         d = splat(ZERO)
         for k in range(max(0, p.width - p.steps + s), p.width):

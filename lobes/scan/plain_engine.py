@@ -31,7 +31,7 @@ class Problem:
         nothing, first, lengths = x.u.new_zeros(channels), x.initial_state, x.lengths
         first = x.u.new_zeros(batch, channels, x.A.shape[1]) if first is None else first
         lengths = x.u.new_full((batch,), steps, dtype=torch.int64) if lengths is None else lengths
-        self.A, self.like = x.A, x.u
+        self.like = x.u
         self.view = Arrays(
             u=_array(x.u),
             delta=_array(x.delta),
@@ -52,7 +52,7 @@ class Problem:
     def _share(self) -> None:
         """Cut the work: groups of channel blocks in each item, channels in a block, threads."""
         batch, steps, channels = self.view.u.shape
-        threads = workers_for(batch * steps * channels * self.A.shape[1])
+        threads = workers_for(batch * steps * channels * self.view.At.shape[0])
         self.groups, self.width, self.workers = 1, kernels.STRIDE, threads
         if batch < threads:
             each = -(-channels // -(-threads // max(batch, 1)))  # channels for a thread, items shared out evenly

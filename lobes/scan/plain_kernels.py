@@ -9,8 +9,7 @@ The hot loops take two steps at a time, which keeps the state between them in a 
 
 Rules that keep this fast and right. Indices are unsigned (`U`): numba then leaves out its test for negative indices.
 The parts are inlined, or each call would count references to all arrays. No fast-math flag claims that NaN does not
-occur: a NaN in the input must reach the output. All stays in this one file, because numba's cache looks only at the
-file of the compiled function.
+occur: a NaN in the input must reach the output.
 """
 
 from __future__ import annotations

@@ -132,9 +132,9 @@ def blocks_and_chunks(x: ScanInputs) -> tuple[int, int]:
     return (x.u.shape[2] + LANES - 1) // LANES, (x.u.shape[1] + kernels.CHUNK - 1) // kernels.CHUNK
 
 
-def rows(tensor: Tensor) -> kernels.Rows:
+def rows(tensor: Tensor) -> vector_math.Rows:
     """Where the rows of [B, L, ...] lie."""
-    return kernels.Rows(tensor.data_ptr(), 4 * tensor.stride(0), 4 * tensor.stride(1))
+    return vector_math.Rows(tensor.data_ptr(), 4 * tensor.stride(0), 4 * tensor.stride(1))
 
 
 def dense(tensor: Tensor) -> Tensor:

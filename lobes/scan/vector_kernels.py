@@ -28,18 +28,24 @@ from lobes.scan.simd import (
     store_float,
     total,
 )
-from lobes.scan.vector_math import LOG2E, ONE, OPTIONS, PART, ZERO, exp2, njit, read, sigmoid, softplus_and_slope, write
+from lobes.scan.vector_math import (
+    LOG2E,
+    ONE,
+    OPTIONS,
+    PART,
+    ZERO,
+    Rows,
+    exp2,
+    first_row,
+    njit,
+    read,
+    sigmoid,
+    softplus_and_slope,
+    write,
+)
 
 CHUNK = 16  # steps between stored states
 CACHE_LINE = 64
-
-
-class Rows(NamedTuple):
-    """A tensor [B, L, D or N] in memory; its last dimension is contiguous."""
-
-    start: int  # address
-    item: int  # bytes from an item to the next
-    step: int  # bytes from a step to the next
 
 
 class Problem(NamedTuple):
@@ -110,15 +116,6 @@ def copy(to, source, count):
 def clear(to, count):
     for n in range(count):
         store(to + n * BYTES, splat(ZERO))
-
-
-@njit(**PART)
-def first_row(rows, b, length, reverse, offset):
-    """Address of the first step that is run, at a byte offset in its row, and the bytes to the next."""
-    start = rows.start + b * rows.item + offset
-    if reverse:
-        return start + (length - 1) * rows.step, -rows.step
-    return start, rows.step
 
 
 @njit(**PART)

@@ -1,8 +1,8 @@
-"""Functions of vectors that compiled kernels are made of: exponentials, and blocks of channels at the end of a row."""
+"""What compiled kernels of vectors are made of: exponentials, rows in memory, and the blocks of a row."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -56,6 +56,23 @@ def softplus_and_slope(x):
     p = ((((((q * Q15 + Q13) * q + Q11) * q + Q9) * q + Q7) * q + Q5) * q + Q3) * q + ONE
     o = ONE / (y + ONE)
     return s * p * TWO + where_less(x, zero, zero, x), where_less(zero, x, o, y * o)
+
+
+class Rows(NamedTuple):
+    """A tensor [B, L, D or N] in memory; its last dimension is contiguous."""
+
+    start: int  # address
+    item: int  # bytes from an item to the next
+    step: int  # bytes from a step to the next
+
+
+@njit(**PART)
+def first_row(rows, b, length, reverse, offset):
+    """Address of the first step that is run, at a byte offset in its row, and the bytes to the next."""
+    start = rows.start + b * rows.item + offset
+    if reverse:
+        return start + (length - 1) * rows.step, -rows.step
+    return start, rows.step
 
 
 @njit(**PART)
