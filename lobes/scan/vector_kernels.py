@@ -7,7 +7,7 @@ belongs to states lies in rows of blocks, [..., blocks, N, LANES], so that a sta
 in the last block are zeros, and stay so.
 
 All memory is given as addresses in bytes. A reverse scan is a forward scan whose rows start at the item's true end and
-have negative distances. `numba_kernels` is the same scan without vectors of its own: its readable twin, and what runs
+have negative distances. `plain_kernels` is the same scan without vectors of its own: its readable twin, and what runs
 where these cannot.
 """
 

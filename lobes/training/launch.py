@@ -64,7 +64,8 @@ def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
 
     if not argv or argv[0].startswith("-") and argv[0] not in ("-h", "--help"):
         raise UserError("expected a recipe file first: python train.py hparams/NAME.yaml --data_folder FOLDER")
-    param_file, run_opts, overrides = RunOptions.from_command_line_args(argv)
+    in_a_log = [] if sys.stderr.isatty() else ["--noprogressbar"]  # there every tick of a bar would be a line
+    param_file, run_opts, overrides = RunOptions.from_command_line_args([*argv, *in_a_log])
     return resolve(param_file, overrides, tuple(run_opts.keys())), run_opts, param_file
 
 
