@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 class ScanInputs(NamedTuple):
-    """Checked arguments in the compute dtype. B batch, L steps, D channels, N state."""
+    """Checked arguments: rows (u, delta, B, C, z) as given, all else in the compute dtype.
+
+    B batch, L steps, D channels, N state.
+    """
 
     u: Tensor  # [B, L, D]
     delta: Tensor  # [B, L, D]
@@ -53,8 +56,8 @@ class Facts(NamedTuple):
 
 
 def facts(x: ScanInputs, wants_last: bool) -> Facts:
-    """Describe checked inputs in the compute dtype."""
-    return Facts(x.u.device.type, x.u.dtype, x.A.shape[1], x.initial_state is not None, wants_last, x.needs_grad())
+    """Describe checked inputs."""
+    return Facts(x.u.device.type, x.A.dtype, x.A.shape[1], x.initial_state is not None, wants_last, x.needs_grad())
 
 
 def compute_dtype(u: Tensor) -> torch.dtype:
@@ -117,29 +120,24 @@ def _check_lengths(lengths: Tensor, batch: int, steps: int) -> None:
 
 
 def cast(x: ScanInputs) -> ScanInputs:
-    """Bring tensors to the compute dtype, `lengths` to int64 on u's device; lengths that are all full become None."""
+    """Bring all but the rows to the compute dtype, `lengths` to int64 on u's device; all full, they become None."""
     dtype = compute_dtype(x.u)
-
-    def to(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.to(dtype)
-
     lengths = x.lengths
     if lengths is not None and _readable(lengths) and bool((lengths == x.u.shape[1]).all()):
         lengths = None
     if lengths is not None:
         lengths = lengths.to(device=x.u.device, dtype=torch.int64)
-    return x._replace(
-        u=x.u.to(dtype),
-        delta=x.delta.to(dtype),
-        A=x.A.to(dtype),
-        B=x.B.to(dtype),
-        C=x.C.to(dtype),
-        D=to(x.D),
-        z=to(x.z),
-        delta_bias=to(x.delta_bias),
-        lengths=lengths,
-        initial_state=to(x.initial_state),
-    )
+    return _to(x._replace(lengths=lengths), ("A", "D", "delta_bias", "initial_state"), dtype)
+
+
+def cast_rows(x: ScanInputs) -> ScanInputs:
+    """Bring the rows to the compute dtype, for a backend that does not convert them as it reads."""
+    return _to(x, ("u", "delta", "B", "C", "z"), x.A.dtype)
+
+
+def _to(x: ScanInputs, names: tuple[str, ...], dtype: torch.dtype) -> ScanInputs:
+    present = {name: getattr(x, name) for name in names}
+    return x._replace(**{name: tensor.to(dtype) for name, tensor in present.items() if tensor is not None})
 
 
 def _readable(lengths: Tensor) -> bool:

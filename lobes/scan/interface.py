@@ -11,13 +11,20 @@ import torch
 from torch import Tensor
 
 from lobes.errors import UserError, did_you_mean
-from lobes.scan import mamba_ssm, numba_backend, reference, torch_blocked
+from lobes.scan import mamba_ssm, numba_backend, reference, torch_blocked, triton_backend
 from lobes.scan.inputs import Facts, ScanInputs, cast, check, facts
 
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = "LOBES_SCAN_BACKEND"
-_MODULES = {"reference": reference, "torch": torch_blocked, "numba": numba_backend, "mamba_ssm": mamba_ssm}
+_MODULES = {
+    "reference": reference,
+    "torch": torch_blocked,
+    "numba": numba_backend,
+    "triton": triton_backend,
+    "mamba_ssm": mamba_ssm,
+}
+_FASTEST = {"cpu": ("numba",), "cuda": ("mamba_ssm", "triton")}  # by device, best first; `torch` runs everywhere
 
 
 @overload
@@ -193,10 +200,15 @@ def _choose(asked: str, *description: Any) -> str:
 
 
 def _fastest(x: Facts) -> str:
-    preferred = {"cpu": "numba", "cuda": "mamba_ssm"}.get(x.device, "torch")
-    reason = _why_not(preferred, x)
-    name = preferred if reason is None else "torch"
-    _log_choice(name, x.device, "auto" if reason is None else f"auto; not {preferred}: {reason}")
+    reasons = []
+    for name in _FASTEST.get(x.device, ()):
+        reason = _why_not(name, x)
+        if reason is None:
+            break
+        reasons.append(f"not {name}: {reason}")
+    else:
+        name = "torch"
+    _log_choice(name, x.device, "; ".join(["auto", *reasons]))
     return name
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lobes.scan.inputs import Facts, ScanInputs
+from lobes.scan.inputs import Facts, ScanInputs, cast_rows
 from lobes.scan.reference import prepare
 
 MOST_STATES = 256  # the kernel's limit on N
@@ -47,6 +47,7 @@ def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor | None]:
     """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
     kernel = _probe()
     assert not isinstance(kernel, str), kernel
+    x = cast_rows(x)
     padding = x.padding()
     if padding is not None:
         x, dt = prepare(x)

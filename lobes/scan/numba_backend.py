@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lobes.scan import reference
-from lobes.scan.inputs import Facts, ScanInputs
+from lobes.scan.inputs import Facts, ScanInputs, cast_rows
 from lobes.scan.operator import operate
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def refuses(x: Facts) -> str | None:
 
 def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor]:
     """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
-    return operate(x, "numba")
+    return operate(cast_rows(x), "numba")
 
 
 def forward(x: ScanInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,11 @@ from torch import Tensor
 
 from lobes.scan.inputs import ScanInputs
 
-MODULES = {"torch": "lobes.scan.torch_blocked", "numba": "lobes.scan.numba_backend"}
+MODULES = {
+    "torch": "lobes.scan.torch_blocked",
+    "numba": "lobes.scan.numba_backend",
+    "triton": "lobes.scan.triton_backend",
+}
 _INPUTS = (
     "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? delta_bias, "
     "Tensor? initial_state, Tensor? lengths, bool delta_softplus, bool reverse"
@@ -61,7 +65,7 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     *given, save, backend = arguments
     x = _inputs(given)
     saved = _module(backend).saved_like(x) if save else x.u.new_empty(0)
-    return x.u.new_empty(x.u.shape), x.u.new_empty(x.u.shape[0], *x.A.shape), saved
+    return x.u.new_empty(x.u.shape), x.A.new_empty(x.u.shape[0], *x.A.shape), saved
 
 
 @torch.library.custom_op(
@@ -77,7 +81,7 @@ def _backward(gy: Tensor, glast: Tensor, saved: Tensor, *arguments: Any) -> tupl
 @_backward.register_fake
 def _(gy: Tensor, glast: Tensor, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     tensors = arguments[: _TENSORS - 1]
-    return tuple(gy.new_empty(0 if tensor is None else tensor.shape) for tensor in tensors)
+    return tuple(gy.new_empty(0) if tensor is None else tensor.new_empty(tensor.shape) for tensor in tensors)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lobes.scan.inputs import Facts, ScanInputs
+from lobes.scan.inputs import Facts, ScanInputs, cast_rows
 
 
 def unavailable() -> str | None:
@@ -40,12 +40,13 @@ def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor | None]:
 
 
 def prepare(x: ScanInputs) -> tuple[ScanInputs, Tensor]:
-    """Silence the padding and return the inputs with the step sizes dt [B, L, D].
+    """Silence the padding and return the inputs in the compute dtype with the step sizes dt [B, L, D].
 
     A padded step gets dt = 0, so the state passes through it unchanged: the last state is the one at the true
     end, and a reverse scan reaches the true end with its initial state. `masked_fill` also makes the
     padding's gradients exactly zero, whatever it holds.
     """
+    x = cast_rows(x)
     padding = x.padding()
     if padding is not None:
         x = x._replace(

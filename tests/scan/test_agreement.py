@@ -19,6 +19,7 @@ SHAPES = [
     (2, 50, 70, 7),
     (2, 17, 257, 12),
     (2, 20, 600, 3),
+    (1, 20, 33, 64),
 ]
 
 
@@ -188,7 +189,7 @@ def test_an_exploding_state_overflows_to_infinity(backend):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("reverse, padded", list(itertools.product([False, True], repeat=2)))
-@pytest.mark.parametrize("backend", ["torch", "mamba_ssm"])
+@pytest.mark.parametrize("backend", ["torch", "triton", "mamba_ssm"])
 def test_backends_on_cuda(make, backend, reverse, padded):
     if backends()[backend] != "available":
         pytest.skip(backends()[backend])

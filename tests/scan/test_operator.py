@@ -6,11 +6,20 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from lobes.scan import selective_scan
-from lobes.scan.inputs import ScanInputs
+from lobes.scan import selective_scan, triton_backend
+from lobes.scan.inputs import Facts, ScanInputs
 from lobes.scan.operator import _arguments
 
-BACKENDS = ["torch", "numba"]
+BACKENDS = ["torch", "numba", "triton"]
+
+
+@pytest.fixture(autouse=True)
+def skip_what_cannot_run(request):
+    """Triton runs on a CPU unless it was imported for a GPU."""
+    callspec = getattr(request.node, "callspec", None)
+    name = callspec.params.get("backend", "auto") if callspec else "auto"
+    if name == "triton" and triton_backend.refuses(Facts("cpu", torch.float32, 4, False, False, False)):
+        pytest.skip("triton is not in its interpreter")
 
 
 def arguments(make, backend, bare=False, grad=True):
@@ -20,7 +29,7 @@ def arguments(make, backend, bare=False, grad=True):
     inputs = {name: tensor.requires_grad_(grad) for name, tensor in inputs.items()}
     if bare or backend == "torch":
         inputs.update(D=None, z=None, delta_bias=None)
-    x = ScanInputs(**inputs, delta_softplus=backend == "numba", reverse=True, lengths=lengths)
+    x = ScanInputs(**inputs, delta_softplus=backend != "torch", reverse=True, lengths=lengths)
     return (*_arguments(x), grad, backend)
 
 
