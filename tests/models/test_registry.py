@@ -16,7 +16,7 @@ PARAMETERS = {
     "spmamba_8k": 6_094_498,
     "spmamba_small": 1_156_368,
     "spmamba_mini": 190_906,
-    "spmamba_tiny": 101_194,
+    "spmamba_tiny": 88_906,
 }
 
 

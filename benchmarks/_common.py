@@ -1,0 +1,85 @@
+"""What the benchmarks share: clocks, work in turns, and a JSON file that says where its numbers come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+MEGABYTE = 2**20
+Times = dict[str, list[float]]
+
+
+def timed(work: Callable[[], object], device: str = "cpu") -> dict[str, float]:
+    """CPU and wall seconds of one piece of work."""
+    synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    synchronize()
+    cpu, wall = time.process_time(), time.perf_counter()
+    work()
+    synchronize()
+    return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+
+
+def in_turns(
+    work: Mapping[str, Callable[[], object]], repeats: int, device: str = "cpu", warm: int = 1
+) -> dict[str, dict[str, float]]:
+    """Run all pieces of work again and again in turns, so that a busy machine slows them alike.
+
+    The first `warm` rounds compile and fill caches; they are not counted. Returns minimum and median of each clock.
+    """
+    times: dict[str, Times] = {name: {"cpu": [], "wall": []} for name in work}
+    for round_ in range(repeats + warm):
+        for name, function in work.items():
+            clocks = timed(function, device)
+            for clock, value in clocks.items() if round_ >= warm else ():
+                times[name][clock].append(value)
+    return {name: summary(clocks) for name, clocks in times.items()}
+
+
+def summary(clocks: Times) -> dict[str, float]:
+    """Minimum and median of each clock."""
+    found = {}
+    for clock, values in clocks.items():
+        found[f"{clock}_min"] = round(min(values), 6)
+        found[f"{clock}_median"] = round(statistics.median(values), 6)
+    return found
+
+
+def peak_memory(device: str = "cpu") -> float:
+    """The most memory that this process has ever held, in MB of 2^20 bytes (on a GPU: of PyTorch's tensors)."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() / MEGABYTE
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
+
+
+def about(**more: Any) -> dict[str, Any]:
+    """Command, commit, machine: what it takes to run a benchmark again."""
+    from lobes.training.launch import commit, machine
+
+    command = " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
+    return {
+        "command": command,
+        "commit": commit(),
+        "machine": machine(),
+        "torch": torch.__version__,
+        "load": [round(value, 2) for value in os.getloadavg()],
+        **more,
+    }
+
+
+def write(result: Mapping[str, Any], path: Path) -> None:
+    """Write the JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"wrote {os.path.relpath(path)}")

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""How much memory does a scan take beyond its inputs, forward with backward?
+
+> python benchmarks/memory.py [--backends numba torch reference pscan] [--shape 32 256 129 16]
+
+Every figure comes from a fresh process: it runs a tiny scan, so that all code is loaded and compiled, makes the inputs,
+and then looks at the highest memory of one call. The gradients of the eight inputs are part of it. On a GPU PyTorch's
+own count of its tensors is used. A second table is for one item of several lengths: memory must grow in line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from _common import MEGABYTE, RESULTS, about, write
+from scan import LENGTHS, make_inputs, pscan_if_there, work_of
+
+from lobes.scan import backends
+
+SHAPE = (32, 256, 129, 16)
+BAR = 64.0  # MB over the inputs for numba at this shape
+WARM = (1, 4, 20, 2)
+
+
+def main() -> None:
+    """Measure in fresh processes, print, write the JSON file; or, as such a process, print one figure."""
+    options = parse()
+    if options.child:
+        print(json.dumps(measure(options.child, tuple(options.shape), options.device)))
+        return
+    names = options.backends or [
+        *(name for name in ("numba", "torch", "reference") if backends()[name] == "available"),
+        *pscan_if_there(),
+    ]
+    found = {name: fresh(name, options.shape, options.device) for name in names}
+    for name, megabytes in found.items():
+        bar = f"   bar {BAR:g}" if name == "numba" and tuple(options.shape) == SHAPE else ""
+        print(f"{name:11}{megabytes:9.1f} MB over the inputs{bar}")
+    best = names[0]
+    growth = {steps: fresh(best, [1, 256, steps, 16], options.device) for steps in LENGTHS}
+    print(f"{best}, one item of 256 channels: {growth} MB by length")
+    where = about(device=options.device, shape=dict(zip("BDLN", options.shape, strict=True)))
+    write({**where, "megabytes_over_inputs": found, "lengths": {"backend": best, "megabytes": growth}}, options.output)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--backends", nargs="+", help="default: all that run on a CPU, and pscan")
+    add("--shape", nargs=4, type=int, default=list(SHAPE), metavar=("B", "D", "L", "N"))
+    add("--device", default="cpu")
+    add("--output", type=Path, default=RESULTS / "memory.json")
+    add("--child", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def fresh(name: str, shape: list[int], device: str) -> float:
+    """The figure of one backend, from a process of its own."""
+    command = [sys.executable, __file__, "--child", name, "--device", device, "--shape", *map(str, shape)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(name: str, shape: tuple[int, int, int, int], device: str) -> float:
+    """MB that one forward with backward needs over its inputs, in one thread."""
+    torch.set_num_threads(1)
+    run(name, WARM, device)()
+    work = run(name, shape, device)
+    before = start_peak(device)
+    work()
+    return round((peak(device) - before) / MEGABYTE, 1)
+
+
+def run(name: str, shape: tuple[int, int, int, int], device: str):  # noqa: ANN201
+    """The work on fresh inputs."""
+    inputs = make_inputs(shape, device)
+    return work_of(name, "forward+backward", inputs, torch.randn_like(inputs[0]))
+
+
+def start_peak(device: str) -> int:
+    """Forget the highest memory so far; return what is held now, in bytes."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return status("VmRSS")
+
+
+def peak(device: str) -> int:
+    """The highest memory since then, in bytes."""
+    return torch.cuda.max_memory_allocated() if device.startswith("cuda") else status("VmHWM")
+
+
+def status(field: str) -> int:
+    """A figure of this process from the Linux kernel, in bytes."""
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
+    assert found is not None, f"no {field} in /proc/self/status"
+    return int(found[1]) * 1024
+
+
+if __name__ == "__main__":
+    main()

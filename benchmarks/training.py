@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""What does a training step cost? Seconds and peak memory of the presets, on 1 s and 4 s of audio.
+
+> python benchmarks/training.py [--presets spmamba_small ...] [--seconds 1 4] [--threads 1] [--device cpu]
+
+A step is forward, loss (SI-SNR with permutations), backward and Adam on a batch of one random mixture of two sources.
+Every row comes from a fresh process: fp32 and bf16 (autocast), with and without gradient checkpointing where the model
+has it. The last line compares `spmamba_small` on 1 s with the numba scan and with the reference scan, taking turns in
+one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from _common import RESULTS, about, in_turns, peak_memory, write
+
+from lobes.models import get_model, list_models
+from lobes.objectives import separation_loss
+
+BAR = 6.0  # times as fast as with the reference scan: spmamba_small, 1 s of audio
+COMPARED = "spmamba_small"
+CPU_PRESETS = ("spmamba_tiny", "spmamba_mini", "spmamba_small", "convtasnet_tiny", "convtasnet")
+SLOW = 600  # seconds after which a row is given up
+
+
+def main() -> None:
+    """Measure row by row, print, write the JSON file; or, as a process of its own, print one row."""
+    options = parse()
+    if options.child:
+        print(json.dumps(measure(json.loads(options.child))))
+        return
+    rows = [fresh(case) for case in cases(options)]
+    result = about(threads=options.threads, device=options.device, repeats=options.repeats, seed=1234, rows=rows)
+    if options.device == "cpu":
+        result["against_reference"] = against_reference(options)
+    write(result, options.output)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--presets", nargs="+", choices=list_models(), help="default: the small ones on a CPU, else all")
+    add("--seconds", nargs="+", type=float, default=[1.0, 4.0], help="of audio")
+    add("--threads", type=int, default=1)
+    add("--repeats", type=int, default=3)
+    add("--device", default="cpu")
+    add("--output", type=Path, default=RESULTS / "training.json")
+    add("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.presets = options.presets or (CPU_PRESETS if options.device == "cpu" else list_models())
+    return options
+
+
+def cases(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All rows of the table."""
+    same = {"threads": options.threads, "device": options.device, "repeats": options.repeats}
+    return [
+        {"preset": preset, "seconds": seconds, "precision": precision, "checkpointing": checkpointing, **same}
+        for preset in options.presets
+        for seconds in options.seconds
+        for precision in ("fp32", "bf16")
+        for checkpointing in ((False, True) if preset.startswith("spmamba") else (False,))
+    ]
+
+
+def fresh(case: dict[str, Any]) -> dict[str, Any]:
+    """One row from a process of its own; where that fails, the row says how."""
+    command = [sys.executable, __file__, "--child", json.dumps(case)]
+    label = f"{case['preset']:16}{case['seconds']:4g} s  {case['precision']}  "
+    label += "checkpointing" if case["checkpointing"] else " " * 13
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SLOW)
+    except subprocess.TimeoutExpired:
+        print(f"{label}  more than {SLOW} s")
+        return {**case, "failed": f"more than {SLOW} s"}
+    if done.returncode != 0:
+        why = "killed: out of memory?" if done.returncode < 0 else done.stderr.strip().splitlines()[-1]
+        print(f"{label}  {why}")
+        return {**case, "failed": why}
+    row = {**case, **json.loads(done.stdout.splitlines()[-1])}
+    print(f"{label}  {row['wall_median']:8.3f} s/step  {row['peak_megabytes']:8.0f} MB", flush=True)
+    return row
+
+
+def measure(case: dict[str, Any]) -> dict[str, float]:
+    """Seconds of a step, and the most memory that the process ever held."""
+    torch.set_num_threads(case["threads"])
+    step = training_step(case)
+    times = in_turns({"step": step}, case["repeats"], case["device"])["step"]
+    return {**times, "peak_megabytes": round(peak_memory(case["device"]), 1)}
+
+
+def training_step(case: dict[str, Any]) -> Callable[[], None]:
+    """A step of a model on random audio, ready to be called."""
+    torch.manual_seed(1234)
+    overrides = {"gradient_checkpointing": True} if case["checkpointing"] else {}
+    model = get_model(case["preset"], num_sources=2, **overrides).to(case["device"])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    rate = 16000 if case["preset"].endswith("16k") else 8000
+    sources = torch.randn(1, int(case["seconds"] * rate), 2, device=case["device"])
+    half = case["precision"] == "bf16"
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(case["device"], dtype=torch.bfloat16) if half else nullcontext():
+            estimates = model(sources.sum(-1))
+        separation_loss(estimates, sources).mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def against_reference(options: argparse.Namespace) -> dict[str, Any]:
+    """The same step with the scan that auto chooses and with the reference, in turns."""
+    torch.set_num_threads(options.threads)
+    case = {"preset": COMPARED, "seconds": 1.0, "precision": "fp32", "checkpointing": False, "device": "cpu"}
+    step = training_step(case)
+
+    def by(backend: str) -> Callable[[], None]:
+        def run() -> None:
+            os.environ["LOBES_SCAN_BACKEND"] = backend
+            step()
+
+        return run
+
+    times = in_turns({name: by(name) for name in ("numba", "reference")}, options.repeats)
+    factor = round(times["reference"]["wall_min"] / times["numba"]["wall_min"], 1)
+    print(f"{COMPARED}, 1 s: {factor} times as fast as with the reference scan (bar {BAR:g})")
+    return {"case": case, **times, "factor": factor, "bar": BAR}
+
+
+if __name__ == "__main__":
+    main()
