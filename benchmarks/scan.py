@@ -1,63 +1,91 @@
 #!/usr/bin/env python3
-"""How much faster are the scan's backends than the reference, which is the unbound loop over time?
+"""How fast are the scan's backends, against each other, against the unbound loop over time and against mambapy?
 
-> python benchmarks/scan.py [--threads 1] [--repeats 7] [--device cpu] [--output benchmarks/results/scan.json]
+> python benchmarks/scan.py [--threads 1] [--repeats 7] [--shapes intra inter cross] [--device cpu]
 
-All backends take turns in one process, so that a busy machine slows them alike. A time is one call in float32 with all
-inputs: forward without gradients, and forward with backward. `cpu` is the process's CPU time, which other processes
-disturb less; `wall` is the time that one waits. Factors are ratios of minima: of CPU time with one thread, else of wall
-time.
+All of them take turns in one process. A time is one call in float32 with all inputs: forward without gradients, and
+forward with backward. Factors are ratios of minima: of CPU time, which other processes disturb less, with one thread;
+else of wall time. With one thread on a CPU the table ends with what a second thread gains, and with the time for a step
+of the sequence, from short ones to long ones. Accuracy is that of float32 against the `torch` backend in float64.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from _common import RESULTS, about, in_turns, write
+from torch import Tensor
 
 from lobes.scan import backends, selective_scan
 
-ROOT = Path(__file__).resolve().parents[1]
-# (B, D, L, N): one pass of SPMamba within frames and one over time, a part of the batch of each.
-SHAPES = {"intra": (64, 256, 129, 16), "inter": (16, 256, 500, 16)}
-# Forward with backward against the reference, one thread; what issue 2 and specs/selective_scan.md ask for.
-BARS = {"torch": 2.5, "numba": 12.0}
+# (B, D, L, N): within frames and over time in SPMamba at 8 kHz (a part of the batch, and all of it) and 16 kHz, across
+# bands and over time in the band-split models, and long sequences.
+SHAPES = {
+    "intra": (64, 256, 129, 16),
+    "inter": (16, 256, 500, 16),
+    "cross": (128, 256, 30, 16),
+    "intra_full": (500, 256, 129, 16),
+    "inter_full": (129, 256, 500, 16),
+    "spmamba_16k": (126, 512, 250, 16),
+    "band_time": (60, 256, 250, 16),
+    "long_16000": (1, 256, 16000, 16),
+    "long_64000": (1, 128, 64000, 16),
+}
+DEFAULT = ("intra", "inter", "cross")
+LARGEST_PSCAN = 2**26  # states (B L D N) beyond which mambapy's memory would not fit
+LENGTHS = (1000, 4000, 16000, 64000)
+KINDS = ("forward", "forward+backward")
+# Forward with backward on one thread, at the default shapes: against the reference, and against pscan.
+BARS = {"torch": 2.5, "numba": 20.0}
+Inputs = list[Tensor]
 
 
 def main() -> None:
-    """Measure, print the table, write the JSON file."""
+    """Measure, print the tables, write the JSON file and the plot."""
     options = parse()
     torch.set_num_threads(options.threads)
-    names = options.backends or [name for name in ("reference", "torch", "numba") if backends()[name] == "available"]
-    shapes = {name: measure_shape(shape, names, options) for name, shape in SHAPES.items()}
-    report(shapes, options.threads)
-    write(shapes, options)
+    clock = "cpu_min" if options.threads == 1 and options.device == "cpu" else "wall_min"
+    shapes = {name: measure_shape(SHAPES[name], options) for name in options.shapes}
+    for name, rows in shapes.items():
+        report(name, rows, clock)
+    result = about(threads=options.threads, repeats=options.repeats, device=options.device, seed=1234, clock=clock)
+    result["shapes"] = {name: dict(zip("BDLN", SHAPES[name], strict=True)) for name in shapes}
+    result["results"] = shapes
+    if options.threads == 1 and options.device == "cpu":
+        result["two_threads"] = two_threads(options.repeats)
+        result["lengths"] = lengths(options.repeats)
+    write(result, options.output)
+    plot(shapes, clock, options.output.with_suffix(".svg"))
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--backends", nargs="+", choices=list(backends()), help="default: all that run on a CPU")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "scan.json")
-    return parser.parse_args()
+    add = parser.add_argument
+    add("--threads", type=int, default=1)
+    add("--repeats", type=int, default=7)
+    add("--device", default="cpu")
+    add("--shapes", nargs="+", choices=list(SHAPES), default=list(DEFAULT))
+    add("--backends", nargs="+", help="default: all that run here, and pscan")
+    add("--output", type=Path, default=RESULTS / "scan.json")
+    options = parser.parse_args()
+    if options.backends is None:
+        names = ("reference", "torch", "numba") if options.device == "cpu" else ("torch", "triton", "mamba_ssm")
+        options.backends = [*(name for name in names if backends()[name] == "available"), *pscan_if_there()]
+    return options
 
 
-def make_inputs(shape: tuple[int, int, int, int], device: str) -> list[torch.Tensor]:
+def make_inputs(shape: tuple[int, int, int, int], device: str = "cpu") -> Inputs:
     """u, delta, A, B, C, D, z, delta_bias as in a fresh Mamba: A = -(1..N), dt between 1e-3 and 1e-1."""
     batch, channels, steps, states = shape
     generator = torch.Generator().manual_seed(1234)
 
-    def normal(*size: int) -> torch.Tensor:
+    def normal(*size: int) -> Tensor:
         return torch.randn(*size, generator=generator)
 
     A = -torch.arange(1.0, states + 1).repeat(channels, 1)
@@ -69,84 +97,131 @@ def make_inputs(shape: tuple[int, int, int, int], device: str) -> list[torch.Ten
     return [tensor.to(device).requires_grad_() for tensor in inputs]
 
 
-def measure_shape(shape: tuple[int, int, int, int], names: list[str], options: argparse.Namespace) -> dict[str, dict]:
-    """{backend: {"forward": {...}, "forward+backward": {...}}} with lists of seconds, the backends interleaved."""
+def scan_by(name: str) -> Callable[..., Tensor]:
+    """The function of eight inputs behind a name: a backend, or mambapy's parallel scan."""
+    if name == "pscan":
+        return pscan
+    return lambda *inputs: selective_scan(*inputs, delta_softplus=True, backend=name)
+
+
+def pscan_if_there() -> list[str]:
+    """mambapy's parallel scan in PyTorch is a peer where it is installed."""
+    try:
+        import mambapy.pscan  # noqa: F401
+    except ImportError:
+        return []
+    return ["pscan"]
+
+
+def pscan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, bias: Tensor) -> Tensor:
+    """The scan through mambapy, which wants decays and inputs of all states, [B, L, D, N]."""
+    from mambapy.pscan import pscan as parallel
+
+    dt = F.softplus(delta + bias)
+    states = parallel(torch.exp(dt.unsqueeze(-1) * A), (dt * u).unsqueeze(-1) * B.unsqueeze(2))
+    return ((states @ C.unsqueeze(-1)).squeeze(-1) + D * u) * F.silu(z)
+
+
+def work_of(name: str, kind: str, inputs: Inputs, gradient: Tensor) -> Callable[[], object]:
+    """One call of a kind, to be timed."""
+    scan = scan_by(name)
+    if kind == "forward":
+        return torch.no_grad()(lambda: scan(*inputs))
+    return lambda: torch.autograd.grad(scan(*inputs), inputs, gradient)
+
+
+def measure_shape(shape: tuple[int, int, int, int], options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """{backend: {"forward": times, "forward+backward": times, "error": largest relative error}}."""
     inputs = make_inputs(shape, options.device)
     gradient = torch.randn_like(inputs[0])
-    work = {"forward": forward, "forward+backward": forward_and_backward}
-    seconds = {name: {kind: {"cpu": [], "wall": []} for kind in work} for name in names}
-    for repeat in range(options.repeats + 1):  # the first one compiles and warms up
-        for kind, function in work.items():
-            for name in names:
-                clocks = timed(lambda: function(inputs, gradient, name), options.device)  # noqa: B023, called at once
-                for clock, value in clocks.items() if repeat else ():
-                    seconds[name][kind][clock].append(round(value, 5))
-    return {name: {kind: summary(clocks) for kind, clocks in kinds.items()} for name, kinds in seconds.items()}
+    states = inputs[0].numel() * shape[3]
+    names = [name for name in options.backends if name != "pscan" or states <= LARGEST_PSCAN]
+    work = {f"{name} {kind}": work_of(name, kind, inputs, gradient) for kind in KINDS for name in names}
+    times = in_turns(work, options.repeats, options.device)
+    rows: dict[str, dict[str, Any]] = {name: {kind: times[f"{name} {kind}"] for kind in KINDS} for name in names}
+    truth = results("torch", [tensor.detach().double().requires_grad_() for tensor in inputs], gradient.double())
+    for name in names:
+        rows[name]["error"] = largest_error(results(name, inputs, gradient), truth)
+    return rows
 
 
-def forward(inputs: list[torch.Tensor], gradient: torch.Tensor, name: str) -> None:
-    """One call without gradients."""
-    with torch.no_grad():
-        selective_scan(*inputs, delta_softplus=True, backend=name)
+def results(name: str, inputs: Inputs, gradient: Tensor) -> list[Tensor]:
+    """Output and all eight gradients."""
+    y = scan_by(name)(*inputs)
+    return [y.detach(), *torch.autograd.grad(y, inputs, gradient)]
 
 
-def forward_and_backward(inputs: list[torch.Tensor], gradient: torch.Tensor, name: str) -> None:
-    """One call and the gradients of all eight inputs."""
-    torch.autograd.grad(selective_scan(*inputs, delta_softplus=True, backend=name), inputs, gradient)
+def largest_error(got: list[Tensor], truth: list[Tensor]) -> float:
+    """The largest error of any tensor, as a share of the tensor's largest value."""
+    errors = [(g - t).abs().max() / t.abs().max() for g, t in zip(got, truth, strict=True)]
+    return float(f"{max(errors):.1e}")
 
 
-def timed(work: Callable[[], None], device: str) -> dict[str, float]:
-    """CPU and wall seconds of one piece of work."""
-    synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
-    synchronize()
-    cpu, wall = time.process_time(), time.perf_counter()
-    work()
-    synchronize()
-    return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+def report(shape: str, rows: dict[str, dict[str, Any]], clock: str) -> None:
+    """Print one line for each backend, with the factors over the reference and over pscan."""
+    print(f"\n{shape} {SHAPES[shape]}, {clock}")
+    print(f"{'backend':11}{'forward ms':>12}{'fwd+bwd ms':>12}{'x reference':>13}{'x pscan':>9}{'error':>10}")
+    for name, row in rows.items():
+        for peer in ("reference", "pscan"):
+            factors = {kind: round(rows[peer][kind][clock] / row[kind][clock], 1) for kind in KINDS if peer in rows}
+            row[f"times {peer}"] = factors
+        shown = [f"{row[f'times {peer}'].get(KINDS[1], float('nan')):.1f}" for peer in ("reference", "pscan")]
+        alone, both = (f"{1e3 * row[kind][clock]:.1f}" for kind in KINDS)
+        bar = f"   bar {BARS[name]:g} x reference" if name in BARS and shape in DEFAULT[:2] else ""
+        print(f"{name:11}{alone:>12}{both:>12}{shown[0]:>13}{shown[1]:>9}{row['error']:>10.0e}{bar}")
 
 
-def summary(clocks: dict[str, list[float]]) -> dict[str, float]:
-    """Minimum and median of each clock."""
+def two_threads(repeats: int) -> dict[str, Any]:
+    """What a second thread gains in wall time, forward with backward, backend numba."""
+
+    def with_threads(count: int, work: Callable[[], object]) -> Callable[[], object]:
+        def run() -> None:
+            torch.set_num_threads(count)
+            work()
+
+        return run
+
     found = {}
-    for clock, values in clocks.items():
-        found[f"{clock}_min"], found[f"{clock}_median"] = min(values), round(statistics.median(values), 5)
+    for shape in DEFAULT:
+        inputs = make_inputs(SHAPES[shape])
+        work = work_of("numba", KINDS[1], inputs, torch.randn_like(inputs[0]))
+        times = in_turns({str(count): with_threads(count, work) for count in (1, 2)}, repeats)
+        found[shape] = {**times, "gain": round(times["1"]["wall_min"] / times["2"]["wall_min"], 2)}
+        print(f"two threads, {shape}: {found[shape]['gain']} times as fast as one (bar 1.7)")
+    torch.set_num_threads(1)
     return found
 
 
-def report(shapes: dict[str, dict], threads: int) -> None:
-    """Print one line for each shape and backend, with the factor over the reference."""
-    clock = "cpu_min" if threads == 1 else "wall_min"
-    print(
-        f"{'shape':7}{'backend':11}{'forward ms':>12}{'fwd+bwd ms':>12}{'factor':>8}   ({clock}, {threads} thread(s))"
-    )
-    for shape, rows in shapes.items():
-        for name, kinds in rows.items():
-            alone, both = kinds["forward"][clock], kinds["forward+backward"][clock]
-            factor = rows["reference"]["forward+backward"][clock] / both if "reference" in rows else float("nan")
-            kinds["factor"] = round(factor, 1)
-            bar = f"   bar {BARS[name]:g}" if name in BARS and threads == 1 else ""
-            print(f"{shape:7}{name:11}{1e3 * alone:12.1f}{1e3 * both:12.1f}{factor:8.1f}{bar}")
+def lengths(repeats: int) -> dict[str, Any]:
+    """Microseconds for one step of one item, 256 channels, by the length of the sequence; backend numba."""
+    work = {}
+    for steps in LENGTHS:
+        inputs = make_inputs((1, 256, steps, 16))
+        work[str(steps)] = work_of("numba", KINDS[1], inputs, torch.randn_like(inputs[0]))
+    times = in_turns(work, repeats)
+    per_step = {steps: round(1e6 * clocks["cpu_min"] / int(steps), 3) for steps, clocks in times.items()}
+    spread = round(max(per_step.values()) / min(per_step.values()), 3)
+    print(f"microseconds a step by length: {per_step}; largest over smallest {spread} (bar 1.25)")
+    return {"microseconds_per_step": per_step, "spread": spread}
 
 
-def write(shapes: dict[str, dict], options: argparse.Namespace) -> None:
-    """Write the JSON file, with all that is needed to run it again."""
-    from lobes.training.launch import commit, machine
+def plot(shapes: dict[str, dict[str, Any]], clock: str, path: Path) -> None:
+    """Bars of time by backend, one group for each shape; the axis is logarithmic."""
+    import matplotlib
 
-    about = {
-        "command": " ".join(["python", *sys.argv]),
-        "commit": commit(),
-        "machine": machine(),
-        "torch": torch.__version__,
-        "load": os.getloadavg(),
-        "threads": options.threads,
-        "repeats": options.repeats,
-        "device": options.device,
-        "shapes": {name: dict(zip("BDLN", shape, strict=True)) for name, shape in SHAPES.items()},
-        "seed": 1234,
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({**about, "results": shapes}, indent=2) + "\n", encoding="utf-8")
-    print(f"wrote {os.path.relpath(options.output)}")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(next(iter(shapes.values())))
+    figure, axes = plt.subplots(figsize=(1.5 + 1.6 * len(shapes), 3.5), layout="constrained")
+    for i, name in enumerate(names):
+        places = [j + (i - (len(names) - 1) / 2) * 0.8 / len(names) for j in range(len(shapes))]
+        heights = [1e3 * rows[name][KINDS[1]][clock] if name in rows else 0 for rows in shapes.values()]
+        axes.bar(places, heights, 0.8 / len(names), label=name)
+    axes.set(yscale="log", ylabel=f"ms, {KINDS[1]} ({clock})")
+    axes.set_xticks(range(len(shapes)), [f"{name}\n{SHAPES[name]}" for name in shapes], fontsize=7)
+    axes.legend(fontsize=7)
+    figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":
