@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from lobes.scan import numba_backend, selective_scan, threads
 
@@ -97,6 +98,14 @@ def test_an_engine_that_is_wrong_is_not_used(monkeypatch, caplog):
     numba_backend._engine.cache_clear()
     assert found.__name__ == numba_backend.PLAIN
     assert "vector kernels do not work here (a small scan of lobes.scan.vector_engine is off by" in caplog.text
+
+
+def test_the_proof_of_an_engine_leaves_no_trace_in_a_checkpoint(make):
+    inputs = {name: tensor.requires_grad_() for name, tensor in make(1, 4, 3, 2).items()}
+    numba_backend._engine.cache_clear()
+    y = checkpoint(lambda: selective_scan(**inputs, backend="numba"), use_reentrant=False)
+    y.sum().backward()
+    assert all(tensor.grad.isfinite().all() for tensor in inputs.values())
 
 
 def test_calls_from_several_threads_at_once(make, two_threads):
