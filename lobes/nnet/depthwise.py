@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lobes.scan import numba_backend
+from lobes.scan.inputs import dense
 from lobes.scan.threads import run, workers_for
 
 EXPONENTS = 2  # a channel's step costs about as much as so many state updates of the scan
@@ -79,7 +80,7 @@ class _ConvSilu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
-        kernels, workers, gy = _kernels(), _workers(x), _dense(gy)
+        kernels, workers, gy = _kernels(), _workers(x), dense(gy)
         p, held = _problem(x, weight, bias, ctx.reverse)
         gx = torch.empty_like(x, memory_format=torch.contiguous_format)
         gtaps, gbias = (tensor.new_zeros(workers, *tensor.shape) for tensor in held[1:])
@@ -115,7 +116,7 @@ def _problem(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[An
     blocks = -(-channels // LANES)
     spare = blocks * LANES - channels
     taps = F.pad(weight.detach()[:, 0], (0, 0, 0, spare)).unflatten(0, (blocks, LANES)).transpose(1, 2).contiguous()
-    held = [_dense(x), taps, F.pad(bias.detach(), (0, spare)).view(blocks, LANES)]
+    held = [dense(x), taps, F.pad(bias.detach(), (0, spare)).view(blocks, LANES)]
     places = (_rows(held[0]), taps.data_ptr(), held[2].data_ptr())
     return _kernels().Problem(*places, x.shape[1], channels, width, blocks, reverse), held
 
@@ -124,12 +125,6 @@ def _rows(tensor: Tensor) -> Any:
     from lobes.scan.vector_engine import rows
 
     return rows(tensor)
-
-
-def _dense(tensor: Tensor) -> Tensor:
-    from lobes.scan.vector_engine import dense
-
-    return dense(tensor)
 
 
 def _workers(x: Tensor) -> int:

@@ -135,6 +135,12 @@ def cast_rows(x: ScanInputs) -> ScanInputs:
     return _to(x, ("u", "delta", "B", "C", "z"), x.A.dtype)
 
 
+def dense(tensor: Tensor) -> Tensor:
+    """The tensor itself where its last dimension is contiguous, as in a slice of channels; else a copy."""
+    tensor = tensor.detach()
+    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+
+
 def _to(x: ScanInputs, names: tuple[str, ...], dtype: torch.dtype) -> ScanInputs:
     present = {name: getattr(x, name) for name in names}
     return x._replace(**{name: tensor.to(dtype) for name, tensor in present.items() if tensor is not None})

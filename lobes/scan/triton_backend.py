@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lobes.scan.inputs import Facts, ScanInputs
+from lobes.scan.inputs import Facts, ScanInputs, dense
 from lobes.scan.operator import operate
 
 CHUNK = 16  # steps between saved states
@@ -65,7 +65,7 @@ def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor]:
 def forward(x: ScanInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, the last state and, if a backward pass may follow, the states before every chunk."""
     p = Launch(x)
-    y, last = p.rows_like(x.u), p.states(p.batch)
+    y, last = p.new_rows(x.u, *x.u.shape), p.states(p.batch)
     saved = saved_like(x) if save else x.u.new_empty(0)
     if p.lengths is not None:
         saved.zero_()  # past the ends nothing is written, and the same call must give the same bits
@@ -78,16 +78,16 @@ def forward(x: ScanInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
 def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C, D, z, delta_bias and initial_state; of what is absent, nothing."""
     p = Launch(x)
-    gu, gdelta, gz = (None if tensor is None else p.rows_like(tensor) for tensor in (x.u, x.delta, x.z))
-    gB, gC = (p.partial_rows() for _ in range(2))
+    gu, gdelta, gz = (t if t is None else p.new_rows(t, *t.shape) for t in (x.u, x.delta, x.z))
+    gB, gC = (p.new_rows(x.A, *p.parts) for _ in range(2))  # a sum over each block of channels
     gA, gfirst = p.states(p.pieces), p.states(p.batch)
     gD, gbias = (gA.new_empty(p.pieces, p.channels) for _ in range(2))
     entering = p.entering(glast, gy, x.C, back=True)
-    outputs = (rows(gu), rows(gdelta), rows(gz), rows(gB), rows(gC), gA, gD, gbias, gfirst)
+    outputs = (rows(gu), rows(gdelta), rows(gz), rows(gB.flatten(0, 1)), rows(gC.flatten(0, 1)), gA, gD, gbias, gfirst)
     held = max(1, min(CHUNK, REGISTERS // p.tile))
     known = (*p.inputs, p.lengths, saved, rows(gy), entering)
     p.run("backward", p.pieces, *known, *outputs, CHUNK=CHUNK, T=held, **p.flags)
-    sums = (gB.view(p.parts).sum(1).to(x.B.dtype), gC.view(p.parts).sum(1).to(x.C.dtype))
+    sums = (gB.sum(1).to(x.B.dtype), gC.sum(1).to(x.C.dtype))
     gradients = (gu, gdelta, gA.sum(0), *sums, gD.sum(0), gz, gbias.sum(0), gfirst)
     given = (x.u, x.delta, x.A, x.B, x.C, x.D, x.z, x.delta_bias, x.initial_state)
     pairs = zip(given, gradients, strict=True)
@@ -125,16 +125,9 @@ class Launch:
         self.flags = {"REVERSE": x.reverse, "SOFTPLUS": x.delta_softplus}
         self.tile = 1 << (x.A.shape[1] - 1).bit_length()  # N, or the next power of two
 
-    def rows_like(self, tensor: Tensor) -> Tensor:
-        """A tensor [B, L, D] that a kernel fills up to the items' ends; zeros past them."""
-        new = tensor.new_empty if self.lengths is None else tensor.new_zeros
-        return new(tensor.shape)
-
-    def partial_rows(self) -> Tensor:
-        """Sums over each block of channels, [B * blocks, L, N]."""
-        batch, blocks, steps, states = self.parts
-        new = self.x.A.new_empty if self.lengths is None else self.x.A.new_zeros
-        return new(batch * blocks, steps, states)
+    def new_rows(self, like: Tensor, *shape: int) -> Tensor:
+        """A tensor [..., L, D or N] that a kernel fills up to the items' ends; zeros past them."""
+        return like.new_empty(shape) if self.lengths is None else like.new_zeros(shape)
 
     def states(self, *shape: int) -> Tensor:
         """An empty tensor [*shape, D, N]."""
@@ -176,9 +169,7 @@ def rows(tensor: Tensor | None) -> tuple[Tensor, int, int] | None:
     """A tensor [B, L, D or N] and its distances, in elements, from item to item and from step to step."""
     if tensor is None:
         return None
-    tensor = tensor.detach()
-    if tensor.stride(-1) != 1 and tensor.shape[-1] > 1:
-        tensor = tensor.contiguous()
+    tensor = dense(tensor)
     return tensor, tensor.stride(0), tensor.stride(1)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lobes.scan import simd, vector_math
 from lobes.scan import vector_kernels as kernels
-from lobes.scan.inputs import ScanInputs
+from lobes.scan.inputs import ScanInputs, dense
 from lobes.scan.simd import LANES
 from lobes.scan.threads import run, workers_for
 
@@ -135,9 +135,3 @@ def blocks_and_chunks(x: ScanInputs) -> tuple[int, int]:
 def rows(tensor: Tensor) -> vector_math.Rows:
     """Where the rows of [B, L, ...] lie."""
     return vector_math.Rows(tensor.data_ptr(), 4 * tensor.stride(0), 4 * tensor.stride(1))
-
-
-def dense(tensor: Tensor) -> Tensor:
-    """The tensor itself where its last dimension is contiguous, as in a slice of channels; else a copy."""
-    tensor = tensor.detach()
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
