@@ -19,9 +19,7 @@ from pathlib import Path
 
 import torch
 from _common import MEGABYTE, RESULTS, about, write
-from scan import LENGTHS, make_inputs, pscan_if_there, work_of
-
-from lobes.scan import backends
+from scan import LENGTHS, default_peers, make_inputs, work_of
 
 SHAPE = (32, 256, 129, 16)
 BAR = 64.0  # MB over the inputs for numba at this shape
@@ -34,15 +32,12 @@ def main() -> None:
     if options.child:
         print(json.dumps(measure(options.child, tuple(options.shape), options.device)))
         return
-    names = options.backends or [
-        *(name for name in ("numba", "torch", "reference") if backends()[name] == "available"),
-        *pscan_if_there(),
-    ]
+    names = options.backends or default_peers(options.device)
     found = {name: fresh(name, options.shape, options.device) for name in names}
     for name, megabytes in found.items():
         bar = f"   bar {BAR:g}" if name == "numba" and tuple(options.shape) == SHAPE else ""
         print(f"{name:11}{megabytes:9.1f} MB over the inputs{bar}")
-    best = names[0]
+    best = "triton" if options.device.startswith("cuda") else "numba"
     growth = {steps: fresh(best, [1, 256, steps, 16], options.device) for steps in LENGTHS}
     print(f"{best}, one item of 256 channels: {growth} MB by length")
     where = about(device=options.device, shape=dict(zip("BDLN", options.shape, strict=True)))
@@ -53,7 +48,7 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--backends", nargs="+", help="default: all that run on a CPU, and pscan")
+    add("--backends", nargs="+", help="default: all that run here, and pscan")
     add("--shape", nargs=4, type=int, default=list(SHAPE), metavar=("B", "D", "L", "N"))
     add("--device", default="cpu")
     add("--output", type=Path, default=RESULTS / "memory.json")

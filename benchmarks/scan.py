@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ DEFAULT = ("intra", "inter", "cross")
 LARGEST_PSCAN = 2**26  # states (B L D N) beyond which mambapy's memory would not fit
 LENGTHS = (1000, 4000, 16000, 64000)
 KINDS = ("forward", "forward+backward")
-# Forward with backward on one thread, at the default shapes: against the reference, and against pscan.
+# Forward with backward on one thread against the reference, within frames and over time.
 BARS = {"torch": 2.5, "numba": 20.0}
 Inputs = list[Tensor]
 
@@ -74,10 +75,15 @@ def parse() -> argparse.Namespace:
     add("--backends", nargs="+", help="default: all that run here, and pscan")
     add("--output", type=Path, default=RESULTS / "scan.json")
     options = parser.parse_args()
-    if options.backends is None:
-        names = ("reference", "torch", "numba") if options.device == "cpu" else ("torch", "triton", "mamba_ssm")
-        options.backends = [*(name for name in names if backends()[name] == "available"), *pscan_if_there()]
+    options.backends = options.backends or default_peers(options.device)
     return options
+
+
+def default_peers(device: str) -> list[str]:
+    """The backends that run on a device, and mambapy's parallel scan where it is installed."""
+    names = ("reference", "torch", "numba") if device == "cpu" else ("torch", "triton", "mamba_ssm")
+    found = [name for name in names if backends()[name] == "available"]
+    return [*found, "pscan"] if find_spec("mambapy") else found
 
 
 def make_inputs(shape: tuple[int, int, int, int], device: str = "cpu") -> Inputs:
@@ -102,15 +108,6 @@ def scan_by(name: str) -> Callable[..., Tensor]:
     if name == "pscan":
         return pscan
     return lambda *inputs: selective_scan(*inputs, delta_softplus=True, backend=name)
-
-
-def pscan_if_there() -> list[str]:
-    """mambapy's parallel scan in PyTorch is a peer where it is installed."""
-    try:
-        import mambapy.pscan  # noqa: F401
-    except ImportError:
-        return []
-    return ["pscan"]
 
 
 def pscan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, bias: Tensor) -> Tensor:

@@ -10,8 +10,6 @@ starts a new run, with the files of the repeats before in the machine's cache. T
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,8 +18,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from _common import RESULTS, ROOT, about, write
+
 RECIPE = ROOT / "recipes" / "PolSESS"
 FIRST_STEP = "first step"
 # Seconds that issue 2 asks for, on a warm machine with two cores.
@@ -39,17 +39,15 @@ def main() -> None:
             measured = measure(command, Path(scratch) / f"run{repeat}")
             for name, value in measured.items() if repeat else ():
                 seconds[name].append(round(value, 3))
-    result = report(seconds, command, corpus)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"wrote {os.path.relpath(options.output)}")
+    training = " ".join(["python", *command]).replace(str(corpus), "CORPUS")
+    write(about(training=training, results=report(seconds)), options.output)
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "startup.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "startup.json")
     return parser.parse_args()
 
 
@@ -101,17 +99,13 @@ def training(command: list[str]) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def report(seconds: dict[str, list[float]], command: list[str], corpus: Path) -> dict[str, object]:
+def report(seconds: dict[str, list[float]]) -> dict[str, Any]:
     """Print one line for each measurement and gather what the JSON file holds."""
-    from lobes.training.launch import commit, machine
-
     rows = {}
     for name, values in seconds.items():
         rows[name] = {"median": round(statistics.median(values), 3), "bar": BARS[name], "seconds": values}
         print(f"{name:14} median {rows[name]['median']:6.2f} s   bar {BARS[name]:4.1f} s   {values}")
-    shown = " ".join(["python", *command]).replace(str(corpus), "CORPUS")
-    about = {"commit": commit(), "machine": machine(), "load": os.getloadavg(), "cores": os.cpu_count()}
-    return {"command": shown, **about, "results": rows}
+    return rows
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Random scans, and one call with all its gradients."""
+"""Random scans, one call with all its gradients, and the comparison of two such calls."""
 
 from __future__ import annotations
 
@@ -44,6 +44,14 @@ def _run(inputs: Inputs, dtype: torch.dtype = torch.float32, **options: object) 
     return {"y": y.detach(), "last": last.detach(), **{name: leaf.grad for name, leaf in leaves.items()}}
 
 
+def _assert_agrees(got: Inputs, truth: Inputs, tolerance: float = 3e-6) -> None:
+    """Errors are shares of the largest value of each tensor."""
+    for name, expected in truth.items():
+        scale = expected.abs().max().double().clamp_min(1e-30)
+        error = ((got[name].double() - expected.double()).abs().max() / scale).item()
+        assert error <= tolerance, f"{name}: relative error {error:.1e}"
+
+
 @pytest.fixture
 def make() -> Callable[..., Inputs]:
     return _make
@@ -52,3 +60,8 @@ def make() -> Callable[..., Inputs]:
 @pytest.fixture
 def run() -> Callable[..., Inputs]:
     return _run
+
+
+@pytest.fixture
+def assert_agrees() -> Callable[..., None]:
+    return _assert_agrees

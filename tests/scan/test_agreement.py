@@ -23,23 +23,16 @@ SHAPES = [
 ]
 
 
-def assert_agrees(got: dict, truth: dict, tolerance: float = 3e-6) -> None:
-    for name, expected in truth.items():
-        scale = expected.abs().max().clamp_min(1e-30)
-        error = ((got[name].double() - expected.double()).abs().max() / scale).item()
-        assert error <= tolerance, f"{name}: relative error {error:.1e}"
-
-
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("backend", FAST)
-def test_all_gradients_against_reference_in_float64(make, run, backend, shape):
+def test_all_gradients_against_reference_in_float64(make, run, assert_agrees, backend, shape):
     inputs = make(*shape)
     assert_agrees(run(inputs, backend=backend), run(inputs, torch.float64, backend="reference"))
 
 
 @pytest.mark.parametrize("reverse, padded, started", list(itertools.product([False, True], repeat=3)))
 @pytest.mark.parametrize("backend", FAST)
-def test_directions_lengths_and_initial_states(make, run, backend, reverse, padded, started):
+def test_directions_lengths_and_initial_states(make, run, assert_agrees, backend, reverse, padded, started):
     inputs = make(5, 40, 24, 6, absent=() if started else ("initial_state",))
     options = {"reverse": reverse, "lengths": torch.tensor([40, 1, 0, 17, 32]) if padded else None}
     truth = run(inputs, torch.float64, backend="reference", **options)
@@ -51,7 +44,7 @@ def test_directions_lengths_and_initial_states(make, run, backend, reverse, padd
 )
 @pytest.mark.parametrize("softplus", [True, False])
 @pytest.mark.parametrize("backend", FAST)
-def test_optional_arguments(make, run, backend, softplus, absent):
+def test_optional_arguments(make, run, assert_agrees, backend, softplus, absent):
     inputs = make(2, 21, 19, 5, absent=absent)
     inputs["delta"] = inputs["delta"] if softplus else inputs["delta"].abs() + 1  # dt must be positive to be stable
     truth = run(inputs, torch.float64, backend="reference", delta_softplus=softplus)
@@ -127,7 +120,7 @@ def test_pieces_of_a_stream_equal_one_call(make, backend):
 
 
 @pytest.mark.parametrize("backend", FAST)
-def test_views_as_inputs(make, run, backend):
+def test_views_as_inputs(make, run, assert_agrees, backend):
     inputs = make(3, 20, 10, 4)
     views = {name: tensor.mT.contiguous().mT if tensor.dim() > 1 else tensor for name, tensor in inputs.items()}
     views["u"], views["z"] = torch.cat([inputs["u"], inputs["z"]], dim=-1).chunk(2, dim=-1)
@@ -171,7 +164,7 @@ def test_no_bit_pattern_of_nan_is_swallowed(make, bits):
 
 
 @pytest.mark.parametrize("backend", FAST)
-def test_extreme_steps(make, run, backend):
+def test_extreme_steps(make, run, assert_agrees, backend):
     inputs = make(1, 12, 16, 4)
     inputs["delta"][:, ::3] = 60.0
     inputs["delta"][:, 1::3] = -80.0
@@ -190,7 +183,7 @@ def test_an_exploding_state_overflows_to_infinity(backend):
 @pytest.mark.gpu
 @pytest.mark.parametrize("reverse, padded", list(itertools.product([False, True], repeat=2)))
 @pytest.mark.parametrize("backend", ["torch", "triton", "mamba_ssm"])
-def test_backends_on_cuda(make, backend, reverse, padded):
+def test_backends_on_cuda(make, assert_agrees, backend, reverse, padded):
     if backends()[backend] != "available":
         pytest.skip(backends()[backend])
     inputs = make(3, 77, 32, 16, absent=("initial_state",))

@@ -21,12 +21,10 @@ SHAPES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("states", [16, 12])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
-def test_output_and_gradients_at_the_shapes_of_models(make, run, shape, states):
+def test_output_and_gradients_at_the_shapes_of_models(make, run, assert_agrees, shape, states):
     batch, steps, channels = shape
     inputs = make(batch, steps, channels, states)
     truth = run(inputs, torch.float64, backend="torch")
     for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 1e-2)):
         got = run(inputs, dtype, backend="numba")
-        for name, expected in truth.items():
-            error = ((got[name].double() - expected).abs().max() / expected.abs().max()).item()
-            assert error <= tolerance, f"{name}, {dtype}: relative error {error:.1e}"
+        assert_agrees(got, truth, tolerance)
