@@ -25,18 +25,16 @@ from numba.extending import lower_builtin, models, register_model
 intrinsic: Any = _intrinsic  # numba's type stubs show the typing context as an argument
 
 
-def lanes() -> int:
-    """How many float32 a vector holds: two registers of the machine's width, which hides the latency of the first."""
-    features = binding.get_host_cpu_features()
-    return 32 if features.get("avx512f") else 16
-
-
-LANES = lanes()
+AVX512 = bool(binding.get_host_cpu_features().get("avx512f"))
+LANES = 32 if AVX512 else 16  # two registers of the machine's width: the second hides the latency of the first
 BYTES = 4 * LANES
+HALF = BYTES // 2
 
 _FLOAT, _INT, _BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
 _FLOATS, _INTS, _MASK = (ir.VectorType(kind, LANES) for kind in (_FLOAT, _INT, _BIT))
-_NAME = f"v{LANES}f32"
+_HALF = ir.VectorType(_FLOAT, LANES // 2)
+_LOW, _HIGH = (list(range(start, start + LANES // 2)) for start in (0, LANES // 2))
+_NAME, _HALF_NAME = f"v{LANES}f32", f"v{LANES // 2}f32"
 _UNALIGNED = 4
 
 
@@ -87,6 +85,11 @@ _define(operator.truediv, "fdiv", ())
 
 def _pointer(builder: Any, address: Any, kind: Any = _FLOATS) -> Any:
     return builder.inttoptr(address, kind.as_pointer())
+
+
+def _halves(builder: Any, x: Any) -> list[Any]:
+    """The lower and the upper half of a vector."""
+    return [builder.shuffle_vector(x, x, ir.Constant(ir.VectorType(_INT, LANES // 2), h)) for h in (_LOW, _HIGH)]
 
 
 def _call(builder: Any, name: str, result: Any, args: list[Any], **options: Any) -> Any:
@@ -211,14 +214,43 @@ def power_of_two(typing_context, x):
 
 
 @intrinsic
-def total(typing_context, x):
-    """The sum over the lanes, in pairs."""
+def times_power_of_two(typing_context, x, k):
+    """x 2^floor(k), also where that is zero or infinite; only for machines with AVX-512."""
 
     def generate(context, builder, signature, args):
-        start = ir.Constant(_FLOAT, 0.0)
-        return _call(builder, f"llvm.vector.reduce.fadd.{_NAME}", _FLOAT, [start, args[0]], fastmath=("reassoc",))
+        # operands, what stands in masked lanes, the mask, and the rounding that is set
+        last = [ir.Constant(_HALF, ir.Undefined), ir.Constant(ir.IntType(16), -1), ir.Constant(_INT, 4)]
+        halves = zip(*(_halves(builder, arg) for arg in args), strict=True)
+        low, high = (_call(builder, "llvm.x86.avx512.mask.scalef.ps.512", _HALF, [*pair, *last]) for pair in halves)
+        return builder.shuffle_vector(low, high, ir.Constant(_INTS, _LOW + _HIGH))
 
-    return Float(Vector), generate
+    return Vector(Vector, Vector), generate
+
+
+@intrinsic
+def add_folded(typing_context, address, x):
+    """Add both halves of a vector to the LANES / 2 floats at an address."""
+
+    def generate(context, builder, signature, args):
+        pointer = _pointer(builder, args[0], _HALF)
+        low, high = _halves(builder, args[1])
+        both = builder.fadd(low, high, flags=("contract",))
+        both = builder.fadd(both, builder.load(pointer, align=_UNALIGNED), flags=("contract",))
+        builder.store(both, pointer, align=_UNALIGNED)
+        return context.get_dummy_value()
+
+    return types.void(Address, Vector), generate
+
+
+@intrinsic
+def total_folded(typing_context, address):
+    """The sum of the LANES / 2 floats at an address, in pairs."""
+
+    def generate(context, builder, signature, args):
+        start, x = ir.Constant(_FLOAT, 0.0), builder.load(_pointer(builder, args[0], _HALF), align=_UNALIGNED)
+        return _call(builder, f"llvm.vector.reduce.fadd.{_HALF_NAME}", _FLOAT, [start, x], fastmath=("reassoc",))
+
+    return Float(Address), generate
 
 
 def _prefetch(write: int) -> Any:
@@ -228,7 +260,7 @@ def _prefetch(write: int) -> Any:
 
         def generate(context, builder, signature, args):
             pointer = _pointer(builder, args[0], ir.IntType(8))
-            keep_near, data = ir.Constant(_INT, 3), ir.Constant(_INT, 1)
+            keep_near, data = ir.Constant(_INT, 2), ir.Constant(_INT, 1)  # in the second cache: it is wanted later
             _call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, ir.Constant(_INT, write), keep_near, data])
             return context.get_dummy_value()
 

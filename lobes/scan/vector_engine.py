@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lobes.scan import simd, vector_math
+from lobes.scan import simd, vector_backward, vector_math
 from lobes.scan import vector_kernels as kernels
 from lobes.scan.inputs import ScanInputs, dense
 from lobes.scan.simd import LANES
 from lobes.scan.threads import run, workers_for
 
 ALIGNMENT = 64
-KERNELS = (kernels.forward, kernels.backward)
-SOURCES = (simd, vector_math, kernels)  # what they are compiled from
+KERNELS = (kernels.forward, vector_backward.backward)
+SOURCES = (simd, vector_math, kernels, vector_backward)  # what they are compiled from
 
 
 class Problem:
@@ -32,12 +32,14 @@ class Problem:
     def __init__(self, x: ScanInputs) -> None:
         self.like = x.u
         self.batch, self.steps, self.channels = x.u.shape
-        self.states = x.A.shape[1]
+        self.odd = x.A.shape[1] % 2  # the kernels take states in pairs: an odd one gets a partner of zeros
+        self.states = x.A.shape[1] + self.odd
         self.blocks, self.chunks = blocks_and_chunks(x)
         self.full = x.lengths is None
         lengths = x.u.new_full((self.batch,), self.steps, dtype=torch.int64) if x.lengths is None else x.lengths
         self.held = [
-            *(dense(tensor) for tensor in (x.u, x.delta, x.u if x.z is None else x.z, x.B, x.C)),
+            *(dense(tensor) for tensor in (x.u, x.delta, x.u if x.z is None else x.z)),
+            *(F.pad(tensor, (0, 1)) if self.odd else dense(tensor) for tensor in (x.B, x.C)),
             self.block(x.A),
             *(self._channels(tensor) for tensor in (x.D, x.delta_bias)),
             self.new(self.batch, fill=0.0) if x.initial_state is None else self.block(x.initial_state),
@@ -50,12 +52,16 @@ class Problem:
 
     def block(self, tensor: Tensor) -> Tensor:
         """[..., D, N] -> [..., K, N, LANES], with zeros in the channels that fill the last block."""
-        filled = F.pad(tensor.detach(), (0, 0, 0, self.blocks * LANES - self.channels))
+        filled = F.pad(tensor.detach(), (0, self.odd, 0, self.blocks * LANES - self.channels))
         return filled.unflatten(-2, (self.blocks, LANES)).transpose(-1, -2).contiguous()
 
     def unblock(self, tensor: Tensor) -> Tensor:
         """[..., K, N, LANES] -> [..., D, N]."""
-        return tensor.transpose(-1, -2).flatten(-3, -2)[..., : self.channels, :]
+        return self.real(tensor.transpose(-1, -2).flatten(-3, -2)[..., : self.channels, :])
+
+    def real(self, tensor: Tensor) -> Tensor:
+        """[..., N], without an odd state's partner."""
+        return tensor[..., : self.states - self.odd]
 
     def new(self, *shape: int, fill: float | None = None) -> Tensor:
         """A tensor [*shape, K, N, LANES]."""
@@ -106,25 +112,25 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tupl
     gB, gC = (p.new_rows(p.groups, p.batch, p.steps, p.states) for _ in range(2))
     gA, gfirst = p.new(p.workers, fill=0.0), p.new(p.batch)
     gD, gbias = (gy.new_zeros(p.workers, p.blocks * LANES) for _ in range(2))
-    g = kernels.Gradients(
+    g = vector_backward.Gradients(
         rows(gy), glast.data_ptr(), saved.data_ptr(), rows(gu), rows(gdelta), rows(gz),
         *(tensor.data_ptr() for tensor in (gB, gC, gA, gD, gbias, gfirst)),
     )  # fmt: skip
-    scratch = p.scratch(kernels.backward_scratch(p.states, p.blocks))
+    scratch = p.scratch(vector_backward.backward_scratch(p.states, p.blocks))
     run(
         p.workers,
         p.batch * p.groups,
-        lambda a, b, w: kernels.backward(a, b, p.groups, w, p.batch, scratch[w], p.view, g),
+        lambda a, b, w: vector_backward.backward(a, b, p.groups, w, p.batch, scratch[w], p.view, g),
     )
     gD, gbias = (tensor.sum(0)[: p.channels] for tensor in (gD, gbias))
-    gB, gC = (tensor[0] if p.groups == 1 else tensor.sum(0) for tensor in (gB, gC))
+    gB, gC = (p.real(tensor[0] if p.groups == 1 else tensor.sum(0)) for tensor in (gB, gC))
     return gu, gdelta, p.unblock(gA.sum(0)), gB, gC, gD, gz, gbias, p.unblock(gfirst)
 
 
 def saved_like(x: ScanInputs) -> Tensor:
     """An empty tensor of the shape of the saved states."""
     blocks, chunks = blocks_and_chunks(x)
-    return x.u.new_empty(x.u.shape[0], chunks, blocks, x.A.shape[1], LANES)
+    return x.u.new_empty(x.u.shape[0], chunks, blocks, x.A.shape[1] + x.A.shape[1] % 2, LANES)
 
 
 def blocks_and_chunks(x: ScanInputs) -> tuple[int, int]:

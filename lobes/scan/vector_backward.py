@@ -1,0 +1,222 @@
+"""The CPU scan in explicit vectors, backward. Layout and chunks are those of `lobes.scan.vector_kernels`.
+
+A chunk of a block is done in three passes. `prepare` computes what all states share, step by step. `two_columns` takes
+two states, runs them forward again over the chunk from the stored state and then back, with all that changes from step
+to step in registers; what it adds up over the states lies in the chunk's rows, which stay in the first cache. `finish`
+writes the gradients of u, delta and z. The gradients of B and C are sums over channels: they are collected over the
+blocks, and added up over the lanes once for each chunk.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lobes.scan.simd import (
+    BYTES,
+    HALF,
+    LANES,
+    add_folded,
+    load,
+    load_float,
+    load_int,
+    splat,
+    store,
+    store_float,
+    total_folded,
+)
+from lobes.scan.vector_kernels import CHUNK, copy, expect
+from lobes.scan.vector_math import (
+    LOG2E,
+    ONE,
+    OPTIONS,
+    PART,
+    ZERO,
+    Rows,
+    exp2,
+    first_row,
+    njit,
+    read,
+    sigmoid,
+    softplus_and_slope,
+    write,
+)
+
+# A row of a chunk: what its step has for all states, and three sums over them. DY is the gradient of y before the gate,
+# GATE that of z over y; FROM_INPUT is sum_n (gradient of h) B, the gradient of dt u; FROM_DECAY is
+# sum_n (gradient of dt A) A.
+RATE, DTU, DT, SLOPE, DY, GATE, Y, FROM_INPUT, FROM_DECAY = (i * BYTES for i in range(9))
+ROW = 9 * BYTES
+
+
+class Gradients(NamedTuple):
+    """Gradients that come in (y, last) and those that the backward kernel fills."""
+
+    y: Rows  # [B, L, D]
+    last: int  # [B, blocked]
+    saved: int  # [B, chunks, blocked], from the forward kernel
+    u: Rows  # [B, L, D]
+    delta: Rows  # [B, L, D]
+    z: Rows  # [B, L, D]
+    B: int  # [groups, B, L, N], to be summed over groups
+    C: int  # [groups, B, L, N]
+    A: int  # [workers, blocked], to be summed over workers; added to
+    D: int  # [workers, blocks, LANES]; added to
+    bias: int  # [workers, blocks, LANES]; added to
+    first: int  # [B, blocked]
+
+
+def backward_scratch(states: int, blocks: int) -> int:
+    """Bytes that a call of `backward` needs: two states over a chunk, its rows, its sums, gradients of states."""
+    return BYTES * (4 * CHUNK + states * (CHUNK + blocks)) + CHUNK * ROW
+
+
+@njit(**PART)
+def clear(to, count):
+    for n in range(count):
+        store(to + n * BYTES, splat(ZERO))
+
+
+@njit(**PART)
+def prepare(p, g, b, k, s0, count, rows):
+    """Fill the rows of the steps s0 .. s0 + count."""
+    length, at, room = load_int(p.lengths + 8 * b), k * BYTES, p.channels - k * LANES
+    u, u_step = first_row(p.u, b, length, p.reverse, at)
+    delta, delta_step = first_row(p.delta, b, length, p.reverse, at)
+    z, z_step = first_row(p.z, b, length, p.reverse, at)
+    gy, gy_step = first_row(g.y, b, length, p.reverse, at)
+    skip, bias = load(p.D + at), load(p.bias + at)
+    for i in range(count):
+        s, row = s0 + i, rows + i * ROW
+        behind = s - CHUNK
+        expect(u + behind * u_step, False)
+        expect(delta + behind * delta_step, False)
+        expect(gy + behind * gy_step, False)
+        u_s, dy = read(u + s * u_step, room), read(gy + s * gy_step, room)
+        x = read(delta + s * delta_step, room) + bias
+        dt, slope = softplus_and_slope(x) if p.softplus else (x, splat(ONE))
+        if p.gated:
+            expect(z + behind * z_step, False)
+            z_s = read(z + s * z_step, room)
+            o = sigmoid(z_s)
+            store(row + GATE, dy * o * (z_s * (ONE - o) + ONE))
+            dy = dy * (z_s * o)
+        store(row + RATE, dt * LOG2E)
+        store(row + DTU, dt * u_s)
+        store(row + DT, dt)
+        store(row + SLOPE, slope)
+        store(row + DY, dy)
+        store(row + Y, skip * u_s)
+        store(row + FROM_INPUT, splat(ZERO))
+        store(row + FROM_DECAY, splat(ZERO))
+
+
+@njit(**PART)
+def two_columns(B, B_step, C, C_step, count, A, saved, grad_state, grad_A, path, rows, sums, sums_step):
+    """Two states over a chunk, forward again from `saved` and back; `path` keeps their decays and states."""
+    A0, A1, h0, h1 = load(A), load(A + BYTES), load(saved), load(saved + BYTES)
+    for i in range(count):
+        row, here, B_s, C_s = rows + i * ROW, path + 4 * i * BYTES, B + i * B_step, C + i * C_step
+        rate, dtu = load(row + RATE), load(row + DTU)
+        a0, a1 = exp2(rate * A0), exp2(rate * A1)
+        store(here, a0)
+        store(here + BYTES, h0)
+        store(here + 2 * BYTES, a1)
+        store(here + 3 * BYTES, h1)
+        h0, h1 = a0 * h0 + dtu * load_float(B_s), a1 * h1 + dtu * load_float(B_s + 4)
+        store(row + Y, h1 * load_float(C_s + 4) + (h0 * load_float(C_s) + load(row + Y)))
+    g0, g1, gA0, gA1 = load(grad_state), load(grad_state + BYTES), load(grad_A), load(grad_A + BYTES)
+    for i in range(count - 1, -1, -1):
+        row, here, B_s, C_s = rows + i * ROW, path + 4 * i * BYTES, B + i * B_step, C + i * C_step
+        dy, dtu, dt, sum_ = load(row + DY), load(row + DTU), load(row + DT), sums + i * sums_step
+        g0, g1 = dy * load_float(C_s) + g0, dy * load_float(C_s + 4) + g1  # of h after the step
+        add_folded(sum_, g0 * dtu)
+        add_folded(sum_ + HALF, dy * h0)
+        add_folded(sum_ + 2 * HALF, g1 * dtu)
+        add_folded(sum_ + 3 * HALF, dy * h1)
+        store(row + FROM_INPUT, g1 * load_float(B_s + 4) + (g0 * load_float(B_s) + load(row + FROM_INPUT)))
+        g0, g1 = g0 * load(here), g1 * load(here + 2 * BYTES)  # of h before it
+        h0, h1 = load(here + BYTES), load(here + 3 * BYTES)
+        q0, q1 = g0 * h0, g1 * h1
+        store(row + FROM_DECAY, q1 * A1 + (q0 * A0 + load(row + FROM_DECAY)))
+        gA0, gA1 = q0 * dt + gA0, q1 * dt + gA1
+    store(grad_state, g0)
+    store(grad_state + BYTES, g1)
+    store(grad_A, gA0)
+    store(grad_A + BYTES, gA1)
+
+
+@njit(**PART)
+def finish(p, g, b, k, s0, count, rows, worker):
+    """Write the gradients of u, delta and z of a chunk; add its part of those of D and of the bias."""
+    length, at, room = load_int(p.lengths + 8 * b), k * BYTES, p.channels - k * LANES
+    u, u_step = first_row(p.u, b, length, p.reverse, at)
+    gu, gu_step = first_row(g.u, b, length, p.reverse, at)
+    gdelta, gdelta_step = first_row(g.delta, b, length, p.reverse, at)
+    gz, gz_step = first_row(g.z, b, length, p.reverse, at)
+    block = (worker * p.blocks + k) * BYTES
+    skip, grad_skip, grad_bias = load(p.D + at), load(g.D + block), load(g.bias + block)
+    for i in range(count):
+        s, row = s0 + i, rows + i * ROW
+        behind = s - CHUNK
+        expect(gu + behind * gu_step, True)
+        expect(gdelta + behind * gdelta_step, True)
+        u_s, dy, from_input = read(u + s * u_step, room), load(row + DY), load(row + FROM_INPUT)
+        gdt = (from_input * u_s + load(row + FROM_DECAY)) * load(row + SLOPE)
+        write(gu + s * gu_step, dy * skip + from_input * load(row + DT), room)
+        write(gdelta + s * gdelta_step, gdt, room)
+        grad_skip, grad_bias = dy * u_s + grad_skip, grad_bias + gdt
+        if p.gated:
+            expect(gz + behind * gz_step, True)
+            write(gz + s * gz_step, load(row + GATE) * load(row + Y), room)
+    store(g.D + block, grad_skip)
+    store(g.bias + block, grad_bias)
+
+
+@njit(**PART)
+def store_sums(p, g, group, items, b, length, s0, count, sums):
+    """Add the gradients of B and C of a chunk up over the lanes."""
+    for i in range(count):
+        s = length - 1 - s0 - i if p.reverse else s0 + i
+        row = 4 * (((group * items + b) * p.steps + s) * p.states)
+        for n in range(p.states):
+            here = sums + (i * p.states + n) * BYTES
+            store_float(g.B + row + 4 * n, total_folded(here))
+            store_float(g.C + row + 4 * n, total_folded(here + HALF))
+
+
+@njit(**PART)
+def backward_item(p, g, items, group, worker, b, k0, k1, scratch):
+    """Gradients of the blocks k0 .. k1 of one item."""
+    length, size = load_int(p.lengths + 8 * b), p.states * BYTES
+    path, rows = scratch, scratch + 4 * CHUNK * BYTES
+    sums = rows + CHUNK * ROW
+    grad_state = sums + CHUNK * size
+    B, B_step = first_row(p.B, b, length, p.reverse, 0)
+    C, C_step = first_row(p.C, b, length, p.reverse, 0)
+    copy(grad_state, g.last + (b * p.blocks + k0) * size, (k1 - k0) * p.states)
+    for c in range((length + CHUNK - 1) // CHUNK - 1, -1, -1):
+        s0 = c * CHUNK
+        count = min(length, s0 + CHUNK) - s0
+        clear(sums, count * p.states)
+        for k in range(k0, k1):
+            saved = g.saved + ((b * p.chunks + c) * p.blocks + k) * size
+            here, grad_A = grad_state + (k - k0) * size, g.A + (worker * p.blocks + k) * size
+            prepare(p, g, b, k, s0, count, rows)
+            for n in range(0, p.states, 2):
+                at = n * BYTES
+                two_columns(
+                    B + s0 * B_step + 4 * n, B_step, C + s0 * C_step + 4 * n, C_step, count,
+                    p.A + k * size + at, saved + at, here + at, grad_A + at, path, rows, sums + at, size,
+                )  # fmt: skip
+            finish(p, g, b, k, s0, count, rows, worker)
+        store_sums(p, g, group, items, b, length, s0, count, sums)
+    copy(g.first + (b * p.blocks + k0) * size, grad_state, (k1 - k0) * p.states)
+
+
+@njit(**OPTIONS)
+def backward(start, stop, groups, worker, items, scratch, p, g):
+    """`forward`'s jobs start .. stop on the way back; slice `worker` of the summed gradients is this call's own."""
+    for j in range(start, stop):
+        group = j % groups
+        k0, k1 = p.blocks * group // groups, p.blocks * (group + 1) // groups
+        backward_item(p, g, items, group, worker, j // groups, k0, k1, scratch)
