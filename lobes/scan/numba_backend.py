@@ -53,18 +53,18 @@ def refuses(x: Facts) -> str | None:
     return None
 
 
-def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor]:
-    """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
-    return operate(cast_rows(x), "numba")
+def scan(x: ScanInputs, want_last: bool) -> tuple[Tensor, Tensor]:
+    """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x`."""
+    return operate(cast_rows(x), "numba", want_last)
 
 
-def forward(x: ScanInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y, the last state and, if a backward pass may follow, the states before every chunk."""
+def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y, the last state if wanted and, if a backward pass may follow, the states before every chunk."""
     engine = _engine()
-    return engine.forward(engine.Problem(x), save)
+    return engine.forward(engine.Problem(x), save, want_last)
 
 
-def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
+def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C, D, z, delta_bias and initial_state; of what is absent, nothing."""
     engine = _engine()
     given = (x.u, x.delta, x.A, x.B, x.C, x.D, x.z, x.delta_bias, x.initial_state)
@@ -122,7 +122,7 @@ def _small_scan(engine: ModuleType | None) -> list[Tensor]:
     leaves = [u, delta, -A.abs(), B, C, D, z, bias]
     x = ScanInputs._make([*leaves, True, True, lengths, first])
     if engine is not None:
-        y, last, saved = engine.forward(engine.Problem(x), True)
+        y, last, saved = engine.forward(engine.Problem(x), True, True)
         return [y, last, *engine.backward(engine.Problem(x), saved, gy, glast)]
     leaves = [tensor.requires_grad_() for tensor in (*leaves, first)]
     y, state = reference.scan(x, True)

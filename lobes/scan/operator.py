@@ -1,7 +1,8 @@
 """One operator of PyTorch, `lobes::selective_scan`, around the backends that have a backward pass of their own.
 
 torch.compile, torch.export and activation checkpointing see a single node with known shapes, whichever backend runs.
-A backend is a module with `forward(x, save)`, `backward(x, saved, gy, glast)` and `saved_like(x)`.
+A backend is a module with `forward(x, save, want_last)`, `backward(x, saved, gy, glast)` and `saved_like(x)`. A last
+state that nobody wants is an empty tensor, and its gradient None: for short sequences it is as large as the rows.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ _INPUTS = (
 _TENSORS = 10  # of the inputs; the last, lengths, has no gradient
 
 
-def operate(x: ScanInputs, backend: str) -> tuple[Tensor, Tensor]:
-    """Return y [B, L, D] and the last state [B, D, N] of the scan over `x` by one of `MODULES`."""
-    y, last, _ = torch.ops.lobes.selective_scan(*_arguments(x), x.needs_grad(), backend)
+def operate(x: ScanInputs, backend: str, want_last: bool) -> tuple[Tensor, Tensor]:
+    """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x` by one of `MODULES`."""
+    y, last, _ = torch.ops.lobes.selective_scan(*_arguments(x), x.needs_grad(), want_last, backend)
     return y, last
 
 
@@ -53,19 +54,20 @@ def _module(backend: str) -> ModuleType:
 @torch.library.custom_op(
     "lobes::selective_scan",
     mutates_args=(),
-    schema=f"({_INPUTS}, bool save, str backend) -> (Tensor, Tensor, Tensor)",
+    schema=f"({_INPUTS}, bool save, bool want_last, str backend) -> (Tensor, Tensor, Tensor)",
 )
 def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *given, save, backend = arguments
-    return _module(backend).forward(_inputs(given), save)
+    *given, save, want_last, backend = arguments
+    return _module(backend).forward(_inputs(given), save, want_last)
 
 
 @_forward.register_fake
 def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *given, save, backend = arguments
+    *given, save, want_last, backend = arguments
     x = _inputs(given)
     saved = _module(backend).saved_like(x) if save else x.u.new_empty(0)
-    return x.u.new_empty(x.u.shape), x.A.new_empty(x.u.shape[0], *x.A.shape), saved
+    last = x.A.new_empty(x.u.shape[0], *x.A.shape) if want_last else x.A.new_empty(0)
+    return x.u.new_empty(x.u.shape), last, saved
 
 
 @torch.library.custom_op(
@@ -75,7 +77,7 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 )
 def _backward(gy: Tensor, glast: Tensor, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     *given, backend = arguments
-    return _module(backend).backward(_inputs(given), saved, gy, glast)
+    return _module(backend).backward(_inputs(given), saved, gy, glast if glast.dim() == 3 else None)
 
 
 @_backward.register_fake
@@ -85,7 +87,7 @@ def _(gy: Tensor, glast: Tensor, saved: Tensor, *arguments: Any) -> tuple[Tensor
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *arguments, _, backend = inputs
+    *arguments, _, _, backend = inputs
     ctx.save_for_backward(*arguments[:_TENSORS], output[2])
     ctx.rest = (*arguments[_TENSORS:], backend)
 
@@ -94,7 +96,7 @@ def _differentiate(ctx: Any, gy: Tensor, glast: Tensor, _: Any) -> tuple[Tensor 
     *tensors, saved = ctx.saved_tensors
     grads = torch.ops.lobes.selective_scan_backward(gy, glast, saved, *tensors, *ctx.rest)
     present = [None if tensor is None else grad for tensor, grad in zip(tensors, grads, strict=False)]
-    return *present, None, None, None, None, None
+    return *present, *[None] * 6
 
 
 _forward.register_autograd(_differentiate, setup_context=_keep)

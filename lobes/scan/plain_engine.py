@@ -61,8 +61,8 @@ class Problem:
             self.workers = max(1, min(threads, batch * self.groups))
 
 
-def forward(problem: Problem, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y [B, L, D], the last state [B, D, N] and the states before every chunk (none unless `save`)."""
+def forward(problem: Problem, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y [B, L, D], the last state [B, D, N] if wanted, and the states before every chunk if to be saved."""
     p, view = problem, problem.view
     batch, steps, channels = view.u.shape
     states = view.At.shape[0]
@@ -71,10 +71,10 @@ def forward(problem: Problem, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     saved = p.like.new_empty(batch, chunks if save else 0, states, channels)
     out = Result(y.numpy(), last.numpy(), saved.numpy())
     run(p.workers, batch * p.groups, lambda a, b, _: kernels.forward(a, b, p.groups, p.width, view, out))
-    return y, last.transpose(1, 2).contiguous(), saved if save else y.new_empty(0)
+    return y, last.transpose(1, 2).contiguous() if want_last else y.new_empty(0), saved if save else y.new_empty(0)
 
 
-def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
+def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C, D, z, delta_bias and the initial state."""
     p, view = problem, problem.view
     gu, gdelta = (p.like.new_empty(view.u.shape) for _ in range(2))
@@ -82,7 +82,8 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tupl
     gB, gC = (p.like.new_empty(p.groups, *view.B.shape) for _ in range(2))
     gA, gD, gbias = (p.like.new_zeros(p.workers, *array.shape) for array in (view.At, view.D, view.bias))
     gfirst = p.like.new_empty(view.first.shape)
-    tensors = (gy, glast.transpose(1, 2), gu, gdelta, gz, gB, gC, gA, gD, gbias, gfirst)
+    glast = gy.new_zeros(gfirst.shape) if glast is None else glast.transpose(1, 2)
+    tensors = (gy, glast, gu, gdelta, gz, gB, gC, gA, gD, gbias, gfirst)
     g, states = Gradients(*(_array(tensor) for tensor in tensors)), saved.numpy()
     run(
         p.workers,

@@ -34,15 +34,15 @@ def refuses(x: Facts) -> str | None:
     return None
 
 
-def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor]:
-    """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
+def scan(x: ScanInputs, want_last: bool) -> tuple[Tensor, Tensor]:
+    """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x`."""
     prepared, dt = prepare(x)
     bare = prepared._replace(delta=dt, D=None, z=None, delta_bias=None, delta_softplus=False, lengths=None)
-    y, last_state = operate(bare, "torch")
+    y, last_state = operate(bare, "torch", want_last)
     return finish(y, prepared), last_state
 
 
-def forward(x: ScanInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
     """y[t] = <C[t], h[t]> with h[t] = exp(dt[t] A) h[t-1] + dt[t] u[t] B[t], the last h, and those before each block.
 
     What `scan` takes out of the inputs is done outside: here dt is `delta`, and there is no skip, gate or length.
@@ -61,11 +61,12 @@ def forward(x: ScanInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
             h = states[piece.order[-1]]
             y[items, block[0]] = (piece.C.unsqueeze(-1) * states).sum(2).transpose(0, 1)  # [B, T, D]
         last[items] = h.transpose(1, 2)
-    return y, last, saved
+    return y, last if want_last else last.new_empty(0), saved
 
 
-def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
+def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C and the initial state in the places of all nine."""
+    glast = x.A.new_zeros(x.u.shape[0], *x.A.shape) if glast is None else glast
     At = x.A.t().contiguous()
     gdt, gu, gB, gC = (tensor.new_empty(tensor.shape) for tensor in (x.delta, x.u, x.B, x.C))
     gA, gh0 = torch.zeros_like(At), glast.new_empty(glast.shape)

@@ -57,12 +57,12 @@ def refuses(x: Facts) -> str | None:
     return None
 
 
-def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor]:
-    """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
-    return operate(x, "triton")
+def scan(x: ScanInputs, want_last: bool) -> tuple[Tensor, Tensor]:
+    """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x`."""
+    return operate(x, "triton", want_last)
 
 
-def forward(x: ScanInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, the last state and, if a backward pass may follow, the states before every chunk."""
     p = Launch(x)
     y, last = p.new_rows(x.u, *x.u.shape), p.states(p.batch)
@@ -72,10 +72,10 @@ def forward(x: ScanInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     first = p.entering(x.initial_state, x.u, x.B, back=False)
     outputs = (rows(y), last, saved if save else None)
     p.run("forward", p.pieces, *p.inputs, first, p.lengths, *outputs, CHUNK=CHUNK, T=AHEAD, **p.flags)
-    return y, last, saved
+    return y, last if want_last else last.new_empty(0), saved
 
 
-def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
+def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C, D, z, delta_bias and initial_state; of what is absent, nothing."""
     p = Launch(x)
     gu, gdelta, gz = (t if t is None else p.new_rows(t, *t.shape) for t in (x.u, x.delta, x.z))

@@ -52,17 +52,18 @@ class Gradients(NamedTuple):
     """Gradients that come in (y, last) and those that the backward kernel fills."""
 
     y: Rows  # [B, L, D]
-    last: int  # [B, blocked]
+    last: int  # [B, blocked]; 0: zeros
     saved: int  # [B, chunks, blocked], from the forward kernel
     u: Rows  # [B, L, D]
     delta: Rows  # [B, L, D]
     z: Rows  # [B, L, D]
     B: int  # [groups, B, L, N], to be summed over groups
     C: int  # [groups, B, L, N]
-    A: int  # [workers, blocked], to be summed over workers; added to
-    D: int  # [workers, blocks, LANES]; added to
-    bias: int  # [workers, blocks, LANES]; added to
-    first: int  # [B, blocked]
+    A: int  # [2, workers, blocked], sums and their rests, to be summed over workers; added to
+    D: int  # [2, workers, blocks, LANES]; added to
+    bias: int  # [2, workers, blocks, LANES]; added to
+    workers: int
+    first: int  # [B, blocked]; 0: not wanted
 
 
 def backward_scratch(states: int, blocks: int) -> int:
@@ -74,6 +75,16 @@ def backward_scratch(states: int, blocks: int) -> int:
 def clear(to, count):
     for n in range(count):
         store(to + n * BYTES, splat(ZERO))
+
+
+@njit(**PART)
+def add_keeping_rest(to, rest, x):
+    """Add to a sum over all chunks of all items, and keep what rounding left over for the next time (Kahan)."""
+    old = load(to)
+    x = x - load(rest)
+    new = old + x
+    store(to, new)
+    store(rest, (new - old) - x)
 
 
 @njit(**PART)
@@ -111,7 +122,7 @@ def prepare(p, g, b, k, s0, count, rows):
 
 
 @njit(**PART)
-def two_columns(B, B_step, C, C_step, count, A, saved, grad_state, grad_A, path, rows, sums, sums_step):
+def two_columns(B, B_step, C, C_step, count, A, saved, grad_state, grad_A, rest_A, path, rows, sums, sums_step):
     """Two states over a chunk, forward again from `saved` and back; `path` keeps their decays and states."""
     A0, A1, h0, h1 = load(A), load(A + BYTES), load(saved), load(saved + BYTES)
     for i in range(count):
@@ -124,7 +135,7 @@ def two_columns(B, B_step, C, C_step, count, A, saved, grad_state, grad_A, path,
         store(here + 3 * BYTES, h1)
         h0, h1 = a0 * h0 + dtu * load_float(B_s), a1 * h1 + dtu * load_float(B_s + 4)
         store(row + Y, h1 * load_float(C_s + 4) + (h0 * load_float(C_s) + load(row + Y)))
-    g0, g1, gA0, gA1 = load(grad_state), load(grad_state + BYTES), load(grad_A), load(grad_A + BYTES)
+    g0, g1, gA0, gA1 = load(grad_state), load(grad_state + BYTES), splat(ZERO), splat(ZERO)
     for i in range(count - 1, -1, -1):
         row, here, B_s, C_s = rows + i * ROW, path + 4 * i * BYTES, B + i * B_step, C + i * C_step
         dy, dtu, dt, sum_ = load(row + DY), load(row + DTU), load(row + DT), sums + i * sums_step
@@ -141,8 +152,8 @@ def two_columns(B, B_step, C, C_step, count, A, saved, grad_state, grad_A, path,
         gA0, gA1 = q0 * dt + gA0, q1 * dt + gA1
     store(grad_state, g0)
     store(grad_state + BYTES, g1)
-    store(grad_A, gA0)
-    store(grad_A + BYTES, gA1)
+    add_keeping_rest(grad_A, rest_A, gA0)
+    add_keeping_rest(grad_A + BYTES, rest_A + BYTES, gA1)
 
 
 @njit(**PART)
@@ -153,8 +164,7 @@ def finish(p, g, b, k, s0, count, rows, worker):
     gu, gu_step = first_row(g.u, b, length, p.reverse, at)
     gdelta, gdelta_step = first_row(g.delta, b, length, p.reverse, at)
     gz, gz_step = first_row(g.z, b, length, p.reverse, at)
-    block = (worker * p.blocks + k) * BYTES
-    skip, grad_skip, grad_bias = load(p.D + at), load(g.D + block), load(g.bias + block)
+    skip, grad_skip, grad_bias = load(p.D + at), splat(ZERO), splat(ZERO)
     for i in range(count):
         s, row = s0 + i, rows + i * ROW
         behind = s - CHUNK
@@ -168,8 +178,10 @@ def finish(p, g, b, k, s0, count, rows, worker):
         if p.gated:
             expect(gz + behind * gz_step, True)
             write(gz + s * gz_step, load(row + GATE) * load(row + Y), room)
-    store(g.D + block, grad_skip)
-    store(g.bias + block, grad_bias)
+    block = (worker * p.blocks + k) * BYTES
+    rest = block + g.workers * p.blocks * BYTES
+    add_keeping_rest(g.D + block, g.D + rest, grad_skip)
+    add_keeping_rest(g.bias + block, g.bias + rest, grad_bias)
 
 
 @njit(**PART)
@@ -193,24 +205,27 @@ def backward_item(p, g, items, group, worker, b, k0, k1, scratch):
     grad_state = sums + CHUNK * size
     B, B_step = first_row(p.B, b, length, p.reverse, 0)
     C, C_step = first_row(p.C, b, length, p.reverse, 0)
-    copy(grad_state, g.last + (b * p.blocks + k0) * size, (k1 - k0) * p.states)
+    copy(grad_state, g.last, (b * p.blocks + k0) * size, (k1 - k0) * p.states)
     for c in range((length + CHUNK - 1) // CHUNK - 1, -1, -1):
         s0 = c * CHUNK
         count = min(length, s0 + CHUNK) - s0
         clear(sums, count * p.states)
         for k in range(k0, k1):
             saved = g.saved + ((b * p.chunks + c) * p.blocks + k) * size
-            here, grad_A = grad_state + (k - k0) * size, g.A + (worker * p.blocks + k) * size
+            here = grad_state + (k - k0) * size
+            grad_A = g.A + (worker * p.blocks + k) * size
+            rest_A = grad_A + g.workers * p.blocks * size
             prepare(p, g, b, k, s0, count, rows)
             for n in range(0, p.states, 2):
                 at = n * BYTES
                 two_columns(
                     B + s0 * B_step + 4 * n, B_step, C + s0 * C_step + 4 * n, C_step, count,
-                    p.A + k * size + at, saved + at, here + at, grad_A + at, path, rows, sums + at, size,
+                    p.A + k * size + at, saved + at, here + at, grad_A + at, rest_A + at, path, rows, sums + at, size,
                 )  # fmt: skip
             finish(p, g, b, k, s0, count, rows, worker)
         store_sums(p, g, group, items, b, length, s0, count, sums)
-    copy(g.first + (b * p.blocks + k0) * size, grad_state, (k1 - k0) * p.states)
+    if g.first != 0:
+        copy(g.first + (b * p.blocks + k0) * size, grad_state, 0, (k1 - k0) * p.states)
 
 
 @njit(**OPTIONS)

@@ -42,12 +42,14 @@ class Problem:
             *(F.pad(tensor, (0, 1)) if self.odd else dense(tensor) for tensor in (x.B, x.C)),
             self.block(x.A),
             *(self._channels(tensor) for tensor in (x.D, x.delta_bias)),
-            self.new(self.batch, fill=0.0) if x.initial_state is None else self.block(x.initial_state),
             lengths.contiguous(),
         ]
+        self.first = None if x.initial_state is None else self.block(x.initial_state)
         sizes = (self.steps, self.channels, self.states, self.blocks, self.chunks)
-        places = [*(rows(tensor) for tensor in self.held[:5]), *(tensor.data_ptr() for tensor in self.held[5:])]
-        self.view = kernels.Problem._make([*places, *sizes, x.reverse, x.delta_softplus, x.z is not None])
+        places = [*(rows(tensor) for tensor in self.held[:5]), *map(address, self.held[5:])]
+        self.view = kernels.Problem._make(
+            [*places, address(self.first), *sizes, x.reverse, x.delta_softplus, x.z is not None]
+        )
         self._share()
 
     def block(self, tensor: Tensor) -> Tensor:
@@ -92,39 +94,40 @@ class Problem:
         self.workers = max(1, min(threads, self.batch * self.groups))
 
 
-def forward(problem: Problem, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y [B, L, D], the last state [B, D, N] and the states before every chunk (none unless `save`)."""
+def forward(problem: Problem, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y [B, L, D], the last state [B, D, N] if wanted, and the states before every chunk if to be saved."""
     p = problem
-    y, last = p.new_rows(p.batch, p.steps, p.channels), p.new(p.batch)
-    saved = p.new(p.batch, p.chunks, fill=None if p.full else 0.0) if save else y.new_empty(0)
-    out = kernels.Result(rows(y), last.data_ptr(), saved.data_ptr() if save else 0)
+    y, last = p.new_rows(p.batch, p.steps, p.channels), p.new(p.batch) if want_last else None
+    saved = p.new(p.batch, p.chunks, fill=None if p.full else 0.0) if save else None
+    out = kernels.Result(rows(y), address(last), address(saved))
     scratch = p.scratch(kernels.forward_scratch(p.states, p.blocks))
     run(p.workers, p.batch * p.groups, lambda a, b, w: kernels.forward(a, b, p.groups, scratch[w], p.view, out))
-    return y, p.unblock(last).contiguous(), saved
+    last = y.new_empty(0) if last is None else p.unblock(last).contiguous()
+    return y, last, y.new_empty(0) if saved is None else saved
 
 
-def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor) -> tuple[Tensor, ...]:
+def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C, D, z, delta_bias and the initial state."""
     p = problem
-    gy, glast = dense(gy), p.block(glast)
+    gy, glast = dense(gy), None if glast is None else p.block(glast)
     gu, gdelta = (p.new_rows(p.batch, p.steps, p.channels) for _ in range(2))
     gz = p.new_rows(p.batch, p.steps, p.channels) if p.view.gated else gu  # not written without a gate
     gB, gC = (p.new_rows(p.groups, p.batch, p.steps, p.states) for _ in range(2))
-    gA, gfirst = p.new(p.workers, fill=0.0), p.new(p.batch)
-    gD, gbias = (gy.new_zeros(p.workers, p.blocks * LANES) for _ in range(2))
-    g = vector_backward.Gradients(
-        rows(gy), glast.data_ptr(), saved.data_ptr(), rows(gu), rows(gdelta), rows(gz),
-        *(tensor.data_ptr() for tensor in (gB, gC, gA, gD, gbias, gfirst)),
-    )  # fmt: skip
+    gA, gfirst = p.new(2, p.workers, fill=0.0), None if p.first is None else p.new(p.batch)
+    gD, gbias = (gy.new_zeros(2, p.workers, p.blocks * LANES) for _ in range(2))
+    known = (rows(gy), address(glast), address(saved))
+    sums = map(address, (gB, gC, gA, gD, gbias))
+    g = vector_backward.Gradients._make([*known, rows(gu), rows(gdelta), rows(gz), *sums, p.workers, address(gfirst)])
     scratch = p.scratch(vector_backward.backward_scratch(p.states, p.blocks))
     run(
         p.workers,
         p.batch * p.groups,
         lambda a, b, w: vector_backward.backward(a, b, p.groups, w, p.batch, scratch[w], p.view, g),
     )
-    gD, gbias = (tensor.sum(0)[: p.channels] for tensor in (gD, gbias))
+    gD, gbias = (tensor[0].sum(0)[: p.channels] for tensor in (gD, gbias))
     gB, gC = (p.real(tensor[0] if p.groups == 1 else tensor.sum(0)) for tensor in (gB, gC))
-    return gu, gdelta, p.unblock(gA.sum(0)), gB, gC, gD, gz, gbias, p.unblock(gfirst)
+    gfirst = gy.new_empty(0) if gfirst is None else p.unblock(gfirst)
+    return gu, gdelta, p.unblock(gA[0].sum(0)), gB, gC, gD, gz, gbias, gfirst
 
 
 def saved_like(x: ScanInputs) -> Tensor:
@@ -136,6 +139,11 @@ def saved_like(x: ScanInputs) -> Tensor:
 def blocks_and_chunks(x: ScanInputs) -> tuple[int, int]:
     """Blocks of channels, and chunks of steps."""
     return (x.u.shape[2] + LANES - 1) // LANES, (x.u.shape[1] + kernels.CHUNK - 1) // kernels.CHUNK
+
+
+def address(tensor: Tensor | None) -> int:
+    """Where a tensor begins; 0 for none."""
+    return 0 if tensor is None else tensor.data_ptr()
 
 
 def rows(tensor: Tensor) -> vector_math.Rows:

@@ -22,12 +22,14 @@ from lobes.scan.simd import (
     load_int,
     prefetch_to_read,
     prefetch_to_write,
+    splat,
     store,
 )
 from lobes.scan.vector_math import (
     LOG2E,
     OPTIONS,
     PART,
+    ZERO,
     Rows,
     exp2,
     first_row,
@@ -53,8 +55,8 @@ class Problem(NamedTuple):
     A: int  # blocked
     D: int  # [blocks, LANES]
     bias: int  # [blocks, LANES]
-    first: int  # [B, blocked], initial state
     lengths: int  # int64 [B]
+    first: int  # [B, blocked], initial state; 0: zeros
     steps: int
     channels: int
     states: int
@@ -69,8 +71,8 @@ class Result(NamedTuple):
     """What the forward kernel fills; steps past an item's end are left alone."""
 
     y: Rows  # [B, L, D]
-    last: int  # [B, blocked]
-    saved: int  # [B, chunks, blocked], the state before each chunk; 0: nothing is saved
+    last: int  # [B, blocked]; 0: not wanted
+    saved: int  # [B, chunks, blocked], the state before each chunk; 0: not wanted
 
 
 def forward_scratch(states: int, blocks: int) -> int:
@@ -79,9 +81,10 @@ def forward_scratch(states: int, blocks: int) -> int:
 
 
 @njit(**PART)
-def copy(to, source, count):
+def copy(to, source, offset, count):
+    """Copy vectors from `offset` bytes behind `source`; where there is no source, zeros."""
     for n in range(count):
-        store(to + n * BYTES, load(source + n * BYTES))
+        store(to + n * BYTES, splat(ZERO) if source == 0 else load(source + offset + n * BYTES))
 
 
 @njit(**PART)
@@ -131,14 +134,15 @@ def forward_chunk(p, out, b, k, s0, s1, state):
 def forward_item(p, out, b, k0, k1, state):
     """Run the blocks k0 .. k1 of one item."""
     length, size = load_int(p.lengths + 8 * b), p.states * BYTES  # bytes of the states of a block
-    copy(state, p.first + (b * p.blocks + k0) * size, (k1 - k0) * p.states)
+    copy(state, p.first, (b * p.blocks + k0) * size, (k1 - k0) * p.states)
     for c in range((length + CHUNK - 1) // CHUNK):
         for k in range(k0, k1):
             here = state + (k - k0) * size
             if out.saved != 0:
-                copy(out.saved + ((b * p.chunks + c) * p.blocks + k) * size, here, p.states)
+                copy(out.saved + ((b * p.chunks + c) * p.blocks + k) * size, here, 0, p.states)
             forward_chunk(p, out, b, k, c * CHUNK, min(length, (c + 1) * CHUNK), here)
-    copy(out.last + (b * p.blocks + k0) * size, state, (k1 - k0) * p.states)
+    if out.last != 0:
+        copy(out.last + (b * p.blocks + k0) * size, state, 0, (k1 - k0) * p.states)
 
 
 @njit(**OPTIONS)

@@ -120,6 +120,20 @@ def test_pieces_of_a_stream_equal_one_call(make, backend):
 
 
 @pytest.mark.parametrize("backend", FAST)
+def test_without_a_last_state(make, backend):
+    """Nobody asked for it: no gradient comes in, and none goes out where there is no first state."""
+    inputs = make(2, 20, 35, 3, absent=("initial_state",))
+    results = []
+    for name, dtype in ((backend, torch.float32), ("reference", torch.float64)):
+        leaves = {key: tensor.detach().to(dtype).requires_grad_() for key, tensor in inputs.items()}
+        y = selective_scan(**leaves, delta_softplus=True, backend=name)
+        y.square().sum().backward()
+        results.append([y.detach(), *(leaf.grad for leaf in leaves.values())])
+    for got, truth in zip(*results, strict=True):
+        assert (got - truth).abs().max() <= 3e-6 * truth.abs().max()
+
+
+@pytest.mark.parametrize("backend", FAST)
 def test_views_as_inputs(make, run, assert_agrees, backend):
     inputs = make(3, 20, 10, 4)
     views = {name: tensor.mT.contiguous().mT if tensor.dim() > 1 else tensor for name, tensor in inputs.items()}

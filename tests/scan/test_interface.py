@@ -128,7 +128,7 @@ def test_the_default_dtype_of_torch_plays_no_part(make, run, backend):
 def test_no_grad_stores_no_states(make, monkeypatch):
     seen = []
     original = numba_backend.forward
-    monkeypatch.setattr(numba_backend, "forward", lambda x, save: seen.append(save) or original(x, save))
+    monkeypatch.setattr(numba_backend, "forward", lambda x, save, *rest: seen.append(save) or original(x, save, *rest))
     inputs = {name: tensor.requires_grad_() for name, tensor in make(1, 4, 3, 2).items()}
     selective_scan(**inputs)
     with torch.no_grad():

@@ -22,7 +22,7 @@ def skip_what_cannot_run(request):
         pytest.skip("triton is not in its interpreter")
 
 
-def arguments(make, backend, bare=False, grad=True):
+def arguments(make, backend, bare=False, grad=True, want_last=True):
     """Arguments of the operator; `torch` takes only what its `scan` leaves over."""
     inputs = make(2, 19, 6, 4)
     lengths = None if bare or backend == "torch" else torch.tensor([19, 7])
@@ -30,14 +30,16 @@ def arguments(make, backend, bare=False, grad=True):
     if bare or backend == "torch":
         inputs.update(D=None, z=None, delta_bias=None)
     x = ScanInputs(**inputs, delta_softplus=backend != "torch", reverse=True, lengths=lengths)
-    return (*_arguments(x), grad, backend)
+    return (*_arguments(x), grad, want_last, backend)
 
 
 @pytest.mark.parametrize("grad", [True, False])
 @pytest.mark.parametrize("bare", [True, False])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_opcheck(make, backend, bare, grad):
-    torch.library.opcheck(torch.ops.lobes.selective_scan.default, arguments(make, backend, bare, grad))
+    for want_last in (True, False):
+        given = arguments(make, backend, bare, grad, want_last)
+        torch.library.opcheck(torch.ops.lobes.selective_scan.default, given)
 
 
 def with_gradients(function, inputs):

@@ -106,7 +106,7 @@ def test_pieces_of_a_stream_equal_one_call(make):
 def test_half_precision_rows_are_read_as_they_are(make, run, assert_agrees, monkeypatch):
     seen = []
     original = triton_backend.forward
-    monkeypatch.setattr(triton_backend, "forward", lambda x, save: seen.append(x.u.dtype) or original(x, save))
+    monkeypatch.setattr(triton_backend, "forward", lambda x, *options: seen.append(x.u.dtype) or original(x, *options))
     inputs = {name: tensor.bfloat16().float() for name, tensor in make(1, 18, 4, 2).items()}
     got, truth = run(inputs, torch.bfloat16, backend="triton"), run(inputs, backend="reference")
     assert seen == [torch.bfloat16] and got["last"].dtype == torch.float32
