@@ -23,6 +23,7 @@ from _common import RESULTS, about, in_turns, write
 from torch import Tensor
 
 from lobes.scan import backends, selective_scan
+from lobes.training.memory import keep_freed_memory
 
 # (B, D, L, N): within frames and over time in SPMamba at 8 kHz (a part of the batch, and all of it) and 16 kHz, across
 # bands and over time in the band-split models, and long sequences.
@@ -50,6 +51,8 @@ def main() -> None:
     """Measure, print the tables, write the JSON file and the plot."""
     options = parse()
     torch.set_num_threads(options.threads)
+    if options.keep_memory:
+        keep_freed_memory()
     clock = "cpu_min" if options.threads == 1 and options.device == "cpu" else "wall_min"
     shapes = {name: measure_shape(SHAPES[name], options) for name in options.shapes}
     for name, rows in shapes.items():
@@ -72,6 +75,7 @@ def parse() -> argparse.Namespace:
     add("--repeats", type=int, default=7)
     add("--device", default="cpu")
     add("--shapes", nargs="+", choices=list(SHAPES), default=list(DEFAULT))
+    add("--keep_memory", action="store_true", help="keep freed memory in the process, as training does")
     add("--backends", nargs="+", help="default: all that run here, and pscan")
     add("--output", type=Path, default=RESULTS / "scan.json")
     options = parser.parse_args()
@@ -195,6 +199,7 @@ def lengths(repeats: int) -> dict[str, Any]:
     for steps in LENGTHS:
         inputs = make_inputs((1, 256, steps, 16))
         work[str(steps)] = work_of("numba", KINDS[1], inputs, torch.randn_like(inputs[0]))
+    keep_freed_memory()  # as in training; else new pages for the longest tensors cost as much as the scan
     times = in_turns(work, repeats)
     per_step = {steps: round(1e6 * clocks["cpu_min"] / int(steps), 3) for steps, clocks in times.items()}
     spread = round(max(per_step.values()) / min(per_step.values()), 3)

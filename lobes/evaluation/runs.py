@@ -21,9 +21,6 @@ from lobes.errors import UserError
 
 LAUNCH_FILE = "launch.json"  # the command of a run, so that a folder is never continued with other options
 FINISHED = ("train_time.json", "summary.json", "per_utterance.csv")
-# How long a thread waits actively for its partner. OpenMP's default, 30 times longer, made a step of a tiny network
-# 10 to 20 times slower where something else used the same cores; not to wait actively at all costs half on a quiet one.
-SPIN_COUNT = "10000"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -136,7 +133,7 @@ def start(run: Run, console: bool) -> subprocess.Popen[bytes]:
     note_launch(run)
     _say(f"start {run.name}: {shlex.join(run.command()[1:])}")
     threads = dict.fromkeys(THREAD_VARIABLES, str(run.threads)) if run.threads else {}
-    environment = {"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ, **threads}
+    environment = {**os.environ, **threads}
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(_locked(run.folder))
         output = None if console else stack.enter_context((run.folder / "console.txt").open("ab"))

@@ -90,10 +90,13 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     *arguments, _, _, backend = inputs
     ctx.save_for_backward(*arguments[:_TENSORS], output[2])
     ctx.rest = (*arguments[_TENSORS:], backend)
+    ctx.set_materialize_grads(False)  # else zeros are made for the saved states, too
 
 
-def _differentiate(ctx: Any, gy: Tensor, glast: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, gy: Tensor | None, glast: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
     *tensors, saved = ctx.saved_tensors
+    gy = torch.zeros_like(tensors[0]) if gy is None else gy
+    glast = gy.new_empty(0) if glast is None else glast
     grads = torch.ops.lobes.selective_scan_backward(gy, glast, saved, *tensors, *ctx.rest)
     present = [None if tensor is None else grad for tensor, grad in zip(tensors, grads, strict=False)]
     return *present, *[None] * 6

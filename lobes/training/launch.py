@@ -16,11 +16,16 @@ from lobes import __version__
 from lobes.errors import UserError
 
 _STARTED = time.monotonic()
+# How long an idle thread of PyTorch's waits actively. OpenMP's default, 30 times longer, takes the cores from the scan's
+# threads (5 to 15 % of a step of the small presets on two cores), and from whatever else runs: 10 to 20 times there. Not
+# to wait actively at all costs a third.
+_SPIN_COUNT = "10000"
 _CHATTY = ("numba", "matplotlib", "fsspec", "PIL", "asyncio")
 
 
 def announce() -> None:
-    """Say at once that the program lives; the imports that follow take some seconds."""
+    """Say at once that the program lives; the imports that follow take some seconds. To be called before them."""
+    os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)  # OpenMP reads it once, when PyTorch is imported
     print(f"Lobes {__version__}: loading PyTorch and SpeechBrain (about 4 s) ...", flush=True)
 
 

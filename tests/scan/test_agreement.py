@@ -120,6 +120,19 @@ def test_pieces_of_a_stream_equal_one_call(make, backend):
 
 
 @pytest.mark.parametrize("backend", FAST)
+def test_the_last_state_alone_has_gradients(make, backend):
+    inputs = make(2, 20, 35, 3)
+    results = []
+    for name, dtype in ((backend, torch.float32), ("reference", torch.float64)):
+        leaves = {key: tensor.detach().to(dtype).requires_grad_() for key, tensor in inputs.items()}
+        last = selective_scan(**leaves, delta_softplus=True, return_last_state=True, backend=name)[1]
+        last.square().sum().backward()
+        results.append([leaves[key].grad for key in ("u", "delta", "A", "B", "delta_bias", "initial_state")])
+    for got, truth in zip(*results, strict=True):
+        assert (got - truth).abs().max() <= 3e-6 * truth.abs().max()
+
+
+@pytest.mark.parametrize("backend", FAST)
 def test_without_a_last_state(make, backend):
     """Nobody asked for it: no gradient comes in, and none goes out where there is no first state."""
     inputs = make(2, 20, 35, 3, absent=("initial_state",))
