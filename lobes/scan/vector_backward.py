@@ -18,13 +18,12 @@ from lobes.scan.simd import (
     add_folded,
     load,
     load_float,
-    load_int,
     splat,
     store,
     store_float,
     total_folded,
 )
-from lobes.scan.vector_kernels import CHUNK, copy, expect
+from lobes.scan.vector_kernels import CHUNK, copy, expect, length_of, present
 from lobes.scan.vector_math import (
     LOG2E,
     ONE,
@@ -59,10 +58,8 @@ class Gradients(NamedTuple):
     z: Rows  # [B, L, D]
     B: int  # [groups, B, L, N], to be summed over groups
     C: int  # [groups, B, L, N]
-    A: int  # [2, workers, blocked], sums and their rests, to be summed over workers; added to
-    D: int  # [2, workers, blocks, LANES]; added to
-    bias: int  # [2, workers, blocks, LANES]; added to
-    workers: int
+    sums: int  # [workers, blocks, N + 2, LANES], of A, then D, then the bias; added to
+    rests: int  # the same for what rounding left of the sums
     first: int  # [B, blocked]; 0: not wanted
 
 
@@ -90,12 +87,12 @@ def add_keeping_rest(to, rest, x):
 @njit(**PART)
 def prepare(p, g, b, k, s0, count, rows):
     """Fill the rows of the steps s0 .. s0 + count."""
-    length, at, room = load_int(p.lengths + 8 * b), k * BYTES, p.channels - k * LANES
+    length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
     u, u_step = first_row(p.u, b, length, p.reverse, at)
     delta, delta_step = first_row(p.delta, b, length, p.reverse, at)
     z, z_step = first_row(p.z, b, length, p.reverse, at)
     gy, gy_step = first_row(g.y, b, length, p.reverse, at)
-    skip, bias = load(p.D + at), load(p.bias + at)
+    skip, bias = present(p.D, at), present(p.bias, at)
     for i in range(count):
         s, row = s0 + i, rows + i * ROW
         behind = s - CHUNK
@@ -159,12 +156,12 @@ def two_columns(B, B_step, C, C_step, count, A, saved, grad_state, grad_A, rest_
 @njit(**PART)
 def finish(p, g, b, k, s0, count, rows, worker):
     """Write the gradients of u, delta and z of a chunk; add its part of those of D and of the bias."""
-    length, at, room = load_int(p.lengths + 8 * b), k * BYTES, p.channels - k * LANES
+    length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
     u, u_step = first_row(p.u, b, length, p.reverse, at)
     gu, gu_step = first_row(g.u, b, length, p.reverse, at)
     gdelta, gdelta_step = first_row(g.delta, b, length, p.reverse, at)
     gz, gz_step = first_row(g.z, b, length, p.reverse, at)
-    skip, grad_skip, grad_bias = load(p.D + at), splat(ZERO), splat(ZERO)
+    skip, grad_skip, grad_bias = present(p.D, at), splat(ZERO), splat(ZERO)
     for i in range(count):
         s, row = s0 + i, rows + i * ROW
         behind = s - CHUNK
@@ -178,10 +175,9 @@ def finish(p, g, b, k, s0, count, rows, worker):
         if p.gated:
             expect(gz + behind * gz_step, True)
             write(gz + s * gz_step, load(row + GATE) * load(row + Y), room)
-    block = (worker * p.blocks + k) * BYTES
-    rest = block + g.workers * p.blocks * BYTES
-    add_keeping_rest(g.D + block, g.D + rest, grad_skip)
-    add_keeping_rest(g.bias + block, g.bias + rest, grad_bias)
+    block = ((worker * p.blocks + k) * (p.states + 2) + p.states) * BYTES
+    add_keeping_rest(g.sums + block, g.rests + block, grad_skip)
+    add_keeping_rest(g.sums + block + BYTES, g.rests + block + BYTES, grad_bias)
 
 
 @njit(**PART)
@@ -199,7 +195,7 @@ def store_sums(p, g, group, items, b, length, s0, count, sums):
 @njit(**PART)
 def backward_item(p, g, items, group, worker, b, k0, k1, scratch):
     """Gradients of the blocks k0 .. k1 of one item."""
-    length, size = load_int(p.lengths + 8 * b), p.states * BYTES
+    length, size = length_of(p, b), p.states * BYTES
     path, rows = scratch, scratch + 4 * CHUNK * BYTES
     sums = rows + CHUNK * ROW
     grad_state = sums + CHUNK * size
@@ -213,8 +209,8 @@ def backward_item(p, g, items, group, worker, b, k0, k1, scratch):
         for k in range(k0, k1):
             saved = g.saved + ((b * p.chunks + c) * p.blocks + k) * size
             here = grad_state + (k - k0) * size
-            grad_A = g.A + (worker * p.blocks + k) * size
-            rest_A = grad_A + g.workers * p.blocks * size
+            block = (worker * p.blocks + k) * (size + 2 * BYTES)
+            grad_A, rest_A = g.sums + block, g.rests + block
             prepare(p, g, b, k, s0, count, rows)
             for n in range(0, p.states, 2):
                 at = n * BYTES

@@ -36,30 +36,27 @@ class Problem:
         self.states = x.A.shape[1] + self.odd
         self.blocks, self.chunks = blocks_and_chunks(x)
         self.full = x.lengths is None
-        lengths = x.u.new_full((self.batch,), self.steps, dtype=torch.int64) if x.lengths is None else x.lengths
-        self.held = [
+        self.rows = [
             *(dense(tensor) for tensor in (x.u, x.delta, x.u if x.z is None else x.z)),
             *(F.pad(tensor, (0, 1)) if self.odd else dense(tensor) for tensor in (x.B, x.C)),
-            self.block(x.A),
-            *(self._channels(tensor) for tensor in (x.D, x.delta_bias)),
-            lengths.contiguous(),
         ]
         self.first = None if x.initial_state is None else self.block(x.initial_state)
+        lengths = None if x.lengths is None else x.lengths.contiguous()
+        self.rest = [self.block(x.A), *map(self._channels, (x.D, x.delta_bias)), lengths, self.first]
         sizes = (self.steps, self.channels, self.states, self.blocks, self.chunks)
-        places = [*(rows(tensor) for tensor in self.held[:5]), *map(address, self.held[5:])]
-        self.view = kernels.Problem._make(
-            [*places, address(self.first), *sizes, x.reverse, x.delta_softplus, x.z is not None]
-        )
+        places = [*map(rows, self.rows), *map(address, self.rest)]
+        self.view = kernels.Problem._make([*places, *sizes, x.reverse, x.delta_softplus, x.z is not None])
         self._share()
 
     def block(self, tensor: Tensor) -> Tensor:
         """[..., D, N] -> [..., K, N, LANES], with zeros in the channels that fill the last block."""
-        filled = F.pad(tensor.detach(), (0, self.odd, 0, self.blocks * LANES - self.channels))
+        filled, missing = tensor.detach(), self.blocks * LANES - self.channels
+        filled = F.pad(filled, (0, self.odd, 0, missing)) if self.odd or missing else filled
         return filled.unflatten(-2, (self.blocks, LANES)).transpose(-1, -2).contiguous()
 
     def unblock(self, tensor: Tensor) -> Tensor:
         """[..., K, N, LANES] -> [..., D, N]."""
-        return self.real(tensor.transpose(-1, -2).flatten(-3, -2)[..., : self.channels, :])
+        return tensor.transpose(-1, -2).flatten(-3, -2)[..., : self.channels, :]
 
     def real(self, tensor: Tensor) -> Tensor:
         """[..., N], without an odd state's partner."""
@@ -77,15 +74,15 @@ class Problem:
     def scratch(self, size: int) -> list[int]:
         """Aligned addresses of `size` bytes for each worker."""
         room = -(-size // ALIGNMENT) * ALIGNMENT
-        self.held.append(self.like.new_empty(self.workers * room + ALIGNMENT, dtype=torch.uint8))
-        start = -(-self.held[-1].data_ptr() // ALIGNMENT) * ALIGNMENT
+        self.memory = self.like.new_empty(self.workers * room + ALIGNMENT, dtype=torch.uint8)
+        start = -(-self.memory.data_ptr() // ALIGNMENT) * ALIGNMENT
         return [start + worker * room for worker in range(self.workers)]
 
-    def _channels(self, tensor: Tensor | None) -> Tensor:
-        """[D] -> [K * LANES]; zeros where there is none."""
-        size = self.blocks * LANES
-        tensor = self.like.new_zeros(self.channels) if tensor is None else tensor.detach()
-        return F.pad(tensor, (0, size - self.channels)).contiguous()
+    def _channels(self, tensor: Tensor | None) -> Tensor | None:
+        """[D] -> [K * LANES]."""
+        if tensor is None or self.channels == self.blocks * LANES:
+            return None if tensor is None else tensor.detach().contiguous()
+        return F.pad(tensor.detach(), (0, self.blocks * LANES - self.channels))
 
     def _share(self) -> None:
         """Cut the work: groups of blocks in each item, threads."""
@@ -102,7 +99,7 @@ def forward(problem: Problem, save: bool, want_last: bool) -> tuple[Tensor, Tens
     out = kernels.Result(rows(y), address(last), address(saved))
     scratch = p.scratch(kernels.forward_scratch(p.states, p.blocks))
     run(p.workers, p.batch * p.groups, lambda a, b, w: kernels.forward(a, b, p.groups, scratch[w], p.view, out))
-    last = y.new_empty(0) if last is None else p.unblock(last).contiguous()
+    last = y.new_empty(0) if last is None else p.real(p.unblock(last)).contiguous()
     return y, last, y.new_empty(0) if saved is None else saved
 
 
@@ -113,21 +110,22 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) 
     gu, gdelta = (p.new_rows(p.batch, p.steps, p.channels) for _ in range(2))
     gz = p.new_rows(p.batch, p.steps, p.channels) if p.view.gated else gu  # not written without a gate
     gB, gC = (p.new_rows(p.groups, p.batch, p.steps, p.states) for _ in range(2))
-    gA, gfirst = p.new(2, p.workers, fill=0.0), None if p.first is None else p.new(p.batch)
-    gD, gbias = (gy.new_zeros(2, p.workers, p.blocks * LANES) for _ in range(2))
-    known = (rows(gy), address(glast), address(saved))
-    sums = map(address, (gB, gC, gA, gD, gbias))
-    g = vector_backward.Gradients._make([*known, rows(gu), rows(gdelta), rows(gz), *sums, p.workers, address(gfirst)])
+    sums = gy.new_zeros(2, p.workers, p.blocks, p.states + 2, LANES)
+    gfirst = None if p.first is None else p.new(p.batch)
+    known, rows_out = (rows(gy), address(glast), address(saved)), (rows(gu), rows(gdelta), rows(gz))
+    places = map(address, (gB, gC, *sums, gfirst))
+    g = vector_backward.Gradients._make([*known, *rows_out, *places])
     scratch = p.scratch(vector_backward.backward_scratch(p.states, p.blocks))
     run(
         p.workers,
         p.batch * p.groups,
         lambda a, b, w: vector_backward.backward(a, b, p.groups, w, p.batch, scratch[w], p.view, g),
     )
-    gD, gbias = (tensor[0].sum(0)[: p.channels] for tensor in (gD, gbias))
     gB, gC = (p.real(tensor[0] if p.groups == 1 else tensor.sum(0)) for tensor in (gB, gC))
-    gfirst = gy.new_empty(0) if gfirst is None else p.unblock(gfirst)
-    return gu, gdelta, p.unblock(gA[0].sum(0)), gB, gC, gD, gz, gbias, gfirst
+    total = sums[0, 0] if p.workers == 1 else sums[0].sum(0)
+    gA, gD, gbias = p.unblock(total).split([p.states, 1, 1], 1)  # [D, N + 2] side by side
+    gfirst = gy.new_empty(0) if gfirst is None else p.real(p.unblock(gfirst))
+    return gu, gdelta, p.real(gA), gB, gC, gD[:, 0].clone(), gz, gbias[:, 0].clone(), gfirst
 
 
 def saved_like(x: ScanInputs) -> Tensor:

@@ -53,9 +53,9 @@ class Problem(NamedTuple):
     B: Rows  # [B, L, N]
     C: Rows  # [B, L, N]
     A: int  # blocked
-    D: int  # [blocks, LANES]
-    bias: int  # [blocks, LANES]
-    lengths: int  # int64 [B]
+    D: int  # [blocks, LANES]; 0: zeros
+    bias: int  # [blocks, LANES]; 0: zeros
+    lengths: int  # int64 [B]; 0: all have `steps`
     first: int  # [B, blocked], initial state; 0: zeros
     steps: int
     channels: int
@@ -81,10 +81,21 @@ def forward_scratch(states: int, blocks: int) -> int:
 
 
 @njit(**PART)
+def length_of(p, b):
+    return p.steps if p.lengths == 0 else load_int(p.lengths + 8 * b)
+
+
+@njit(**PART)
+def present(source, offset):
+    """The vector `offset` bytes behind `source`; where there is no source, zeros."""
+    return splat(ZERO) if source == 0 else load(source + offset)
+
+
+@njit(**PART)
 def copy(to, source, offset, count):
     """Copy vectors from `offset` bytes behind `source`; where there is no source, zeros."""
     for n in range(count):
-        store(to + n * BYTES, splat(ZERO) if source == 0 else load(source + offset + n * BYTES))
+        store(to + n * BYTES, present(source, offset + n * BYTES))
 
 
 @njit(**PART)
@@ -100,14 +111,14 @@ def expect(address, writing):
 @njit(**PART)
 def forward_chunk(p, out, b, k, s0, s1, state):
     """Run the steps s0 .. s1 of one block; `state` [N, LANES] is read and replaced."""
-    length, at, room = load_int(p.lengths + 8 * b), k * BYTES, p.channels - k * LANES
+    length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
     u, u_step = first_row(p.u, b, length, p.reverse, at)
     delta, delta_step = first_row(p.delta, b, length, p.reverse, at)
     z, z_step = first_row(p.z, b, length, p.reverse, at)
     y, y_step = first_row(out.y, b, length, p.reverse, at)
     B, B_step = first_row(p.B, b, length, p.reverse, 0)
     C, C_step = first_row(p.C, b, length, p.reverse, 0)
-    skip, bias, A = load(p.D + at), load(p.bias + at), p.A + p.states * at
+    skip, bias, A = present(p.D, at), present(p.bias, at), p.A + p.states * at
     for s in range(s0, s1):
         ahead = s + CHUNK
         expect(u + ahead * u_step, False)
@@ -133,7 +144,7 @@ def forward_chunk(p, out, b, k, s0, s1, state):
 @njit(**PART)
 def forward_item(p, out, b, k0, k1, state):
     """Run the blocks k0 .. k1 of one item."""
-    length, size = load_int(p.lengths + 8 * b), p.states * BYTES  # bytes of the states of a block
+    length, size = length_of(p, b), p.states * BYTES  # bytes of the states of a block
     copy(state, p.first, (b * p.blocks + k0) * size, (k1 - k0) * p.states)
     for c in range((length + CHUNK - 1) // CHUNK):
         for k in range(k0, k1):
