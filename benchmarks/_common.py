@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import sys
 import time
@@ -53,14 +52,6 @@ def summary(clocks: Times) -> dict[str, float]:
         found[f"{clock}_min"] = round(min(values), 6)
         found[f"{clock}_median"] = round(statistics.median(values), 6)
     return found
-
-
-def peak_memory(device: str = "cpu") -> float:
-    """The most memory that this process has ever held, in MB of 2^20 bytes (on a GPU: of PyTorch's tensors)."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated() / MEGABYTE
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
 
 
 def about(**more: Any) -> dict[str, Any]:

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import RESULTS, about, in_turns, peak_memory, write
+from _common import RESULTS, about, in_turns, write
 
 from lobes.models import get_model, list_models
 from lobes.objectives import separation_loss
-from lobes.training.memory import keep_freed_memory
+from lobes.training.memory import keep_freed_memory, peak_megabytes
 
 BAR = 6.0  # times as fast as with the reference scan: spmamba_small, 1 s of audio
 COMPARED = "spmamba_small"
@@ -100,7 +100,7 @@ def measure(case: dict[str, Any]) -> dict[str, float]:
     keep_freed_memory()
     step = training_step(case)
     times = in_turns({"step": step}, case["repeats"], case["device"])["step"]
-    return {**times, "peak_megabytes": round(peak_memory(case["device"]), 1)}
+    return {**times, "peak_megabytes": round(peak_megabytes(case["device"]), 1)}
 
 
 def training_step(case: dict[str, Any]) -> Callable[[], None]:

@@ -89,7 +89,9 @@ def count(model: nn.Module, seconds: float = 1.0) -> Complexity:
     # The mode is not entered: what the network derives from lengths keeps its values, only what touches `mix` has none.
     mix = FakeTensorMode(allow_non_fake_inputs=True).from_tensor(torch.zeros(1, round(seconds * rate)))
     scans: list[int] = []
+    recurrent: list[int] = []
     with ExitStack() as stack:
+        stack.enter_context(_counting_lstms(model, recurrent))
         stack.enter_context(torch.no_grad())
         stack.enter_context(_replaced(selective_scan, _counting_scan(scans)))
         stack.enter_context(_replaced(conv_silu, conv_silu_reference))  # one that the counter sees
@@ -97,11 +99,11 @@ def count(model: nn.Module, seconds: float = 1.0) -> Complexity:
         counter = stack.enter_context(FlopCounterMode(display=False))
         stack.enter_context(_evaluating(model))
         model(mix)
-    return Complexity(parameters, counter.get_total_flops() // 2, sum(scans))
+    return Complexity(parameters, counter.get_total_flops() // 2 + sum(recurrent), sum(scans))
 
 
 def table(presets: list[str] | None = None) -> str:
-    """Make the README's model table: every preset with two sources, for one second of audio at its own rate.
+    """Make the README's model table: every preset with its usual sources, for one second of audio at its own rate.
 
     Arguments
     ---------
@@ -180,6 +182,22 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(training)
+
+
+@contextmanager
+def _counting_lstms(model: nn.Module, recurrent: list[int]) -> Iterator[None]:
+    """Append the products of each LSTM, every weight once for each step, which the counter does not see."""
+
+    def count_one(lstm: nn.Module, inputs: tuple[Tensor, ...], _: Any) -> None:
+        weights = sum(p.numel() for name, p in lstm.named_parameters() if name.startswith("weight"))
+        recurrent.append(weights * inputs[0].shape[0] * inputs[0].shape[1])
+
+    hooks = [module.register_forward_hook(count_one) for module in model.modules() if isinstance(module, nn.LSTM)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager

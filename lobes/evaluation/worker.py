@@ -27,28 +27,56 @@ from lobes.evaluation.utterances import ScoreJob, failed, score_job
 
 def score_in_processes(jobs: Iterable[ScoreJob], workers: int, timeout: float) -> Iterator[dict[str, Any]]:
     """Score the jobs in `workers` processes, giving rows as they come; at most two per worker wait."""
-    with ExitStack() as stack:
-        idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        for _ in range(workers):
-            worker = Worker(timeout)
-            stack.callback(worker.close)
-            idle.put(worker)
-
-        def run(job: ScoreJob) -> dict[str, Any]:
-            worker = idle.get()
-            try:
-                return worker.score(job)
-            finally:
-                idle.put(worker)
-
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
+    with WorkerPool(workers, timeout) as pool:
         waiting: set[Future[dict[str, Any]]] = set()
         for job in jobs:
-            waiting.add(pool.submit(run, job))
+            waiting.add(pool.submit(job))
             if len(waiting) >= 2 * workers:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
         yield from (future.result() for future in waiting)
+
+
+class WorkerPool:
+    """Some workers, and a thread for each that waits for its answers.
+
+    Arguments
+    ---------
+    workers : int
+        Processes.
+    timeout : float
+        Seconds that one job may take.
+    """
+
+    def __init__(self, workers: int, timeout: float) -> None:
+        self._stack = ExitStack()
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for _ in range(workers):
+            worker = Worker(timeout)
+            self._stack.callback(worker.close)
+            self._idle.put(worker)
+        self._threads = self._stack.enter_context(ThreadPoolExecutor(workers))
+
+    def submit(self, job: ScoreJob) -> Future[dict[str, Any]]:
+        """Score a job as soon as a worker is free; the result is a row of the table."""
+        return self._threads.submit(self._score, job)
+
+    def close(self) -> None:
+        """Wait for the jobs that are under way, and end the processes."""
+        self._stack.close()
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _score(self, job: ScoreJob) -> dict[str, Any]:
+        worker = self._idle.get()
+        try:
+            return worker.score(job)
+        finally:
+            self._idle.put(worker)
 
 
 class Worker:

@@ -26,15 +26,15 @@ def list_models() -> list[str]:
     return sorted(path.stem for path in models_folder().glob("*.yaml"))
 
 
-def get_model(preset: str, num_sources: int = 2, **overrides: object) -> nn.Module:
+def get_model(preset: str, num_sources: int | None = None, **overrides: object) -> nn.Module:
     """Build the network of a preset, with fresh weights.
 
     Arguments
     ---------
     preset : str
         A name from `list_models`.
-    num_sources : int
-        Sources S.
+    num_sources : int, optional
+        Sources S (default: 1 for the presets of enhancement, 2 for the others).
     **overrides
         Other values for the preset's scalars, by the names in its file.
 
@@ -65,6 +65,7 @@ def get_model(preset: str, num_sources: int = 2, **overrides: object) -> nn.Modu
                 f"{preset}: unknown option {name}.{did_you_mean(name, known)} "
                 f"Options of {path.name}: {', '.join(known)}"
             )
+    num_sources = _usual_sources(path) if num_sources is None else num_sources
     with path.open(encoding="utf-8") as stream:
         return load_hyperpyyaml(stream, {"num_sources": num_sources, **overrides})[_NETWORK]
 
@@ -102,6 +103,12 @@ def models_folder() -> Path:
         if folder.is_dir():
             return folder
     raise UserError(f"expected the model presets in {_PACKAGE.parent}/hparams_shared/models; reinstall lobes")
+
+
+def _usual_sources(path: Path) -> int:
+    """What the comment line `# Sources: 1` of a preset says; else 2."""
+    found = re.search(r"^# Sources: (\d+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return int(found[1]) if found else 2
 
 
 def _options(path: Path) -> list[str]:

@@ -4,10 +4,32 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 # From malloc.h of the GNU C library.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 TOP_PAD = 64 * 2**20  # bytes asked of the system at a time
+
+
+def peak_megabytes(device: torch.device | str = "cpu") -> float:
+    """The most memory that this process has ever held, in MB of 2^20 bytes; on a GPU, that PyTorch's tensors have.
+
+    Example
+    -------
+    >>> peak_megabytes() > 1
+    True
+    """
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource  # not there on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def keep_freed_memory() -> bool:

@@ -116,3 +116,11 @@ def test_a_preset_without_facts_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(complexity, "preset_path", lambda name: preset)
     with pytest.raises(UserError, match=r"x\.yaml.*Receptive field"):
         complexity.facts("x")
+
+
+def test_lstms_are_counted_weight_by_weight():
+    """BSRNN, N=64, L=5: about 6.4 G multiply-accumulates a second by the arithmetic of ../shared/specs."""
+    cost = count(get_model("bsrnn"))
+    frames, bands = 126, 31
+    recurrent = 5 * frames * bands * (4 * 128 * (64 + 128)) * 3  # forward over time; both directions over bands
+    assert cost.matmul > recurrent and 6.2e9 < cost.total < 6.6e9

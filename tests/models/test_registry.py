@@ -10,6 +10,19 @@ from lobes.errors import UserError
 from lobes.models import get_model, list_models, registry
 
 PARAMETERS = {
+    "bs_bimamba_abl1": 4_306_832,
+    "bs_bimamba_abl1_published": 4_308_880,
+    "bs_bimamba_abl1_small": 1_790_288,
+    "bs_bimamba_abl2": 4_905_360,
+    "bs_bimamba_abl2_published": 4_909_456,
+    "bs_bimamba_abl2_small": 2_585_152,
+    "bs_bimamba_abl3": 4_098_192,
+    "bs_bimamba_abl3_published": 4_102_288,
+    "bs_bimamba_abl3_small": 1_967_952,
+    "bsrnn": 2_963_024,
+    "mbs_net": 2_349_447,
+    "mbs_net_causal": 2_347_399,
+    "mbs_net_dual": 7_264_523,
     "convtasnet": 3_445_808,
     "convtasnet_tiny": 236_312,
     "spmamba_16k": 6_141_826,
@@ -18,6 +31,7 @@ PARAMETERS = {
     "spmamba_mini": 190_906,
     "spmamba_tiny": 88_906,
 }
+ENHANCEMENT = ("bs_bimamba", "bsrnn", "mbs_net")
 
 
 def test_every_preset_is_counted_here():
@@ -30,11 +44,12 @@ def test_parameters_are_as_stated_in_the_file(preset):
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[preset]
     comment = " ".join(re.findall(r"^# (.*)$", registry.preset_path(preset).read_text(), flags=re.MULTILINE))
     assert f"{PARAMETERS[preset]:,} parameters" in comment
-    assert model.sample_rate == (16000 if "16k" in preset else 8000)
-    assert model.num_sources == 2 and model.causal is False
+    enhances = preset.startswith(ENHANCEMENT)
+    assert model.sample_rate == (16000 if enhances or "16k" in preset else 8000)
+    assert model.num_sources == (1 if enhances else 2) and model.causal is preset.endswith("_causal")
 
 
-@pytest.mark.parametrize("preset", ["spmamba_tiny", "convtasnet_tiny"])
+@pytest.mark.parametrize("preset", ["spmamba_tiny", "convtasnet_tiny", "bsrnn", "mbs_net"])
 @pytest.mark.parametrize("num_sources", [1, 3])
 def test_sources_are_passed_down(preset, num_sources):
     with torch.no_grad():
@@ -46,9 +61,24 @@ def test_overrides():
     assert (len(model.blocks), model.gradient_checkpointing, model.sample_rate) == (1, True, 16000)
 
 
-def test_each_scalar_of_an_spmamba_preset_reaches_the_network():
-    for name in registry._options(registry.preset_path("spmamba_tiny")):
-        assert f"    {name}: !ref <{name}>" in registry.preset_path("spmamba_tiny").read_text()
+@pytest.mark.parametrize("preset", [name for name in PARAMETERS if not name.startswith("convtasnet")])
+def test_each_scalar_of_a_preset_reaches_the_network(preset):
+    for name in registry._options(registry.preset_path(preset)):
+        assert f"    {name}: !ref <{name}>" in registry.preset_path(preset).read_text()
+
+
+@pytest.mark.parametrize("ablation", [2, 3])
+@pytest.mark.parametrize("form", ["", "_published"])
+def test_ablations_differ_only_in_what_they_ablate(ablation, form):
+    def scalars(number):
+        text = registry.preset_path(f"bs_bimamba_abl{number}{form}").read_text()
+        return dict(re.findall(r"^(\w+): (.*)$", text, flags=re.MULTILINE))
+
+    first, other = scalars(1), scalars(ablation)
+    assert {key for key in first if first[key] != other[key]} <= {
+        "ablation",
+        "expansion",
+    } and first.keys() == other.keys()
 
 
 def test_unknown_preset_names_the_nearest():

@@ -1,5 +1,9 @@
 """A miniature corpus for the recipe tests, made once."""
 
+import importlib
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -26,3 +30,15 @@ def corpus(tmp_path_factory):
     _voices(root / "speech", talkers=8, rng=np.random.default_rng(0))
     counts = {"train": 8, "val": 4, "test": 4}
     return make_corpus(root, "mini", speech=root / "speech", counts=counts, seconds=1.0, seed=1)
+
+
+@pytest.fixture
+def recipe_module(monkeypatch):
+    """recipe_module("VoiceBank", "voicebank_prepare"): a module of a recipe's folder, as its train.py imports it."""
+
+    def load(recipe, name):
+        monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "recipes" / recipe))
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return importlib.import_module(name)
+
+    return load

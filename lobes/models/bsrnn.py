@@ -1,0 +1,146 @@
+"""Band-split RNN for enhancement. B batch, L frames, F bins, K bands, D channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lobes.models.bs_bimamba import masked
+from lobes.models.spectral import SpectralModel
+from lobes.nnet.band_split import BandDecoder, BandSplit
+from lobes.nnet.banded import cumulative_norm, global_norm
+from lobes.nnet.bands import band_widths
+from lobes.nnet.deep_filter import CAUSAL, CENTRED
+from lobes.nnet.precision import at_least_fp32, no_autocast
+
+
+class BSRNN(SpectralModel):
+    """BSRNN (Yu et al. 2023, arXiv:2212.00406) in the form of its open implementation: 2,963,024 parameters by default.
+
+    First all layers over time, forward only, then all layers across bands, in both directions; then a complex mask of
+    three taps for each bin. Published as causal in time, it is not: its norms and masks look ahead. `causal=True` is.
+
+    Arguments
+    ---------
+    n_channels : int
+        Channels D of a band; LSTMs have 2 D.
+    n_layers : int
+        Layers of each kind.
+    expansion : int or sequence of int
+        Hidden size of the mask decoder over D, one for all bands or one for each.
+    causal : bool
+        Norms over the past, masks on frames l-2 to l.
+    split, n_bands
+        As in `lobes.nnet.bands.band_widths`.
+    num_sources, sample_rate, n_fft, hop_length, compress, gradient_checkpointing
+        As in `lobes.models.spectral.SpectralModel`.
+
+    Raises
+    ------
+    UserError
+        For sizes that do not fit together.
+
+    Example
+    -------
+    >>> BSRNN(n_channels=16, n_layers=1)(torch.rand(2, 3000)).shape
+    torch.Size([2, 3000, 1])
+    """
+
+    def __init__(
+        self,
+        n_channels: int = 64,
+        n_layers: int = 5,
+        expansion: int | Sequence[int] = 4,
+        causal: bool = False,
+        split: str = "fixed",
+        n_bands: int = 31,
+        num_sources: int = 1,
+        sample_rate: int = 16000,
+        n_fft: int = 512,
+        hop_length: int = 128,
+        compress: float = 1.0,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__(num_sources, sample_rate, n_fft, hop_length, causal, compress, gradient_checkpointing)
+        widths = band_widths(split, n_fft // 2 + 1, sample_rate, n_bands)
+        self.offsets = CAUSAL if causal else CENTRED
+        self.split = BandSplit(widths, n_channels, causal)
+        over_time = [TimeLSTM(n_channels, causal) for _ in range(n_layers)]
+        self.layers = nn.ModuleList([*over_time, *(BandLSTM(n_channels) for _ in range(n_layers))])
+        self.decoder = BandDecoder(widths, n_channels, expansion, 2 * len(self.offsets) * num_sources, causal=causal)
+
+    def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+        """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
+        x = self.split(spectrum, frames)  # [B, L, K, D]
+        for layer in self.layers:
+            x = self.run(layer, x, frames)
+        return masked(self.decoder(x, frames), spectrum, self.num_sources, self.offsets)
+
+
+class ResidualLSTM(nn.Module):
+    """x + Linear(LSTM(norm(x))), the layer of BSRNN; the axis is the subclass's.
+
+    Arguments
+    ---------
+    n_channels : int
+        Channels D; the LSTM has 2 D in each direction.
+    bidirectional : bool
+        Both directions.
+    """
+
+    def __init__(self, n_channels: int, bidirectional: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n_channels))
+        self.bias = nn.Parameter(torch.zeros(n_channels))
+        self.lstm = nn.LSTM(n_channels, 2 * n_channels, batch_first=True, bidirectional=bidirectional)
+        self.linear = nn.Linear((4 if bidirectional else 2) * n_channels, n_channels)
+        nn.init.xavier_uniform_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def affine(self, x: Tensor) -> Tensor:
+        """Scale and shift normalised values [..., D]."""
+        return x * self.weight + self.bias
+
+
+class TimeLSTM(ResidualLSTM):
+    """Over the frames of each band, forward; normalised over frames and channels.
+
+    Example
+    -------
+    >>> TimeLSTM(8)(torch.rand(2, 5, 3, 8)).shape
+    torch.Size([2, 5, 3, 8])
+    """
+
+    def __init__(self, n_channels: int, causal: bool = False) -> None:
+        super().__init__(n_channels, bidirectional=False)
+        self.causal = causal
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
+        with no_autocast(x):
+            y = (cumulative_norm if self.causal else global_norm)(at_least_fp32(x), frames, 1e-5)
+        y = self.affine(y).transpose(1, 2).flatten(0, 1)  # [B K, L, D]
+        y = self.linear(self.lstm(y)[0])
+        return x + y.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
+
+
+class BandLSTM(ResidualLSTM):
+    """Across the bands of each frame, in both directions; normalised over bands and channels of the frame.
+
+    Example
+    -------
+    >>> BandLSTM(8)(torch.rand(2, 5, 3, 8)).shape
+    torch.Size([2, 5, 3, 8])
+    """
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__(n_channels, bidirectional=True)
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, K, D]; `frames` changes nothing, since frames do not mix."""
+        y = x.flatten(0, 1)  # [B L, K, D]
+        with no_autocast(x):
+            y = global_norm(at_least_fp32(y)[:, :, None], None, 1e-5)[:, :, 0]
+        return x + self.linear(self.lstm(self.affine(y))[0]).unflatten(0, x.shape[:2])

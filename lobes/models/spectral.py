@@ -1,0 +1,150 @@
+"""What the models on spectra share: waveform in, waveform out, the level, compression, checkpointing.
+
+B batch, T samples, L frames, F bins, S sources.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lobes.errors import UserError
+from lobes.nnet.lengths import to_samples, zero_padding
+from lobes.nnet.level import item_level, to_unit_level
+from lobes.nnet.power import to_power
+from lobes.nnet.precision import at_least_fp32, no_autocast
+from lobes.nnet.stft import STFT
+
+
+class Details(NamedTuple):
+    """Estimates of a batch, and what they were made from."""
+
+    estimates: Tensor  # [B, T, S]
+    spectra: Tensor  # [B, S, 2, L, F], of the estimates over the level, before the inverse STFT
+    level: Tensor  # [B, 1], what the mixture was divided by
+    samples: Tensor | None  # valid samples, Long [B]; None: all
+    frames: Tensor | None  # valid frames, Long [B]; None: all
+
+
+class SpectralModel(nn.Module):
+    """The model contract around a network that maps a spectrum to spectra, its `estimate`.
+
+    Each item is brought to unit rms and scaled back, so f(a x) = a f(x) and silence gives silence. A causal model
+    cannot know an item's level beforehand: it takes the spectrum as it is, and its norms see to the rest.
+
+    Arguments
+    ---------
+    num_sources : int
+        Sources S; 1 for enhancement.
+    sample_rate : int
+        In Hz; kept for those who use the model.
+    n_fft, hop_length : int
+        STFT window and hop in samples.
+    causal : bool
+        Whether `estimate` looks at no later frame.
+    compress : float
+        Power that `estimate` sees magnitudes to, with the phase as it is; 1 leaves the spectrum alone.
+    gradient_checkpointing : bool
+        Recompute each layer in the backward pass: less memory, about a third more time.
+    """
+
+    def __init__(
+        self,
+        num_sources: int = 1,
+        sample_rate: int = 16000,
+        n_fft: int = 512,
+        hop_length: int = 128,
+        causal: bool = False,
+        compress: float = 1.0,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 < compress <= 1:
+            raise UserError(f"compress: expected a power in (0, 1], got {compress}; 1 is no compression")
+        self.num_sources, self.sample_rate, self.causal = num_sources, sample_rate, causal
+        self.compress, self.gradient_checkpointing = compress, gradient_checkpointing
+        self.stft = STFT(n_fft, hop_length)
+
+    @property
+    def lookahead(self) -> int | None:
+        """Samples that an output sample may depend on in advance; None: all."""
+        return self.stft.n_fft - 1 if self.causal else None
+
+    def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+        """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
+        raise NotImplementedError
+
+    def forward(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Enhance, or separate; as `detailed`, the estimates alone.
+
+        Arguments
+        ---------
+        mix : Tensor
+            Mixtures [B, T], any T >= 1.
+        lengths : Tensor or None
+            Relative lengths in (0, 1], [B]; None: all full.
+
+        Returns
+        -------
+        Tensor
+            Estimates [B, T, S], zeros after an item's end.
+
+        Raises
+        ------
+        ValueError
+            If `mix` is not [B, T] with T >= 1.
+        """
+        return self.detailed(mix, lengths).estimates
+
+    def detailed(self, mix: Tensor, lengths: Tensor | None = None) -> Details:
+        """What a loss on spectra needs beside the estimates; the arguments are those of `forward`."""
+        if mix.dim() != 2 or mix.shape[1] < 1:
+            raise ValueError(f"{type(self).__name__}: expected mixtures [B, T] with T >= 1, got {list(mix.shape)}")
+        n = None if lengths is None else to_samples(lengths, mix.shape[1], mix.shape[0], mix.device)
+        if n is not None and bool((n == mix.shape[1]).all()):
+            n = None
+        frames = None if n is None else self.stft.frames(n)
+        mix = zero_padding(mix, n)
+        level = mix.new_ones(mix.shape[0], 1) if self.causal else item_level(mix, n)  # [B, 1]
+        spectra = self.spectra(self.stft(to_unit_level(mix, level), n), frames)  # [B, S, 2, L, F]
+        each = None if n is None else n.repeat_interleave(self.num_sources)
+        estimates = self.stft.inverse(spectra.flatten(0, 1), mix.shape[1], each)  # [B S, T]
+        estimates = estimates.unflatten(0, (-1, self.num_sources)) * level[:, :, None]  # [B, S, T]
+        return Details(estimates.transpose(1, 2), spectra, level, n, frames)
+
+    def enhance(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The first estimate [B, T] of `mix` [B, T]."""
+        return self(mix, lengths)[..., 0]
+
+    def spectra(self, spectrum: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Run the network on spectra.
+
+        Arguments
+        ---------
+        spectrum : Tensor
+            Complex [B, L, F], or real and imaginary part [B, 2, L, F].
+        frames : Tensor or None
+            Valid frames per item, Long [B]; None: all.
+
+        Returns
+        -------
+        Tensor
+            Complex [B, S, L, F], or real and imaginary part [B, S, 2, L, F], as the input.
+        """
+        if spectrum.is_complex():
+            parts = torch.view_as_real(spectrum).movedim(-1, 1)
+            return torch.view_as_complex(self.spectra(parts, frames).movedim(2, -1).contiguous())
+        with no_autocast(spectrum):
+            spectrum = to_power(at_least_fp32(spectrum), self.compress, 1)
+        estimates = self.estimate(spectrum, frames)
+        with no_autocast(spectrum):
+            return to_power(at_least_fp32(estimates), 1 / self.compress, 2)
+
+    def run(self, layer: nn.Module, x: Tensor, frames: Tensor | None) -> Tensor:
+        """Run a layer, with its memory given back until the backward pass if so configured."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(layer, x, frames, use_reentrant=False)
+        return layer(x, frames)

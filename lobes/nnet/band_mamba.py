@@ -1,0 +1,96 @@
+"""Mamba over time within each band, and across the bands of each frame. B batch, L frames, K bands, D channels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lobes.nnet.lengths import zero_padding
+from lobes.nnet.mamba import Mamba
+
+
+class MambaPair(nn.Module):
+    """x + Linear([forward; backward]) of Mamba in both directions behind one norm.
+
+    As published (BS-BiMamba) each direction has a norm and a residual of its own besides: the input then enters three
+    times, and is normalised twice.
+
+    Arguments
+    ---------
+    d_model : int
+        Channels D.
+    bidirectional : bool
+        False leaves the backward direction out.
+    as_published : bool
+        The published structure, with step sizes of rank expand * D / 16.
+    d_state, d_conv, expand : int
+        As in `lobes.nnet.mamba.Mamba`.
+
+    Example
+    -------
+    >>> MambaPair(16)(torch.rand(2, 5, 16), torch.tensor([5, 3])).shape
+    torch.Size([2, 5, 16])
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        bidirectional: bool = True,
+        as_published: bool = False,
+        d_state: int = 16,
+        d_conv: int = 4,
+        expand: int = 1,
+    ) -> None:
+        super().__init__()
+        rank = math.ceil(expand * d_model / 16) if as_published else "auto"
+        directions = (False, True) if bidirectional else (False,)
+        self.norm = nn.LayerNorm(d_model)
+        self.inner_norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in directions) if as_published else None
+        self.mixers = nn.ModuleList(
+            Mamba(d_model, d_state, d_conv, expand, dt_rank=rank, reverse=reverse) for reverse in directions
+        )
+        self.combine = nn.Linear(len(directions) * d_model, d_model)
+        nn.init.xavier_uniform_(self.combine.weight)
+        nn.init.zeros_(self.combine.bias)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, D] with `lengths` valid steps per item (Long [B])."""
+        y = zero_padding(self.norm(x), lengths)
+        if self.inner_norms is None:
+            both = [mixer(y, lengths) for mixer in self.mixers]
+        else:
+            both = [y + mixer(norm(y), lengths) for norm, mixer in zip(self.inner_norms, self.mixers, strict=True)]
+        return x + self.combine(torch.cat(both, -1))
+
+
+class IntraBandBiMamba(MambaPair):
+    """`MambaPair` over the frames of each band.
+
+    Example
+    -------
+    >>> IntraBandBiMamba(16)(torch.rand(2, 5, 3, 16), torch.tensor([5, 3])).shape
+    torch.Size([2, 5, 3, 16])
+    """
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
+        bands = x.shape[2]
+        lengths = None if frames is None else frames.repeat_interleave(bands)
+        y = super().forward(x.transpose(1, 2).flatten(0, 1), lengths)  # [B K, L, D]
+        return y.unflatten(0, (-1, bands)).transpose(1, 2)
+
+
+class CrossBandBiMamba(MambaPair):
+    """`MambaPair` over the bands of each frame; no frame sees another.
+
+    Example
+    -------
+    >>> CrossBandBiMamba(16)(torch.rand(2, 5, 3, 16)).shape
+    torch.Size([2, 5, 3, 16])
+    """
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, K, D]; `frames` changes nothing, since frames do not mix."""
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # [B L, K, D] inside

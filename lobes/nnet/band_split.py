@@ -1,0 +1,118 @@
+"""From a spectrum to bands, and back to the bins. B batch, L frames, F bins, K bands, D channels, w bins of a band.
+
+Source: BSRNN (Luo and Yu 2023, arXiv:2209.15174, section 2), for enhancement Yu et al. 2023 (arXiv:2212.00406).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lobes.errors import UserError
+from lobes.nnet.banded import BandLinear, norms_for
+from lobes.nnet.bands import runs
+
+SMALLEST = 1e-20  # variance that counts as silence: so small that the level of the input does not matter
+
+
+class BandSplit(nn.Module):
+    """Each band of a spectrum, normalised and mapped to D channels.
+
+    Arguments
+    ---------
+    widths : sequence of int
+        Bins of each band; their sum is F.
+    n_channels : int
+        D.
+    causal : bool
+        Normalise by the frames so far instead of by all.
+    parts : int
+        Numbers in a bin: 2, real and imaginary part.
+
+    Example
+    -------
+    >>> BandSplit([2, 3, 3], 16)(torch.rand(1, 2, 7, 8)).shape
+    torch.Size([1, 7, 3, 16])
+    """
+
+    def __init__(self, widths: Sequence[int], n_channels: int, causal: bool = False, parts: int = 2) -> None:
+        super().__init__()
+        self.widths, self.stretches = list(widths), runs(widths)
+        sizes = [parts * width for width in widths]
+        self.norms = norms_for(sizes, self.stretches, causal, SMALLEST)
+        self.linear = BandLinear(sizes, [n_channels] * len(sizes), self.stretches)
+
+    def forward(self, spectrum: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to [B, L, K, D]."""
+        pieces, start = [], 0
+        for norm, stretch in zip(self.norms, self.stretches, strict=True):
+            count, width = stretch.stop - stretch.start, self.widths[stretch.start]
+            bins = spectrum[..., start : start + count * width]  # [B, 2, L, bands w]
+            bins = bins.unflatten(3, (count, width)).permute(0, 2, 3, 4, 1).flatten(3)  # [B, L, bands, 2 w]
+            pieces.append(norm(bins, frames))
+            start += count * width
+        return torch.cat(self.linear(pieces), 2)
+
+
+class BandDecoder(nn.Module):
+    """For each band: norm, a hidden layer with tanh, an output layer with `features` numbers for each of its bins.
+
+    Arguments
+    ---------
+    widths : sequence of int
+        Bins of each band.
+    n_channels : int
+        D.
+    expansion : int or sequence of int
+        Size of the hidden layer over D: one for all bands, or one for each.
+    features : int
+        Numbers for each bin.
+    gated : bool
+        Compute twice as many and gate one half with the other (GLU).
+    causal : bool
+        Normalise by the frames so far instead of by all.
+
+    Raises
+    ------
+    UserError
+        If there is not one expansion for each band.
+
+    Example
+    -------
+    >>> BandDecoder([2, 3, 3], 16, [2, 3, 4], features=6)(torch.rand(1, 7, 3, 16)).shape
+    torch.Size([1, 7, 8, 6])
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        n_channels: int,
+        expansion: int | Sequence[int] = 4,
+        features: int = 6,
+        gated: bool = True,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        expansions = [expansion] * len(widths) if isinstance(expansion, int) else list(expansion)
+        if len(expansions) != len(widths):
+            raise UserError(
+                f"expansion: expected a number or {len(widths)} of them, one for each band, got {len(expansions)}"
+            )
+        self.widths, self.features, self.gated = list(widths), features, gated
+        self.stretches = runs(list(zip(widths, expansions, strict=True)))
+        channels, hidden = [n_channels] * len(widths), [n_channels * times for times in expansions]
+        outputs = [width * features * (2 if gated else 1) for width in widths]
+        self.norms = norms_for(channels, self.stretches, causal)
+        self.hidden = BandLinear(channels, hidden, self.stretches)
+        self.output = BandLinear(hidden, outputs, self.stretches)
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Map `x` [B, L, K, D] with `frames` valid frames per item (Long [B]) to [B, L, F, features]."""
+        pieces = [norm(x[:, :, s], frames) for norm, s in zip(self.norms, self.stretches, strict=True)]
+        pieces = self.output([torch.tanh(piece) for piece in self.hidden(pieces)])
+        if self.gated:
+            pieces = [F.glu(piece, -1) for piece in pieces]
+        return torch.cat([piece.flatten(2).unflatten(2, (-1, self.features)) for piece in pieces], 2)

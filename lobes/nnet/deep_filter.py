@@ -1,0 +1,42 @@
+"""Complex masks of several taps over time. B batch, L frames, F bins, S sources, P taps."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CENTRED = (-1, 0, 1)
+CAUSAL = (-2, -1, 0)
+
+
+def filter_over_time(spectrum: Tensor, masks: Tensor, offsets: tuple[int, ...] = CENTRED) -> Tensor:
+    """Each frame of the result is a sum of neighbouring frames of the spectrum, each under its own complex mask.
+
+    Arguments
+    ---------
+    spectrum : Tensor
+        Real and imaginary part [B, 2, L, F].
+    masks : Tensor
+        Complex masks [B, S, P, 2, L, F].
+    offsets : tuple of int
+        Frame that each tap looks at, from the frame that is computed; frames outside are zeros.
+
+    Returns
+    -------
+    Tensor
+        Spectra [B, S, 2, L, F], y[l] = sum_p mask_p[l] x[l + offset_p].
+
+    Example
+    -------
+    >>> import torch
+    >>> filter_over_time(torch.rand(1, 2, 5, 4), torch.rand(1, 2, 3, 2, 5, 4)).shape
+    torch.Size([1, 2, 2, 5, 4])
+    """
+    before, after = max(0, -min(offsets)), max(0, max(offsets))
+    padded = F.pad(spectrum, (0, 0, before, after))
+    shifted = [padded[:, :, before + o : before + o + spectrum.shape[2]] for o in offsets]
+    x = torch.stack(shifted, 1)[:, None]  # [B, 1, P, 2, L, F]
+    real = masks[:, :, :, 0] * x[:, :, :, 0] - masks[:, :, :, 1] * x[:, :, :, 1]
+    imaginary = masks[:, :, :, 0] * x[:, :, :, 1] + masks[:, :, :, 1] * x[:, :, :, 0]
+    return torch.stack((real.sum(2), imaginary.sum(2)), 2)  # [B, S, 2, L, F]

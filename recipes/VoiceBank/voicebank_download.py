@@ -1,0 +1,118 @@
+"""Fetch the four archives of VoiceBank-DEMAND from Edinburgh DataShare, check and unpack them.
+
+A broken download goes on where it stopped; an archive counts only when its MD5 sum is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+from lobes.errors import UserError
+
+SOURCE = "https://datashare.ed.ac.uk/bitstream/handle/10283/2791"
+MD5 = {
+    "clean_trainset_28spk_wav.zip": "d2d5a45ec32f8fcbf201bde0447e20ba",
+    "noisy_trainset_28spk_wav.zip": "1fca9e8bafb8cd069f6653c6d92f9e9c",
+    "clean_testset_wav.zip": "34eb1c0ba7ef667e9b966866c542fc16",
+    "noisy_testset_wav.zip": "fb1b86caa31e8ba5b506c0c64da9aab5",
+}
+BLOCK = 1 << 20
+
+
+def download(folder: str | os.PathLike[str], source: str = SOURCE, sums: dict[str, str] | None = None) -> None:
+    """Fetch and unpack what is missing.
+
+    Arguments
+    ---------
+    folder : str or PathLike
+        Where the archives and their folders go.
+    source : str
+        Address of the folder that holds the archives.
+    sums : dict, optional
+        Archive -> MD5 sum (default: the four of VoiceBank-DEMAND).
+
+    Raises
+    ------
+    UserError
+        The address cannot be reached, an archive is not what it should be, the disk is full.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, md5 in (MD5 if sums is None else sums).items():
+        target = folder / Path(name).stem
+        if target.is_dir():
+            print(f"{target.name}: there")
+            continue
+        archive = folder / name
+        if not archive.exists():
+            fetch(f"{source}/{name}", archive, md5)
+        unpack(archive, target)
+
+
+def fetch(url: str, archive: Path, md5: str) -> None:
+    """Fetch a file; `<name>.part` holds what came so far."""
+    part = archive.with_name(archive.name + ".part")
+    try:
+        _append(url, part)
+    except (urllib.error.URLError, OSError) as error:
+        raise UserError(f"cannot fetch {url}: {error}. The same command goes on where it stopped.") from error
+    found = md5_of(part)
+    if found != md5:
+        part.unlink()
+        raise UserError(f"{url}: expected the MD5 sum {md5}, got {found}; it was deleted. Try again.")
+    part.rename(archive)
+
+
+def _append(url: str, part: Path) -> None:
+    """Ask for the bytes that are missing; a server that sends all of them starts anew."""
+    from tqdm import tqdm
+
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing is missing
+            return
+        raise
+    with response, part.open("ab" if response.status == 206 else "wb") as file:
+        done = done if response.status == 206 else 0
+        total = done + int(response.headers.get("Content-Length", 0))
+        with tqdm(total=total or None, initial=done, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar:
+            while block := response.read(BLOCK):
+                file.write(block)
+                bar.update(len(block))
+    if part.stat().st_size < total:
+        raise OSError(f"the connection ended after {part.stat().st_size} of {total} bytes")
+
+
+def md5_of(path: Path) -> str:
+    """The MD5 sum of a file."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack the WAV files of an archive into a folder, whatever folders the archive has inside."""
+    half = target.with_name(target.name + ".part")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir()
+    try:
+        with zipfile.ZipFile(archive) as bundle:
+            for member in bundle.infolist():
+                name = Path(member.filename).name
+                if name.endswith(".wav") and not name.startswith("."):
+                    with bundle.open(member) as source, (half / name).open("wb") as file:
+                        shutil.copyfileobj(source, file)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{archive}: not a whole ZIP archive. Delete it and try again.") from error
+    half.rename(target)
