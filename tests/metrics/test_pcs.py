@@ -55,11 +55,12 @@ def test_it_loses_si_sdr(voice, n_fft):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real recordings on this machine")
-def test_real_noisy_speech_that_nobody_enhanced_gains_pesq():
-    names = [path.name for path in sorted((REAL / "clean").glob("*.wav"))[:3]]
-    gains = []
-    for name in names:
-        clean, noisy = (read_mono(REAL / kind / name, 16000) for kind in ("clean", "noisy"))
-        gains.append(pesq(pcs(noisy), clean, 16000) - pesq(noisy, clean, 16000))
-        assert si_sdr(pcs(noisy), clean) < si_sdr(noisy, clean)
-    assert np.mean(gains) > 0.1
+def test_real_noisy_speech_that_nobody_enhanced_gains_pesq_and_loses_si_sdr():
+    """PESQ rises for every file; SI-SDR falls in the mean, though not where noise is as loud as speech."""
+    pesq_gains, si_sdr_gains = [], []
+    for path in sorted((REAL / "clean").glob("*.wav")):
+        clean, noisy = (read_mono(REAL / kind / path.name, 16000) for kind in ("clean", "noisy"))
+        pesq_gains.append(pesq(pcs(noisy), clean, 16000) - pesq(noisy, clean, 16000))
+        si_sdr_gains.append(si_sdr(pcs(noisy), clean) - si_sdr(noisy, clean))
+    assert min(pesq_gains) > 0 and np.mean(pesq_gains) > 0.2
+    assert np.mean(si_sdr_gains) < -1
