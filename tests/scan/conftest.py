@@ -33,9 +33,18 @@ def _make(batch: int, steps: int, channels: int, states: int, seed: int = 0, abs
     return {name: tensor for name, tensor in inputs.items() if name not in absent}
 
 
-def _run(inputs: Inputs, dtype: torch.dtype = torch.float32, **options: object) -> Inputs:
-    """Output, last state and the gradients of all inputs, under random gradients of both outputs."""
-    leaves = {name: tensor.detach().to(dtype).requires_grad_() for name, tensor in inputs.items()}
+ROWS = ("u", "delta", "B", "C", "z")
+
+
+def _run(
+    inputs: Inputs, dtype: torch.dtype = torch.float32, parameters: torch.dtype | None = None, **options: object
+) -> Inputs:
+    """Output, last state and the gradients of all inputs, under random gradients of both outputs.
+
+    Rows are of type `dtype`, all else of type `parameters`, or also of `dtype`.
+    """
+    types = {name: dtype if name in ROWS or parameters is None else parameters for name in inputs}
+    leaves = {name: tensor.detach().to(types[name]).requires_grad_() for name, tensor in inputs.items()}
     options = {"delta_softplus": True, **options}
     y, last = selective_scan(**leaves, return_last_state=True, **options)
     generator = torch.Generator().manual_seed(9)
