@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lobes.models.bs_bimamba import masked
-from lobes.models.spectral import SpectralModel
-from lobes.nnet.band_split import BandDecoder, BandSplit
+from lobes.models.band_mask import BandMaskModel
 from lobes.nnet.banded import cumulative_norm, global_norm
-from lobes.nnet.bands import band_widths
-from lobes.nnet.deep_filter import CAUSAL, CENTRED
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
 
-class BSRNN(SpectralModel):
+class BSRNN(BandMaskModel):
     """BSRNN (Yu et al. 2023, arXiv:2212.00406) in the form of its open implementation: 2,963,024 parameters by default.
 
     First all layers over time, forward only, then all layers across bands, in both directions; then a complex mask of
@@ -32,9 +29,7 @@ class BSRNN(SpectralModel):
         Hidden size of the mask decoder over D, one for all bands or one for each.
     causal : bool
         Norms over the past, masks on frames l-2 to l.
-    split, n_bands
-        As in `lobes.nnet.bands.band_widths`.
-    num_sources, sample_rate, n_fft, hop_length, compress, gradient_checkpointing
+    **spectral
         As in `lobes.models.spectral.SpectralModel`.
 
     Raises
@@ -54,29 +49,14 @@ class BSRNN(SpectralModel):
         n_layers: int = 5,
         expansion: int | Sequence[int] = 4,
         causal: bool = False,
-        split: str = "fixed",
-        n_bands: int = 31,
-        num_sources: int = 1,
-        sample_rate: int = 16000,
-        n_fft: int = 512,
-        hop_length: int = 128,
-        compress: float = 1.0,
-        gradient_checkpointing: bool = False,
+        **spectral: Any,
     ) -> None:
-        super().__init__(num_sources, sample_rate, n_fft, hop_length, causal, compress, gradient_checkpointing)
-        widths = band_widths(split, n_fft // 2 + 1, sample_rate, n_bands)
-        self.offsets = CAUSAL if causal else CENTRED
-        self.split = BandSplit(widths, n_channels, causal)
-        over_time = [TimeLSTM(n_channels, causal) for _ in range(n_layers)]
-        self.layers = nn.ModuleList([*over_time, *(BandLSTM(n_channels) for _ in range(n_layers))])
-        self.decoder = BandDecoder(widths, n_channels, expansion, 2 * len(self.offsets) * num_sources, causal=causal)
 
-    def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
-        """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
-        x = self.split(spectrum, frames)  # [B, L, K, D]
-        for layer in self.layers:
-            x = self.run(layer, x, frames)
-        return masked(self.decoder(x, frames), spectrum, self.num_sources, self.offsets)
+        def layers() -> list[nn.Module]:
+            over_time = [TimeLSTM(n_channels, causal) for _ in range(n_layers)]
+            return [*over_time, *(BandLSTM(n_channels) for _ in range(n_layers))]
+
+        super().__init__(n_channels, layers, expansion, causal=causal, **spectral)
 
 
 class ResidualLSTM(nn.Module):

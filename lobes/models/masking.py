@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lobes.errors import UserError
+from lobes.models.contract import check_mixtures
 from lobes.nnet.lengths import to_samples
 from lobes.nnet.level import item_level, to_unit_level
 
@@ -95,8 +96,7 @@ class MaskingSeparator(nn.Module):
         ValueError
             If `mix` is not [B, T] with T >= 1.
         """
-        if mix.dim() != 2 or mix.shape[1] < 1:
-            raise ValueError(f"MaskingSeparator: expected mixtures [B, T] with T >= 1, got {list(mix.shape)}")
+        check_mixtures(self, mix)
         n = to_samples(lengths, mix.shape[1], mix.shape[0], mix.device)
         sizes = n.unique().tolist()
         if sizes == [mix.shape[1]]:

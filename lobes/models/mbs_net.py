@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lobes.models.contract import run_layer
 from lobes.models.spectral import SpectralModel
 from lobes.nnet.band_mamba import CrossBandBiMamba, IntraBandBiMamba
 from lobes.nnet.band_split import BandDecoder, BandSplit
-from lobes.nnet.bands import band_widths
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
 HIGHEST_GAIN = 2.0  # of the magnitude mask, so that a bin can be restored (MP-SENet, arXiv:2305.13686)
@@ -43,10 +43,8 @@ class MBSNet(SpectralModel):
         Both directions in time; a causal model has only the forward one.
     causal : bool
         Forward in time only, norms over the past.
-    split, n_bands
-        As in `lobes.nnet.bands.band_widths`.
-    num_sources, sample_rate, n_fft, hop_length, compress, gradient_checkpointing
-        As in `lobes.models.spectral.SpectralModel`.
+    compress
+        As in `lobes.models.spectral.SpectralModel`, like all in `**spectral`.
 
     Raises
     ------
@@ -72,22 +70,15 @@ class MBSNet(SpectralModel):
         as_published: bool = False,
         bidirectional: bool = True,
         causal: bool = False,
-        split: str = "fixed",
-        n_bands: int = 31,
-        num_sources: int = 1,
-        sample_rate: int = 16000,
-        n_fft: int = 512,
-        hop_length: int = 128,
         compress: float = 0.3,
-        gradient_checkpointing: bool = False,
+        **spectral: Any,
     ) -> None:
-        super().__init__(num_sources, sample_rate, n_fft, hop_length, causal, compress, gradient_checkpointing)
-        widths = band_widths(split, n_fft // 2 + 1, sample_rate, n_bands)
+        super().__init__(causal=causal, compress=compress, **spectral)
         mamba: dict[str, Any] = {"as_published": as_published, "d_state": d_state, "d_conv": d_conv, "expand": expand}
         both = bidirectional and not causal
 
         def encoder() -> nn.ModuleList:
-            layers: list[nn.Module] = [BandSplit(widths, n_channels, causal)]
+            layers: list[nn.Module] = [BandSplit(self.widths, n_channels, causal)]
             for layer in range(n_layers):
                 layers.append(IntraBandBiMamba(n_channels, both, **mamba))
                 if cross_each_layer or layer == n_layers - 1:
@@ -95,10 +86,10 @@ class MBSNet(SpectralModel):
             return nn.ModuleList(layers)
 
         self.encoders = nn.ModuleList(encoder() for _ in range(branches))
-        head: dict[str, Any] = {"expansion": expansion, "features": num_sources, "gated": False, "causal": causal}
-        self.magnitude = BandDecoder(widths, n_channels, **head)
-        self.phase = BandDecoder(widths, n_channels, **head)
-        self.slope = nn.Parameter(torch.ones(sum(widths), 1))
+        head: dict[str, Any] = {"expansion": expansion, "features": self.num_sources, "gated": False, "causal": causal}
+        self.magnitude = BandDecoder(self.widths, n_channels, **head)
+        self.phase = BandDecoder(self.widths, n_channels, **head)
+        self.slope = nn.Parameter(torch.ones(sum(self.widths), 1))
 
     def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
@@ -107,7 +98,7 @@ class MBSNet(SpectralModel):
             split, *layers = encoder.children()
             x = split(spectrum, frames)
             for layer in layers:
-                x = self.run(layer, x, frames)
+                x = run_layer(layer, x, frames, self.gradient_checkpointing)
             encoded.append(x)
         gain, turn = self.magnitude(encoded[0], frames), self.phase(encoded[-1], frames)  # [B, L, F, S]
         with no_autocast(spectrum):

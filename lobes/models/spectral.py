@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from lobes.errors import UserError
-from lobes.nnet.lengths import to_samples, zero_padding
+from lobes.models.contract import check_mixtures, samples_unless_full
+from lobes.nnet.bands import band_widths
+from lobes.nnet.lengths import zero_padding
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.power import to_power
 from lobes.nnet.precision import at_least_fp32, no_autocast
@@ -49,6 +50,8 @@ class SpectralModel(nn.Module):
         Power that `estimate` sees magnitudes to, with the phase as it is; 1 leaves the spectrum alone.
     gradient_checkpointing : bool
         Recompute each layer in the backward pass: less memory, about a third more time.
+    split, n_bands
+        As in `lobes.nnet.bands.band_widths`; `widths` has the bins of each band.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class SpectralModel(nn.Module):
         causal: bool = False,
         compress: float = 1.0,
         gradient_checkpointing: bool = False,
+        split: str = "fixed",
+        n_bands: int = 31,
     ) -> None:
         super().__init__()
         if not 0 < compress <= 1:
@@ -67,6 +72,7 @@ class SpectralModel(nn.Module):
         self.num_sources, self.sample_rate, self.causal = num_sources, sample_rate, causal
         self.compress, self.gradient_checkpointing = compress, gradient_checkpointing
         self.stft = STFT(n_fft, hop_length)
+        self.widths = band_widths(split, n_fft // 2 + 1, sample_rate, n_bands)
 
     @property
     def lookahead(self) -> int | None:
@@ -101,11 +107,8 @@ class SpectralModel(nn.Module):
 
     def detailed(self, mix: Tensor, lengths: Tensor | None = None) -> Details:
         """What a loss on spectra needs beside the estimates; the arguments are those of `forward`."""
-        if mix.dim() != 2 or mix.shape[1] < 1:
-            raise ValueError(f"{type(self).__name__}: expected mixtures [B, T] with T >= 1, got {list(mix.shape)}")
-        n = None if lengths is None else to_samples(lengths, mix.shape[1], mix.shape[0], mix.device)
-        if n is not None and bool((n == mix.shape[1]).all()):
-            n = None
+        check_mixtures(self, mix)
+        n = samples_unless_full(lengths, mix)
         frames = None if n is None else self.stft.frames(n)
         mix = zero_padding(mix, n)
         level = mix.new_ones(mix.shape[0], 1) if self.causal else item_level(mix, n)  # [B, 1]
@@ -142,9 +145,3 @@ class SpectralModel(nn.Module):
         estimates = self.estimate(spectrum, frames)
         with no_autocast(spectrum):
             return to_power(at_least_fp32(estimates), 1 / self.compress, 2)
-
-    def run(self, layer: nn.Module, x: Tensor, frames: Tensor | None) -> Tensor:
-        """Run a layer, with its memory given back until the backward pass if so configured."""
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(layer, x, frames, use_reentrant=False)
-        return layer(x, frames)

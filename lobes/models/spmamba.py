@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from lobes.errors import UserError, did_you_mean
+from lobes.models.contract import check_mixtures, run_layer, samples_unless_full
 from lobes.nnet.gridnet import GridNetBlock
-from lobes.nnet.lengths import to_samples, zero_padding
+from lobes.nnet.lengths import zero_padding
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.norms import MaskedGroupNorm
 from lobes.nnet.stft import STFT
@@ -142,12 +141,8 @@ class SPMamba(nn.Module):
         ValueError
             If `mix` is not [B, T] with T >= 1.
         """
-        if mix.dim() != 2 or mix.shape[1] < 1:
-            raise ValueError(f"SPMamba: expected mixtures [B, T] with T >= 1, got {list(mix.shape)}")
-        if lengths is None:
-            return self._separate(mix, None)
-        n = to_samples(lengths, mix.shape[1], mix.shape[0], mix.device)
-        return self._separate(mix, None if bool((n == mix.shape[1]).all()) else n)
+        check_mixtures(self, mix)
+        return self._separate(mix, samples_unless_full(lengths, mix))
 
     def _separate(self, mix: Tensor, n: Tensor | None) -> Tensor:
         frames = None if n is None else self.stft.frames(n)
@@ -157,18 +152,13 @@ class SPMamba(nn.Module):
         x = self.conv[1](self.conv[0](spectrum), frames)  # [B, D, L, F]
         x = x.permute(0, 2, 3, 1)  # [B, L, F, D]
         for block in self.blocks:
-            x = self._run(block, x, frames)
+            x = run_layer(block, x, frames, self.gradient_checkpointing)
         x = zero_padding(x, frames).permute(0, 3, 1, 2)  # [B, D, L, F]
         spectra = self.deconv(x).unflatten(1, (self.num_sources, 2)).flatten(0, 1)  # [B*S, 2, L, F]
         each = None if n is None else n.repeat_interleave(self.num_sources)
         estimates = self.stft.inverse(spectra, mix.shape[1], each)  # [B*S, T]
         estimates = estimates.unflatten(0, (-1, self.num_sources)) * level[:, :, None]  # [B, S, T]
         return estimates.transpose(1, 2)  # [B, T, S]
-
-    def _run(self, block: nn.Module, x: Tensor, frames: Tensor | None) -> Tensor:
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, x, frames, use_reentrant=False)
-        return block(x, frames)
 
     @classmethod
     def from_upstream(cls, path: str | Path, **options) -> SPMamba:

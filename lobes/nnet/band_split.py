@@ -29,8 +29,6 @@ class BandSplit(nn.Module):
         D.
     causal : bool
         Normalise by the frames so far instead of by all.
-    parts : int
-        Numbers in a bin: 2, real and imaginary part.
 
     Example
     -------
@@ -38,10 +36,10 @@ class BandSplit(nn.Module):
     torch.Size([1, 7, 3, 16])
     """
 
-    def __init__(self, widths: Sequence[int], n_channels: int, causal: bool = False, parts: int = 2) -> None:
+    def __init__(self, widths: Sequence[int], n_channels: int, causal: bool = False) -> None:
         super().__init__()
         self.widths, self.stretches = list(widths), runs(widths)
-        sizes = [parts * width for width in widths]
+        sizes = [2 * width for width in widths]  # real and imaginary parts
         self.norms = norms_for(sizes, self.stretches, causal, SMALLEST)
         self.linear = BandLinear(sizes, [n_channels] * len(sizes), self.stretches)
 

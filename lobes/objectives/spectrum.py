@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lobes.objectives.common import no_autocast
+from lobes.objectives.common import full_precision, no_autocast
 
 # Weights of MP-SENet and SEMamba; the metric discriminator's part is added where there is one.
 WEIGHTS = {"magnitude": 0.9, "phase": 0.3, "complex": 0.1, "time": 0.2, "consistency": 0.1}
@@ -96,7 +96,7 @@ def published_loss(estimate: Tensor, target: Tensor, power: float = 0.3, frames:
     torch.Size([2])
     """
     with no_autocast(estimate):
-        estimate, target = estimate.float(), target.float()
+        estimate, target = full_precision(estimate, target)
         # the epsilon of 1e-10 on magnitudes, of the published code, under the root: finite slopes in fp32 only
         powers = [(x.square().sum(1) + 1e-10) ** (power / 2) for x in (estimate, target)]
         return 0.5 * mean_over(magnitude(estimate - target), frames) + 0.5 * mean_over(

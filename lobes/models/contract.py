@@ -1,0 +1,52 @@
+"""What the models do alike to keep the model contract. B batch, T samples, L frames, D channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lobes.nnet.lengths import to_samples
+
+
+def check_mixtures(model: nn.Module, mix: Tensor) -> None:
+    """Raise ValueError, with the model's name, unless `mix` is [B, T] with T >= 1.
+
+    Example
+    -------
+    >>> check_mixtures(nn.Identity(), torch.rand(2, 5))
+    """
+    if mix.dim() != 2 or mix.shape[1] < 1:
+        raise ValueError(f"{type(model).__name__}: expected mixtures [B, T] with T >= 1, got {list(mix.shape)}")
+
+
+def samples_unless_full(lengths: Tensor | None, mix: Tensor) -> Tensor | None:
+    """Valid samples of each item of `mix` [B, T], Long [B]; None where all items are full, which is quicker.
+
+    Example
+    -------
+    >>> samples_unless_full(torch.tensor([1.0, 0.5]), torch.rand(2, 8))
+    tensor([8, 4])
+    >>> samples_unless_full(torch.ones(2), torch.rand(2, 8)) is None
+    True
+    """
+    if lengths is None:
+        return None
+    n = to_samples(lengths, mix.shape[1], mix.shape[0], mix.device)
+    return None if bool((n == mix.shape[1]).all()) else n
+
+
+def run_layer(layer: nn.Module, x: Tensor, frames: Tensor | None, checkpointing: bool) -> Tensor:
+    """Run a layer on `x` [B, L, ..., D]; with `checkpointing` its memory is given back until the backward pass.
+
+    Example
+    -------
+    >>> class Same(nn.Module):
+    ...     def forward(self, x, frames):
+    ...         return x
+    >>> run_layer(Same(), torch.rand(2, 5, 3), None, True).shape
+    torch.Size([2, 5, 3])
+    """
+    if checkpointing and torch.is_grad_enabled():
+        return checkpoint(layer, x, frames, use_reentrant=False)
+    return layer(x, frames)
