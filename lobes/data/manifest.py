@@ -108,6 +108,21 @@ def read_manifest(
     return [_parse(f"{path}, line {line}", row, root) for line, row in enumerate(rows, start=2)]
 
 
+def portable(row: Mapping[str, Any], root: str | os.PathLike[str]) -> dict[str, Any]:
+    """Write $data_root for the data folder in a row's paths, so that it may move.
+
+    Example
+    -------
+    >>> portable({"ID": "a", "mix_wav": "/data/mix/a.wav", "s2_wav": ""}, "/data")
+    {'ID': 'a', 'mix_wav': '$data_root/mix/a.wav', 's2_wav': ''}
+    """
+    paths = {column: cell for column, cell in row.items() if column.endswith("_wav") and cell}
+    return {
+        **row,
+        **{column: f"{DATA_ROOT}/{Path(cell).relative_to(root).as_posix()}" for column, cell in paths.items()},
+    }
+
+
 def check_files(rows: Sequence[Mapping[str, Any]], which: str = "all") -> None:
     """Check that the files of the rows exist; all that are missing are counted, the first ones named.
 

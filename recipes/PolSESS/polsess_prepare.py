@@ -11,7 +11,6 @@ Renaming the folder does no harm. Talkers are read out of the paths of the origi
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 import sys
@@ -23,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from lobes.data.checks import check_audio, check_sum
-from lobes.data.manifest import DATA_ROOT, refuse_duplicates, shorten, write_manifest
+from lobes.data.manifest import portable, refuse_duplicates, shorten, write_manifest
+from lobes.data.stamp import Stamp
 from lobes.errors import UserError, did_you_mean, exit_on_user_error
 
 FOLDERS = {"train": "train", "valid": "val", "test": "test"}  # manifest -> folder
@@ -99,17 +99,18 @@ def prepare_polsess(
         **{"max_samples": dict(max_samples or {}), "seed": seed, "drop_same_talker": drop_same_talker},
         **{"verify_sum": verify_sum, "check_files": check_files, "sample_rate": sample_rate},
     }
-    if _is_prepared(save, options):
+    stamp = Stamp(save / STAMP, options, tables)
+    if stamp.holds():
         print(f"PolSESS: the manifests in {save} are up to date")
         return
-    (save / STAMP).unlink(missing_ok=True)
+    stamp.remove()
     found = {split: _prepare_split(split, root, options) for split in splits}
     _refuse_shared_ids(found)
     for note in shared_talkers(found):
         print(note)
     for split, rows in found.items():
-        write_manifest(save / f"{split}.csv", [_portable(row, root) for row in rows])
-    (save / STAMP).write_text(json.dumps(options, indent=1))
+        write_manifest(save / f"{split}.csv", [portable(row, root) for row in rows])
+    stamp.write()
 
 
 def find_table(root: Path, subset: str) -> Path:
@@ -269,18 +270,6 @@ def _refuse_shared_ids(found: Mapping[str, Sequence[Row]]) -> None:
             shared = sorted({row["ID"] for row in found[split]} & {row["ID"] for row in found[other]})
             if shared:
                 raise UserError(f"{len(shared)} mixtures are both in {other} and in {split}: {shorten(shared)}.")
-
-
-def _portable(row: Row, root: Path) -> Row:
-    """Write $data_root for the corpus folder, so that it may move."""
-    paths = {column: cell for column, cell in row.items() if column.endswith("_wav") and cell}
-    return row | {column: f"{DATA_ROOT}/{Path(cell).relative_to(root).as_posix()}" for column, cell in paths.items()}
-
-
-def _is_prepared(save: Path, options: Mapping[str, Any]) -> bool:
-    """The stamp is written last, so that one with these options vouches for the manifests that are there."""
-    files = [save / STAMP, *(save / f"{split}.csv" for split in options["tables"])]
-    return all(file.is_file() for file in files) and (save / STAMP).read_text() == json.dumps(options, indent=1)
 
 
 def _main(argv: Sequence[str]) -> None:

@@ -13,10 +13,9 @@ validation, as in SpeechBrain's recipe: the test set chooses nothing. No transcr
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,11 @@ from voicebank_download import download
 from lobes.data import audio
 from lobes.data.checks import check_audio
 from lobes.data.corpus.pieces import resample
-from lobes.data.manifest import DATA_ROOT, shorten, write_manifest
+from lobes.data.manifest import portable, shorten, write_manifest
+from lobes.data.stamp import Stamp
 from lobes.errors import UserError, exit_on_user_error
 
+SPLITS = ("train", "valid", "test")
 SETS = {"train": "trainset_28spk_wav", "test": "testset_wav"}
 KINDS = {"mix": "noisy", "s1": "clean"}
 VALID_SPEAKERS = ("p226", "p287")
@@ -71,25 +72,25 @@ def prepare_voicebank(
     if skip_prep:
         return
     root, save = Path(os.path.abspath(data_folder)), Path(save_folder)
-    folders = {split: find_folders(root, name) for split, name in SETS.items()}
+    folders = {split: at_rate(find_folders(root, name), sample_rate) for split, name in SETS.items()}
     options = {
         "data_folder": str(root),
         "files": {split: [len(wavs(pair["mix"])), str(pair["mix"])] for split, pair in folders.items()},
         **{"valid_speakers": list(valid_speakers), "check_files": check_files, "sample_rate": sample_rate},
     }
-    if _is_prepared(save, options):
+    stamp = Stamp(save / STAMP, options, SPLITS)
+    if stamp.holds():
         print(f"VoiceBank: the manifests in {save} are up to date")
         return
-    folders = {split: at_rate(pair, sample_rate) for split, pair in folders.items()}
     pairs = {split: rows_of(pair) for split, pair in folders.items()}
     found = {**split_by_speaker(pairs["train"], valid_speakers), "test": pairs["test"]}
-    (save / STAMP).unlink(missing_ok=True)
+    stamp.remove()
     for split, rows in found.items():
         seconds = check_audio(rows, sample_rate, check_files)
         rows = [{**row, "duration": duration} for row, duration in zip(rows, seconds, strict=True)]
         print(summary(split, rows))
-        write_manifest(save / f"{split}.csv", [_portable(row, root) for row in rows])
-    (save / STAMP).write_text(json.dumps(options, indent=1))
+        write_manifest(save / f"{split}.csv", [portable(row, root) for row in rows])
+    stamp.write()
 
 
 def find_folders(root: Path, name: str) -> dict[str, Path]:
@@ -174,20 +175,6 @@ def summary(split: str, rows: Sequence[Row]) -> str:
     """Describe a split in one line."""
     hours = sum(row["duration"] for row in rows) / 3600
     return f"VoiceBank {split}: {len(rows)} pairs, {hours:.2f} h, {len({row['speaker'] for row in rows})} speakers"
-
-
-def _portable(row: Row, root: Path) -> Row:
-    """Paths below the data folder are written with $data_root."""
-    return {
-        key: f"{DATA_ROOT}/{Path(value).relative_to(root).as_posix()}" if key.endswith("_wav") else value
-        for key, value in row.items()
-    }
-
-
-def _is_prepared(save: Path, options: Mapping[str, Any]) -> bool:
-    stamp = save / STAMP
-    files: Iterable[Path] = (save / f"{split}.csv" for split in ("train", "valid", "test"))
-    return stamp.is_file() and json.loads(stamp.read_text()) == options and all(file.is_file() for file in files)
 
 
 def main(argv: Sequence[str]) -> None:

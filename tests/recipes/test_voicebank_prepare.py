@@ -58,7 +58,7 @@ def test_manifests(prepare, tmp_path, suffix, capsys):
     assert "up to date" in capsys.readouterr().out
 
 
-def test_48_khz_is_resampled_once(prepare, tmp_path):
+def test_48_khz_is_resampled_once(prepare, tmp_path, capsys):
     data = make_folder(tmp_path / "data", rate=48000)
     prepare.prepare_voicebank(data, tmp_path / "save")
     (row,) = rows(tmp_path / "save", "test")
@@ -68,6 +68,9 @@ def test_48_khz_is_resampled_once(prepare, tmp_path):
     before = made.stat().st_mtime_ns
     prepare.prepare_voicebank(data, tmp_path / "other")
     assert made.stat().st_mtime_ns == before
+    capsys.readouterr()
+    prepare.prepare_voicebank(data, tmp_path / "save")  # also where the first call had to resample
+    assert "up to date" in capsys.readouterr().out
 
 
 def test_a_file_without_a_partner_is_an_error(prepare, tmp_path):
