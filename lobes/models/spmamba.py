@@ -74,6 +74,7 @@ class SPMamba(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> model = SPMamba(n_layers=1, emb_dim=4, emb_ks=4, emb_hs=4, n_heads=2, approx_qk_dim=129, expand=1)
     >>> model(torch.rand(3, 1000), torch.tensor([1.0, 0.6, 0.3])).shape
     torch.Size([3, 1000, 2])
