@@ -91,6 +91,22 @@ def separate(
 
 
 @app.command()
+def enhance(
+    model: Annotated[str, typer.Argument(help="A run folder, an exported folder, or a hub id owner/name.")],
+    files: Annotated[list[Path], typer.Argument(help="Audio files, at any sample rate.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for <name>_enhanced.wav.")],
+    pcs: Annotated[bool, typer.Option("--pcs", help="Also <name>_enhanced_pcs.wav, with stretched contrast.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+) -> None:
+    """Enhance audio files."""
+    from lobes.inference import Separator
+
+    enhancer = Separator.from_hparams(model, run_opts=_run_opts(device))
+    for written in enhancer.enhance_files(files, out, pcs):
+        print("\n".join(map(str, written)))
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Output folder of a training run; its best checkpoint counts.")],
     out: Annotated[Path, typer.Argument(help="New folder, or an earlier export.")],
@@ -99,7 +115,7 @@ def export(
     from lobes.inference import export_pretrained
 
     folder = export_pretrained(run, out)
-    print(f"wrote {folder}: reloaded through SepformerSeparation and Separator, equal bit for bit")
+    print(f"wrote {folder}: reloaded through SpeechBrain and Separator, equal bit for bit")
 
 
 # Newer typer carries a copy of click, older typer uses the package: its errors' base is found by name.

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from scipy import fft
 
 SSR_DB = (-5.0, 5.0)  # speaker 1 over speaker 2, by energy
 SCENE_DB = (-14.0, 0.0)  # scene over s1 + s2, by rms
@@ -204,10 +205,11 @@ def change_speed(x: np.ndarray, speed: float) -> np.ndarray:
     ratio = Fraction(speed).limit_denominator(100)
     if ratio == 1:
         return x
-    blocks = -(-(len(x) + 256) // ratio.numerator)  # zeros after the end, for the transform joins end and beginning
-    spectrum = np.fft.rfft(x, blocks * ratio.numerator)
-    slower = np.fft.irfft(spectrum, blocks * ratio.denominator) / float(ratio)
-    return slower[: round(len(x) / ratio)].astype(np.float32)
+    # zeros after the end, for the transform joins end and beginning; and no large prime factor: 15 times as slow
+    blocks = fft.next_fast_len(-(-(len(x) + 256) // ratio.numerator))
+    spectrum = fft.rfft(x, blocks * ratio.numerator)
+    slower = fft.irfft(spectrum, blocks * ratio.denominator) / np.float32(ratio)
+    return slower[: round(len(x) / ratio)].astype(np.float32, copy=False)
 
 
 def fit_length(x: np.ndarray, samples: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lobes.errors import UserError
+from lobes.metrics.summary import present_numbers
 from lobes.metrics.utterance import METRICS, NUMBERS, score
 
 COLUMNS = ("id", "variant", *NUMBERS, "status")
@@ -108,9 +109,10 @@ def default_workers(items: int | None) -> int:
 
 
 def write_per_utterance(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write the table as CSV with the columns id, variant, the six numbers, status; NaN is an empty cell.
+    """Write the table as CSV with the columns id, variant, the numbers, status; NaN is an empty cell.
 
-    The file appears whole or not at all (written beside and renamed). Other keys of a row are not written.
+    The six numbers of every evaluation have a column always, those of enhancement where a row has them. The file
+    appears whole or not at all (written beside and renamed). Other keys of a row are not written.
 
     Example
     -------
@@ -123,11 +125,14 @@ def write_per_utterance(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
+    rows = list(rows)
+    numbers = present_numbers(rows)
     with open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        columns = ("id", "variant", *numbers, "status")
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({**row, **{name: _cell(row.get(name)) for name in NUMBERS}})
+            writer.writerow({**row, **{name: _cell(row.get(name)) for name in numbers}})
     os.replace(partial, path)
 
 
@@ -142,7 +147,8 @@ def read_per_utterance(path: str | Path) -> list[dict[str, Any]]:
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise UserError(f"{path} is no per-utterance table: it lacks the columns {', '.join(missing)}.")
-    return [{**row, **{name: float(row[name] or "nan") for name in NUMBERS}} for row in rows]
+    numbers = present_numbers(rows)
+    return [{**row, **{name: float(row[name] or "nan") for name in numbers}} for row in rows]
 
 
 def _cell(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Three small modules that let SpeechBrain's `SepformerSeparation` run any waveform model, bit for bit.
+"""Small modules that let SpeechBrain's `SepformerSeparation` run any waveform model, bit for bit.
 
 SpeechBrain computes `decoder(encoder(mix) * masknet(encoder(mix))[s])` for each source s. With
 
@@ -76,6 +76,32 @@ class TakeEstimate(nn.Module):
     def forward(self, product: Tensor) -> Tensor:
         """Take [B,2,T], give [B,T]."""
         return product[:, 1]  # [B,T]
+
+
+class EnhanceModel(nn.Module):
+    """The model as SpeechBrain's `WaveformEnhancement` calls it: a pair of which it takes the first.
+
+    Arguments
+    ---------
+    model : nn.Module
+        Maps a mixture [B,T] to estimates [B,T,1].
+
+    Example
+    -------
+    >>> class Half(nn.Module):
+    ...     def forward(self, mix):
+    ...         return mix[..., None] / 2
+    >>> EnhanceModel(Half())(torch.randn(3, 100))[0].shape
+    torch.Size([3, 100])
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, noisy: Tensor) -> tuple[Tensor, None]:
+        """Take `noisy` [B,T], give the enhanced speech [B,T], and None for the features that others give."""
+        return self.model(noisy)[..., 0], None
 
 
 def adapt(model: nn.Module) -> dict[str, nn.Module]:

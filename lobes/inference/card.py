@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lobes import __version__
-from lobes.inference.run_folder import METRIC, Run
+from lobes.inference.run_folder import Run
 
 TASKS = {
     "ES": "enhancement: one speaker in noise and reverberation in, the dry speech out",
@@ -43,9 +43,9 @@ assert estimates.shape == (1, {sample_rate}, {num_sources})
 ```
 
 `separator.separate_file("mix.wav")` takes a file of any sample rate. On the command line:
-`lobes separate FOLDER mix.wav -o out`. SpeechBrain's own
-`speechbrain.inference.separation.SepformerSeparation.from_hparams(source=FOLDER)` loads the folder too, with
-`lobes` installed; its `separate_batch` gives the same numbers bit for bit.
+`lobes {command} FOLDER mix.wav -o out`. SpeechBrain's own
+`speechbrain.inference.{interface}.from_hparams(source=FOLDER)` loads the folder too, with
+`lobes` installed; its `{method}` gives the same numbers bit for bit.
 
 ## Limits
 
@@ -78,6 +78,9 @@ def model_card(run: Run) -> str:
         tag_words="separation" if several else "enhancement",
         version=__version__,
         facts="\n".join(f"| {key} | {value} |" for key, value in facts.items()),
+        command="separate" if several else "enhance",
+        interface="separation.SepformerSeparation" if several else "enhancement.WaveformEnhancement",
+        method="separate_batch" if several else "enhance_batch",
         sample_rate=run.sample_rate,
         nyquist=run.sample_rate // 2,
         num_sources=run.num_sources,
@@ -111,8 +114,9 @@ def _facts(run: Run) -> dict[str, str]:
 
 def _scores(meta: Mapping[str, Any]) -> str:
     """What the checkpoint says about itself, the validation metric with its unit."""
+    shown = {"si_sdri": "validation SI-SDRi {:.2f} dB", "pesq": "validation PESQ {:.3f}"}
     words = [
-        f"validation SI-SDRi {value:.2f} dB" if key == METRIC else f"{key} {value:g}"
+        shown.get(key, key + " {:g}").format(value)
         for key, value in meta.items()
         if key not in ("unixtime", "end-of-epoch") and isinstance(value, int | float) and math.isfinite(value)
     ]

@@ -1,4 +1,7 @@
-"""Export: a run becomes a folder that SpeechBrain's own `SepformerSeparation` loads, checked bit for bit."""
+"""Export: a run becomes a folder that SpeechBrain's own interfaces load, checked bit for bit.
+
+`SepformerSeparation` loads every model, `WaveformEnhancement` those of one source.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import shutil
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +22,8 @@ from lobes.inference.weights import SUMS_FILE, write_sums
 
 FILES = ("hyperparams.yaml", "masknet.ckpt", "README.md", SUMS_FILE)
 
-HYPERPARAMS = """# Exported by Lobes {version}. Load this folder with lobes.inference.Separator or with
-# speechbrain.inference.separation.SepformerSeparation; both need the package lobes.
+HYPERPARAMS = """# Exported by Lobes {version}. Load this folder with lobes.inference.Separator or with SpeechBrain's
+# {interfaces}; all need the package lobes.
 # yamllint disable
 num_spks: {num_sources}
 sample_rate: {sample_rate}
@@ -29,17 +33,22 @@ encoder: !new:lobes.inference.adapter.MixAndOnes
 masknet: !new:lobes.inference.adapter.MappingMaskNet
 {model}
 decoder: !new:lobes.inference.adapter.TakeEstimate
-
+{enhance_model}
 modules:
   encoder: !ref <encoder>
   masknet: !ref <masknet>
-  decoder: !ref <decoder>
+  decoder: !ref <decoder>{enhance_module}
 
 pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
   loadables:
     masknet: !ref <masknet>
   custom_hooks:  # strict: SpeechBrain's default would leave random weights where keys do not match
     masknet: !name:lobes.inference.weights.load_strictly
+"""
+
+# With one source the folder is one for SpeechBrain's WaveformEnhancement, too: the same network under another name.
+ENHANCE_MODEL = """enhance_model: !new:lobes.inference.adapter.EnhanceModel
+  model: !ref <masknet.model>
 """
 
 
@@ -100,6 +109,9 @@ def _write(run: Run, folder: Path) -> None:
         num_sources=run.num_sources,
         sample_rate=run.sample_rate,
         model=textwrap.indent(run.model_yaml.rstrip(), "  "),
+        interfaces=" or ".join(kind.__name__ for kind in _interfaces(run.num_sources)[:-1]),
+        enhance_model=ENHANCE_MODEL if run.num_sources == 1 else "",
+        enhance_module="\n  enhance_model: !ref <enhance_model>" if run.num_sources == 1 else "",
     )
     (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
     state = {f"model.{name}": value for name, value in run.model.state_dict().items()}
@@ -109,19 +121,27 @@ def _write(run: Run, folder: Path) -> None:
 
 
 def _verify(run: Run, folder: Path) -> None:
-    """Reload the folder both ways and compare the output with the run's model, on the CPU."""
-    from speechbrain.inference.separation import SepformerSeparation
-
-    from lobes.inference.separator import Separator
-
+    """Reload the folder in every way and compare the output with the run's model, on the CPU."""
     generator = torch.Generator().manual_seed(0)
     # Half a second, a batch of two, an odd length: enough for every part of a network to act.
     mix = torch.randn(2, run.sample_rate // 2 + 1, generator=generator)
     with torch.no_grad():
         expected = run.model(mix)  # [B,T,S]
-        for interface in (SepformerSeparation, Separator):
+        for interface in _interfaces(run.num_sources):
             loaded = interface.from_hparams(source=str(folder), run_opts={"device": "cpu"})
-            _compare(interface.__name__, loaded.separate_batch(mix), expected)
+            enhances = hasattr(loaded, "enhance_batch")
+            got = loaded.enhance_batch(mix).unsqueeze(-1) if enhances else loaded.separate_batch(mix)
+            _compare(interface.__name__, got, expected)
+
+
+def _interfaces(num_sources: int) -> list[Any]:
+    """The classes that load an exported folder, our own last."""
+    from speechbrain.inference.enhancement import WaveformEnhancement
+    from speechbrain.inference.separation import SepformerSeparation
+
+    from lobes.inference.separator import Separator
+
+    return [SepformerSeparation, *([WaveformEnhancement] if num_sources == 1 else []), Separator]
 
 
 def _compare(name: str, got: Tensor, expected: Tensor) -> None:

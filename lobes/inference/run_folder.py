@@ -16,7 +16,7 @@ from torch import nn
 from lobes.errors import UserError
 from lobes.inference.weights import load_strictly
 
-METRIC = "si_sdri"  # key in the checkpoint's CKPT.yaml; the highest is the best
+METRICS = ("si_sdri", "pesq")  # keys in the checkpoint's CKPT.yaml, one of which a recipe chooses by: the highest
 WEIGHTS = "separator.ckpt"
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Checkpoint:
     @property
     def score(self) -> float:
         """The validation metric; absent or not finite is the worst."""
-        value = self.meta.get(METRIC)
+        value = next((self.meta[name] for name in METRICS if name in self.meta), None)
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else -math.inf
 
 
@@ -83,10 +83,10 @@ def read_run(folder: str | Path) -> Run:
 
 
 def best_checkpoint(folder: str | Path) -> Checkpoint:
-    """Choose the checkpoint of the highest validation SI-SDRi; a NaN or a missing value is the worst.
+    """Choose the checkpoint of the highest validation SI-SDRi, or PESQ for enhancement.
 
-    Among equals the newest is taken. A checkpoint folder without a readable CKPT.yaml or without the
-    separator's weights (a write that was cut off) is left out.
+    A NaN or a missing value is the worst, and among equals the newest is taken. A checkpoint folder without a
+    readable CKPT.yaml or without the separator's weights (a write that was cut off) is left out.
 
     Arguments
     ---------
@@ -118,7 +118,8 @@ def best_checkpoint(folder: str | Path) -> Checkpoint:
         )
     best = max(found, key=lambda checkpoint: (checkpoint.score, checkpoint.meta.get("unixtime", 0.0)))
     if math.isinf(best.score):
-        logger.warning("%s: no checkpoint has a validation %s; taking the newest, %s", save, METRIC, best.folder.name)
+        names = " or ".join(METRICS)
+        logger.warning("%s: no checkpoint has a validation %s; taking the newest, %s", save, names, best.folder.name)
     return best
 
 

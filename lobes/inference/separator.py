@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Sequence
-from math import gcd
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,12 @@ from torch import Tensor
 from lobes.data import audio
 from lobes.errors import UserError
 from lobes.inference.adapter import MappingMaskNet, adapt
+from lobes.inference.files import read_mono, resampled, stretched, targets_of, write_columns
 from lobes.inference.inputs import Waveform, checked_lengths, to_batch
 from lobes.inference.loading import load_folder
 from lobes.inference.locate import is_run_folder, locate
-from lobes.inference.names import base_names
 from lobes.inference.run_folder import read_run
-
-# 16-bit steps are 1/32768: a peak under -60 dBFS would be left with fewer than 33 of them.
-QUIETEST_16_BIT_PEAK = 1e-3
-
-logger = logging.getLogger(__name__)
+from lobes.metrics.pcs import RATE as PCS_RATE
 
 
 class Separator(SepformerSeparation):
@@ -165,7 +159,7 @@ class Separator(SepformerSeparation):
         UserError
             If the file is missing, a folder, empty, truncated, no audio, or holds NaN or infinite samples.
         """
-        mix, rate = _read_mono(path)
+        mix, rate = read_mono(path)
         return torch.from_numpy(self._separate_samples(mix, rate, path))[None]  # [1,T,S]
 
     @torch.no_grad()
@@ -196,64 +190,84 @@ class Separator(SepformerSeparation):
         UserError
             As `separate_file`, or if an output would overwrite an input.
         """
+        endings = [f"_s{number}" for number in range(1, self.num_sources + 1)]
+
+        return self._write_each(paths, out_folder, endings, self._separate_samples)
+
+    @torch.no_grad()
+    def enhance_files(
+        self, paths: Sequence[str | os.PathLike[str]], out_folder: str | os.PathLike[str], pcs: bool = False
+    ) -> list[list[Path]]:
+        """Enhance audio files with a model of one source and write `<name>_enhanced.wav`.
+
+        Arguments
+        ---------
+        paths : sequence of str
+            Audio files.
+        out_folder : str or PathLike
+            As in `separate_files`.
+        pcs : bool
+            Also write `<name>_enhanced_pcs.wav`: the same after perceptual contrast stretching, at the level of
+            the former. It raises PESQ and adds distortion, see `lobes.metrics.pcs`.
+
+        Returns
+        -------
+        list of list of Path
+            For each input, the files written.
+
+        Raises
+        ------
+        UserError
+            As `separate_files`, or if the model gives several sources, or `pcs` and its rate is not 16 kHz.
+        """
+        if self.num_sources != 1:
+            raise UserError(f"expected a model of one source, got one of {self.num_sources}: use `lobes separate`.")
+        if pcs and self.sample_rate != PCS_RATE:
+            raise UserError(f"pcs: defined at {PCS_RATE} Hz only, the model's rate is {self.sample_rate} Hz.")
+
+        def columns(mix: np.ndarray, rate: int, path: str | os.PathLike[str]) -> np.ndarray:
+            enhanced = self._separate_samples(mix, rate, path)  # [T,1]
+            return np.concatenate([enhanced, stretched(enhanced, rate)], axis=1) if pcs else enhanced
+
+        return self._write_each(paths, out_folder, ["_enhanced", "_enhanced_pcs"][: 1 + pcs], columns)
+
+    @property
+    def num_sources(self) -> int:
+        """The model's number of sources; 1 for enhancement."""
+        return int(self.hparams.num_spks)
+
+    def _write_each(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        out_folder: str | os.PathLike[str],
+        endings: Sequence[str],
+        make: Callable[[np.ndarray, int, str | os.PathLike[str]], np.ndarray],
+    ) -> list[list[Path]]:
+        """Write what `make` gives for each file, [T] at a rate -> [T, columns], one file per column."""
         from tqdm import tqdm
 
-        targets = self._targets(paths, Path(out_folder))
+        targets = targets_of(paths, Path(out_folder), endings)
         for path in paths:
             audio.read(path)
         for path, outputs in zip(tqdm(paths, unit="file", disable=None), targets, strict=True):
-            mix, rate = _read_mono(path)
-            _write_sources(outputs, self._separate_samples(mix, rate, path), rate)
-        return targets
-
-    def _targets(self, paths: Sequence[str | os.PathLike[str]], out: Path) -> list[list[Path]]:
-        sources = range(1, int(self.hparams.num_spks) + 1)
-        targets = [[out / f"{name}_s{number}.wav" for number in sources] for name in base_names(paths)]
-        inputs = {Path(path).resolve() for path in paths}
-        for target in (target for group in targets for target in group):
-            if target.resolve() in inputs:
-                raise UserError(f"{target}: is an input file and would be overwritten. Give another output folder.")
+            mix, rate = read_mono(path)
+            write_columns(outputs, make(mix, rate, path), rate)
         return targets
 
     def _separate_samples(self, mix: np.ndarray, rate: int, path: str | os.PathLike[str]) -> np.ndarray:
         """Separate [T] at any rate to float32 [T,S] at the same rate."""
         if not mix.any():  # whatever the network makes of silence
-            return np.zeros((len(mix), int(self.hparams.num_spks)), np.float32)
-        at_model_rate = _resample(mix, rate, self.sample_rate)  # [T']
+            return np.zeros((len(mix), self.num_sources), np.float32)
+        at_model_rate = resampled(mix, rate, self.sample_rate)  # [T']
         estimates = self.separate_batch(at_model_rate)[0].float().cpu().numpy()  # [T',S]
         if not np.isfinite(estimates).all():
             raise UserError(f"{os.fspath(path)}: the model gave NaN or infinite samples; nothing was written.")
-        return _resample(estimates, self.sample_rate, rate)[: len(mix)]  # [T,S]
+        return resampled(estimates, self.sample_rate, rate)[: len(mix)]  # [T,S]
 
     def _one_by_one(self, batch: Tensor, lengths: Tensor) -> Tensor:
         """For SpeechBrain's own networks, which know no lengths: each item alone, zeros behind it."""
-        out = batch.new_zeros(*batch.shape, int(self.hparams.num_spks))  # [B,T,S]
+        out = batch.new_zeros(*batch.shape, self.num_sources)  # [B,T,S]
         for item, relative in enumerate(lengths.tolist()):
             samples = max(1, round(relative * batch.shape[1]))
             out[item, :samples] = super().separate_batch(batch[item : item + 1, :samples])[0]
         return out
-
-
-def _read_mono(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
-    samples, rate = audio.read(path)
-    return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate
-
-
-def _resample(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Resample along the first axis; the length is rounded up."""
-    if rate == new_rate:
-        return x
-    from scipy.signal import resample_poly
-
-    common = gcd(rate, new_rate)
-    return resample_poly(x, new_rate // common, rate // common, axis=0).astype(np.float32)
-
-
-def _write_sources(outputs: Sequence[Path], estimates: np.ndarray, rate: int) -> None:
-    """Write [T,S] to one file per source; one sample format for all sources of a mixture."""
-    peak = float(np.abs(estimates).max())
-    subtype = "PCM_16" if peak == 0 or QUIETEST_16_BIT_PEAK <= peak <= 1 else "FLOAT"
-    if subtype == "FLOAT":
-        logger.warning("%s: peak %.3g does not fit 16 bits; written as 32-bit float, level kept", outputs[0].name, peak)
-    for number, path in enumerate(outputs):
-        audio.write(path, estimates[:, number], rate, subtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ FILTER_LENGTH = 512  # taps of the distortion filter that BSS-eval's SDR allows
 PESQ_MODES = {8000: "nb", 16000: "wb"}
 PESQ_SECONDS = 20.0
 STOI_TOO_SHORT = 1e-5  # what pystoi returns instead of raising
+COMPOSITE_SECONDS = 0.05  # one frame of 30 ms and two hops, rounded up
 
 
 class MetricError(Exception):
@@ -75,12 +77,48 @@ def pesq(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
 
 def stoi(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
     """Short-time objective intelligibility, about 0 to 1. Source: Taal et al. 2011."""
+    return _intelligibility(estimate, target, sample_rate, extended=False)
+
+
+def estoi(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Extended STOI, which also tells maskers that come and go, about 0 to 1. Source: Jensen and Taal 2016."""
+    return _intelligibility(estimate, target, sample_rate, extended=True)
+
+
+def ssnr(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Segmental SNR in dB: the mean over frames of 30 ms, each kept within -10 and 35."""
+    from lobes.metrics import composite
+
+    _long_enough(target, sample_rate)
+    return finite(composite.ssnr(estimate, target, sample_rate))
+
+
+def composites(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> dict[str, float]:
+    """CSIG, CBAK and COVL in both scalings of `lobes.metrics.composite`, which take this PESQ."""
+    from lobes.metrics.composite import composite
+
+    _long_enough(target, sample_rate)
+    quality = pesq(estimate, target, sample_rate)
+    endings: dict[Any, str] = {"loizou": "", "float": "_float"}
+    return {
+        name + ending: finite(value)
+        for scale, ending in endings.items()
+        for name, value in composite(estimate, target, sample_rate, quality, scale).items()
+    }
+
+
+def _long_enough(target: np.ndarray, sample_rate: int) -> None:
+    if len(target) < COMPOSITE_SECONDS * sample_rate:
+        raise MetricError("too short")
+
+
+def _intelligibility(estimate: np.ndarray, target: np.ndarray, sample_rate: int, extended: bool) -> float:
     from pystoi import stoi as intelligibility
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
-            value = float(intelligibility(at_unit_peak(target), at_unit_peak(estimate), sample_rate))
+            value = float(intelligibility(at_unit_peak(target), at_unit_peak(estimate), sample_rate, extended))
         except IndexError as error:  # fewer samples than one frame
             raise MetricError("too short") from error
     if value == STOI_TOO_SHORT:

@@ -13,6 +13,8 @@ import numpy as np
 from lobes.errors import UserError
 
 LEVELS = (1.0, 1.070175439, 1.182456140, 1.287719298, 1.4, 1.322807018, 1.238596491, 1.161403509, 1.077192982, 1.0)
+RATE = 16000  # Hz
+LEAST = 400  # samples of a signal that can be stretched with the default window
 # window -> (hop, number of bins for each level), at 16 kHz
 TABLES = {
     512: (256, (3, 3, 3, 3, 126, 28, 34, 41, 15, 1)),
@@ -59,6 +61,20 @@ def pcs(x: np.ndarray, n_fft: int = 400) -> np.ndarray:
     y = torch.istft(torch.polar(magnitude, spectrum.angle()), n_fft, hop, window=window, length=len(x)).numpy()
     peak = np.abs(y).max()
     return (y / peak if peak > 0 else y).astype(np.asarray(x).dtype, copy=False)
+
+
+def pcs_at_level(x: np.ndarray) -> np.ndarray:
+    """Stretch the contrast of a signal [T] with the default window, and give it back at its former rms.
+
+    Example
+    -------
+    >>> x = np.sin(np.arange(16000) / 5)
+    >>> round(float(np.square(pcs_at_level(x)).mean()), 3)
+    0.5
+    """
+    y = pcs(x)
+    power, stretched = np.square(x, dtype=np.float64).mean(), np.square(y, dtype=np.float64).mean()
+    return (y * np.sqrt(power / stretched)).astype(y.dtype, copy=False) if stretched > 0 else y
 
 
 def band_gains(n_fft: int) -> np.ndarray:

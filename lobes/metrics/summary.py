@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lobes.metrics.utterance import NUMBERS
+from lobes.metrics.utterance import EXTRA_NUMBERS, NUMBERS
 
 HEADINGS = ("SI-SDR", "SI-SDRi", "SDR", "SDRi", "PESQ", "STOI")
 
@@ -38,19 +38,32 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     (3.0, 1, None)
     """
     rows = list(rows)
+    numbers = present_numbers(rows)
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(str(row.get("variant") or "all"), []).append(row)
-    variants = {name: _variant(groups[name]) for name in sorted(groups)}
-    left_out = {metric: [v for v in variants if variants[v][metric] is None] for metric in NUMBERS}
+    variants = {name: _variant(groups[name], numbers) for name in sorted(groups)}
+    left_out = {metric: [v for v in variants if variants[v][metric] is None] for metric in numbers}
     return {
         "n": len(rows),
         "failures": _failures(rows),
         "improved_share": _improved(rows),
         "variants": variants,
-        "mean": {metric: _mean(_finite(variants.values(), metric)) for metric in NUMBERS},
+        "mean": {metric: _mean(_finite(variants.values(), metric)) for metric in numbers},
         "left_out": {metric: names for metric, names in left_out.items() if names},
     }
+
+
+def present_numbers(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The columns of numbers of a table: the six of every evaluation, then those of enhancement that a row has.
+
+    Example
+    -------
+    >>> present_numbers([{"ssnr": 3.0}])[-2:]
+    ('stoi', 'ssnr')
+    """
+    found = {name for row in rows for name in row}
+    return (*NUMBERS, *(name for name in EXTRA_NUMBERS if name in found))
 
 
 def format_table(summary: Mapping[str, Any]) -> str:
@@ -87,11 +100,11 @@ def _line(name: str, part: Mapping[str, Any], n: int) -> str:
     return f"{name:<9} {n:>5} {cells} {share:>9} {sum(part['failures'].values()):>7}"
 
 
-def _variant(rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _variant(rows: list[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, Any]:
     return {
         "n": len(rows),
-        **{metric: _mean(_finite(rows, metric)) for metric in NUMBERS},
-        "counted": {metric: len(_finite(rows, metric)) for metric in NUMBERS},
+        **{metric: _mean(_finite(rows, metric)) for metric in numbers},
+        "counted": {metric: len(_finite(rows, metric)) for metric in numbers},
         "failures": _failures(rows),
         "improved_share": _improved(rows),
     }

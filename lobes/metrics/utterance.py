@@ -16,6 +16,13 @@ from lobes.metrics import measures
 
 METRICS = ("si_sdr", "sdr", "pesq", "stoi")
 NUMBERS = ("si_sdr", "si_sdri", "sdr", "sdri", "pesq", "stoi")
+# Those of enhancement, computed where they are asked for: metric -> its numbers.
+EXTRA = {
+    "estoi": ("estoi",),
+    "ssnr": ("ssnr",),
+    "composite": ("csig", "cbak", "covl", "csig_float", "cbak_float", "covl_float"),
+}
+EXTRA_NUMBERS = tuple(number for numbers in EXTRA.values() for number in numbers)
 SILENT_SHARE = 1e-6  # a target 60 dB below the mixture, or zero, is silent (as in the separation loss)
 
 
@@ -41,17 +48,19 @@ def score(
     sample_rate : int
         In Hz; PESQ is narrow band at 8000, wide band at 16000 and not defined elsewhere.
     metrics : sequence of str
-        Which of si_sdr, sdr, pesq, stoi to compute; the others stay NaN and are no failure.
+        Which of si_sdr, sdr, pesq, stoi to compute; the others stay NaN and are no failure. Also estoi, ssnr (segmental
+        SNR in dB) and composite (csig, cbak, covl by Loizou's definition; with `_float` at the end as in the tool
+        that many papers used, see `lobes.metrics.composite`).
     improvement : bool
         False where the mixture is the target (PolSESS ES and EB, variant C): si_sdri and sdri then stay NaN.
 
     Returns
     -------
     dict
-        si_sdr, si_sdri, sdr, sdri, pesq, stoi: floats. status: "ok", or the reasons, joined by "; ", each
-        "<reason> (<where>)". The whole item is NaN for "non-finite estimate", "non-finite target",
-        "non-finite mixture", "silent target" and "silent estimate"; "silent mixture" and "<metric>: <reason>"
-        concern one metric.
+        si_sdr, si_sdri, sdr, sdri, pesq, stoi and those asked for beside them: floats. status: "ok", or the
+        reasons, joined by "; ", each "<reason> (<where>)". The whole item is NaN for "non-finite estimate",
+        "non-finite target", "non-finite mixture", "silent target" and "silent estimate"; "silent mixture" and
+        "<metric>: <reason>" concern one metric.
 
     Raises
     ------
@@ -67,7 +76,7 @@ def score(
     """
     _check(estimates, targets, mix, metrics)
     estimates, targets, mix = (np.asarray(x, np.float64) for x in (estimates, targets, mix))
-    row: dict[str, Any] = dict.fromkeys(NUMBERS, math.nan)
+    row: dict[str, Any] = dict.fromkeys(numbers_of(metrics), math.nan)
     reason = _unfit(estimates, targets, mix)
     if reason:
         return {**row, "status": reason}
@@ -78,6 +87,17 @@ def score(
         row.update(values[0])
         reasons += values[1]
     return {**row, "status": "; ".join(dict.fromkeys(reasons)) or "ok"}
+
+
+def numbers_of(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The numbers that a row holds for these metrics: the six always, the others where they are asked for.
+
+    Example
+    -------
+    >>> numbers_of(["pesq", "ssnr"])
+    ('si_sdr', 'si_sdri', 'sdr', 'sdri', 'pesq', 'stoi', 'ssnr')
+    """
+    return (*NUMBERS, *(number for name, numbers in EXTRA.items() if name in metrics for number in numbers))
 
 
 def best_order(estimates: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -100,6 +120,8 @@ def _numbers(
     improvement: bool,
 ) -> tuple[dict[str, float], list[str]]:
     """One metric's mean over the sources, with its improvement where it has one, and the reasons for NaN."""
+    if name == "composite":
+        return _composite(estimates, targets, sample_rate)
     function = _function(name, sample_rate)
     value, reasons = _mean(name, function, estimates, targets)
     if name not in ("si_sdr", "sdr") or not improvement:
@@ -117,13 +139,28 @@ def _function(name: str, sample_rate: int) -> Callable[[np.ndarray, np.ndarray],
     return lambda estimate, target: getattr(measures, name)(estimate, target, sample_rate)
 
 
+def _composite(estimates: np.ndarray, targets: np.ndarray, sample_rate: int) -> tuple[dict[str, float], list[str]]:
+    """The six composite numbers, as means over the sources."""
+    values, reasons = _per_source("composite", _function("composites", sample_rate), estimates, targets)
+    names = EXTRA["composite"]
+    return {name: math.nan if reasons else float(np.mean([v[name] for v in values])) for name in names}, reasons
+
+
 def _mean(
     name: str,
     function: Callable[[np.ndarray, np.ndarray], float],
     estimates: np.ndarray,
     targets: np.ndarray,
 ) -> tuple[float, list[str]]:
-    """Mean over the sources; NaN and the reasons where a source has no value, whatever the library raised."""
+    """Mean over the sources; NaN and the reasons where a source has no value."""
+    values, reasons = _per_source(name, function, estimates, targets)
+    return (math.nan if reasons else float(np.mean(values))), reasons
+
+
+def _per_source(
+    name: str, function: Callable[[np.ndarray, np.ndarray], Any], estimates: np.ndarray, targets: np.ndarray
+) -> tuple[list[Any], list[str]]:
+    """The value of each source that has one, and the reasons of the others, whatever the library raised."""
     values, reasons = [], []
     for source in range(targets.shape[1]):
         try:
@@ -133,7 +170,7 @@ def _mean(
         except Exception as error:  # libraries raise what they like; one item must not end an evaluation
             kind = type(error).__name__.removesuffix("Error").lstrip("_")
             reasons.append(f"{name}: {kind} (source {source + 1})")
-    return (math.nan if reasons else float(np.mean(values))), reasons
+    return values, reasons
 
 
 def _unfit(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray) -> str:
@@ -154,10 +191,10 @@ def _unfit(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray) -> str:
 
 
 def _check(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray, metrics: Sequence[str]) -> None:
+    known = (*METRICS, *EXTRA)
     for name in metrics:
-        if name not in METRICS:
-            known = ", ".join(METRICS)
-            raise UserError(f"Unknown metric {name!r}; known are {known}.{did_you_mean(name, METRICS)}")
+        if name not in known:
+            raise UserError(f"Unknown metric {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")
     shapes = [np.shape(x) for x in (estimates, targets, mix)]
     if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[2] != shapes[1][:1] or 0 in shapes[0]:
         raise UserError(

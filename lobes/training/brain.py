@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ import torch
 from speechbrain.utils.distributed import if_main_process, main_process_only
 
 from lobes.errors import UserError
+from lobes.evaluation.utterances import ScoreJob
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
 from lobes.training.launch import command, commit, machine, seconds_since_launch
 from lobes.training.memory import keep_freed_memory
 from lobes.training.optim import build_optimizer
-from lobes.training.progress import EarlyStopping, LearningCurve, VariantMeter
+from lobes.training.progress import CURVE_COLUMNS, EarlyStopping, LearningCurve, VariantMeter
 from lobes.training.safe_step import SafeStepBrain
 from lobes.training.schedule import WarmupSchedule
 from lobes.training.testing import run_test, score_jobs, write_json
@@ -40,12 +42,16 @@ class SeparationBrain(SafeStepBrain):
     `patience` and `output_folder`. `epoch_clock` (set by the recipe) tells the data pipeline the epoch.
     """
 
+    monitor = MONITOR  # the validation score that chooses the checkpoint: the highest is the best
+    curve_file = "learning_curve.csv"
+    curve_columns: tuple[str, ...] = CURVE_COLUMNS
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if torch.device(self.device).type == "cpu":
             keep_freed_memory()
         self.budget = self.hparams.budget
-        self.curve = LearningCurve(Path(self.hparams.output_folder) / "learning_curve.csv")
+        self.curve = LearningCurve(Path(self.hparams.output_folder) / self.curve_file, self.curve_columns)
         self.stopping = EarlyStopping(self.hparams.patience)
         self.epoch_clock: torch.Tensor | None = None
         self.batches_per_epoch = 1
@@ -148,39 +154,45 @@ class SeparationBrain(SafeStepBrain):
         self.meter.add([batch.variant[i] for i in counted], si_sdri=[gains[i] for i in counted])
 
     def _end_epoch(self, epoch: int | None) -> None:
-        monitor = self.meter.mean("si_sdri")
+        monitor = self.meter.mean(self.monitor)
         monitor = monitor if math.isfinite(monitor) else -math.inf  # a NaN metric is the worst, never the best
         used_lr = self.schedule.lr
         self.schedule.after_epoch(monitor)
         stop = self.stopping.update(monitor)
         if if_main_process():
             self._log_epoch(epoch, used_lr)
-        meta = {MONITOR: monitor, "step": self.budget.steps}
-        self.checkpointer.save_and_keep_only(meta=meta, max_keys=[MONITOR], importance_keys=[])
+        meta = {self.monitor: monitor, "step": self.budget.steps}
+        self.checkpointer.save_and_keep_only(meta=meta, max_keys=[self.monitor], importance_keys=[])
         if stop:
-            logger.info("no better %s for %d epochs: training ends", MONITOR, self.stopping.epochs_without)
+            logger.info("no better %s for %d epochs: training ends", self.monitor, self.stopping.epochs_without)
             self.hparams.epoch_counter.current = self.hparams.epoch_counter.limit
 
     def _log_epoch(self, epoch: int | None, lr: float) -> None:
         grad_norm = self.grad_norm / self.steps_taken if self.steps_taken else math.nan
         row = {
             "step": self.budget.steps, "seconds": self.budget.seconds, "epoch": epoch or 0,
-            "train_loss": self._train_loss,
-            "valid_si_sdr": self.meter.mean("si_sdr"), "valid_si_sdri": self.meter.mean("si_sdri"),
+            "train_loss": self._train_loss, **self.valid_scores(),
             "grad_norm": grad_norm, "skipped": self.skipped_steps, "lr": lr,
         }  # fmt: skip
         self.curve.add(row)
         progress = self.budget.progress
         left = self.budget.seconds * (1 - progress) / progress / 60 if progress else math.nan
-        variants = ", ".join(f"{name} {value:.2f}" for name, value in self.meter.per_variant("si_sdri").items())
         line = (
             f"epoch {epoch}, step {self.budget.steps}, {self.budget.seconds:.0f} s: train loss {self._train_loss:.2f}"
-            f", grad norm {grad_norm:.2f}, skipped {self.skipped_steps}, lr {lr:.2e} | valid SI-SDR "
-            f"{self.meter.mean('si_sdr'):.2f} dB, SI-SDRi {self.meter.mean('si_sdri'):.2f} dB ({variants})"
+            f", grad norm {grad_norm:.2f}, skipped {self.skipped_steps}, lr {lr:.2e} | valid {self.scores_in_words()}"
         )
         logger.info("%s | about %.1f min of training left", line, left)
         with open(self.hparams.train_log, "a", encoding="utf-8") as log:
             log.write(line + "\n")
+
+    def valid_scores(self) -> dict[str, float]:
+        """What the curve's row holds of a validation, by column."""
+        return {f"valid_{name}": self.meter.mean(name) for name in ("si_sdr", "si_sdri")}
+
+    def scores_in_words(self) -> str:
+        """The same for the log."""
+        variants = ", ".join(f"{name} {value:.2f}" for name, value in self.meter.per_variant("si_sdri").items())
+        return f"SI-SDR {self.meter.mean('si_sdr'):.2f} dB, SI-SDRi {self.meter.mean('si_sdri'):.2f} dB ({variants})"
 
     # ---- test
 
@@ -192,12 +204,13 @@ class SeparationBrain(SafeStepBrain):
                 f"nothing to test: no checkpoint in {self.checkpointer.checkpoints_dir}. Train first, or give the "
                 "output_folder of a trained run."
             )
-        logger.info("testing the checkpoint of step %s (%s %.2f)", chosen.meta["step"], MONITOR, chosen.meta[MONITOR])
+        score = chosen.meta[self.monitor]
+        logger.info("testing the checkpoint of step %s (%s %.2f)", chosen.meta["step"], self.monitor, score)
 
     def evaluate(
         self,
         test_set: Any,
-        max_key: str | None = MONITOR,
+        max_key: str | None = None,
         min_key: str | None = None,
         progressbar: bool | None = None,
         test_loader_kwargs: dict[str, Any] | None = None,
@@ -209,7 +222,7 @@ class SeparationBrain(SafeStepBrain):
         test_set : Dataset
             Examples with id, variant, mix_sig [T] and sources_sig [T,S].
         max_key, min_key : str, optional
-            Checkpoint meta key to choose by.
+            Checkpoint meta key to choose by (default: the highest `monitor`).
         progressbar : bool, optional
             Not used: the scoring has its own bar.
         test_loader_kwargs : dict, optional
@@ -221,13 +234,17 @@ class SeparationBrain(SafeStepBrain):
             The summary of `lobes.metrics.summary.summarise`.
         """
         loader = self.make_dataloader(test_set, sb.Stage.TEST, ckpt_prefix=None, **(test_loader_kwargs or {}))
-        self.on_evaluate_start(max_key, min_key)
+        self.on_evaluate_start(max_key or (None if min_key else self.monitor), min_key)
         self.modules.eval()
         h = self.hparams
         batches = islice(loader, self.debug_batches if self.debug else None)
         jobs = score_jobs(batches, self.separate, self.improves, h.sample_rate, h.test_metrics)
-        summary = run_test(jobs, h.output_folder, h.scoring_workers, h.n_audio_to_save)
-        return summary
+        return self.report(jobs)
+
+    def report(self, jobs: Iterator[ScoreJob]) -> dict[str, Any]:
+        """Score what was separated and write the results into the run folder; returns the summary."""
+        h = self.hparams
+        return run_test(jobs, h.output_folder, h.scoring_workers, h.n_audio_to_save)
 
     def separate(self, batch: Any) -> torch.Tensor:
         """Estimates [B,T,S] of a batch in the evaluation precision."""

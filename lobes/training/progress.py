@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 CURVE_COLUMNS = ("step", "seconds", "epoch", "train_loss", "valid_si_sdr", "valid_si_sdri", "grad_norm") + (
@@ -23,6 +23,8 @@ class LearningCurve:
     ---------
     path : str or Path
         `learning_curve.csv` in the run folder.
+    columns : sequence of str
+        Its columns; `step` is one of them.
 
     Example
     -------
@@ -34,8 +36,8 @@ class LearningCurve:
     ['1']
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, columns: Sequence[str] = CURVE_COLUMNS) -> None:
+        self.path, self.columns = Path(path), tuple(columns)
 
     def rows(self) -> list[dict[str, str]]:
         """Read the rows written so far."""
@@ -48,24 +50,40 @@ class LearningCurve:
         """Append one row."""
         new = not self.path.exists()
         with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, CURVE_COLUMNS)
+            writer = csv.DictWriter(file, self.columns)
             if new:
                 writer.writeheader()
             writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+
+    def plot(self, columns: Sequence[str]) -> None:
+        """Draw columns over the steps, one under the other, into a PNG beside the table."""
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+
+        rows = self.rows()
+        figure, axes = plt.subplots(len(columns), sharex=True, figsize=(6, 1.6 * len(columns)), layout="constrained")
+        for axis, column in zip(axes, columns, strict=True):
+            axis.plot([float(row["step"]) for row in rows], [float(row[column] or "nan") for row in rows], marker=".")
+            axis.set_ylabel(column, fontsize=8)
+        axes[-1].set_xlabel("step")
+        figure.savefig(self.path.with_suffix(".png"), dpi=100)
+        plt.close(figure)
 
     def forget_after(self, step: int) -> None:
         """Drop the rows of steps that a resumed run takes again."""
         kept = [row for row in self.rows() if int(float(row["step"])) <= step]
         partial = self.path.with_suffix(".partial")
         with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, CURVE_COLUMNS)
+            writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(kept)
         os.replace(partial, self.path)
 
 
 class VariantMeter:
-    """Mean SI-SDR and SI-SDRi per variant, and the unweighted mean over variants.
+    """Mean of each score per variant, and the unweighted mean over variants.
 
     A non-finite score stays out of the means and is counted in `missing`.
 
@@ -78,7 +96,7 @@ class VariantMeter:
     """
 
     def __init__(self) -> None:
-        self.scores: dict[str, dict[str, list[float]]] = {"si_sdr": defaultdict(list), "si_sdri": defaultdict(list)}
+        self.scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.missing = 0
 
     def add(self, variants: Iterable[str], **scores: Iterable[float]) -> None:

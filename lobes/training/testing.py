@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,21 @@ def score_jobs(
     """
     for batch in batches:
         with torch.no_grad():
-            estimates = separate(batch).float().cpu().numpy()  # [B,T,S]
-        mix, lengths = batch.mix_sig
-        mix, targets = mix.cpu().numpy(), batch.sources_sig.data.cpu().numpy()
-        samples = (lengths * mix.shape[1]).round().int().tolist()
-        items = zip(batch.id, batch.variant, improves(batch), samples, strict=True)
-        for i, (ID, variant, counts, n) in enumerate(items):
-            yield ScoreJob(ID, variant, estimates[i, :n], targets[i, :n], mix[i, :n], sample_rate, metrics, counts)
+            estimates = separate(batch)  # [B,T,S]
+        yield from jobs_of(batch, estimates, improves(batch), sample_rate, metrics)
+
+
+def jobs_of(
+    batch: Any, estimates: Tensor, improves: Sequence[bool], sample_rate: int, metrics: Sequence[str]
+) -> Iterator[ScoreJob]:
+    """The items of a batch with their estimates [B,T,S] as jobs, without the padding."""
+    mix, lengths = batch.mix_sig
+    outputs, mixtures, targets = (x.detach().float().cpu().numpy() for x in (estimates, mix, batch.sources_sig.data))
+    samples = (lengths * mix.shape[1]).round().int().tolist()
+    items = zip(batch.id, batch.variant, improves, samples, strict=True)
+    for i, (ID, variant, counts, n) in enumerate(items):
+        signals = (outputs[i, :n], targets[i, :n], mixtures[i, :n])
+        yield ScoreJob(ID, variant, *signals, sample_rate, metrics, counts)
 
 
 def run_test(jobs: Iterator[ScoreJob], folder: str | Path, workers: int, audio_items: int) -> dict[str, Any]:
@@ -81,11 +89,21 @@ def run_test(jobs: Iterator[ScoreJob], folder: str | Path, workers: int, audio_i
         The summary.
     """
     folder = Path(folder)
-    rows = score_many(_with_audio(jobs, folder / "audio", audio_items), workers=workers)
-    summary = summarise(rows)
-    write_per_utterance(folder / "per_utterance.csv", rows)
-    write_json(folder / "summary.json", summary)
-    logger.info("test, dB with the natural sign:\n%s", format_table(summary))
+    rows = score_many(with_audio(jobs, folder / "audio", audio_items), workers=workers)
+    return write_results(rows, folder)
+
+
+def write_results(
+    rows: list[dict[str, Any]], folder: Path, ending: str = "", beside: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write `per_utterance<ending>.csv` and `summary<ending>.json`, show the table and return the summary.
+
+    `beside` are further keys of the summary.
+    """
+    summary = {**summarise(rows), **(beside or {})}
+    write_per_utterance(folder / f"per_utterance{ending}.csv", rows)
+    write_json(folder / f"summary{ending}.json", summary)
+    logger.info("test%s, dB with the natural sign:\n%s", ending.replace("_", ", "), format_table(summary))
     return summary
 
 
@@ -96,7 +114,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def _with_audio(jobs: Iterator[ScoreJob], folder: Path, items: int) -> Iterator[ScoreJob]:
+def with_audio(jobs: Iterator[ScoreJob], folder: Path, items: int) -> Iterator[ScoreJob]:
+    """Pass the jobs on, the first so many also as audio files."""
     for index, job in enumerate(jobs):
         if index < items:
             _write_item(job, folder / job.id)

@@ -28,7 +28,7 @@ from lobes.data.manifest import read_manifest
 from lobes.data.remix import Remixer, perturb_speed
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import separation_loss
-from lobes.training.brain import MONITOR, SeparationBrain
+from lobes.training.brain import SeparationBrain
 from lobes.training.config import load
 from lobes.training.launch import make_run_folder, read_command_line
 
@@ -158,7 +158,7 @@ def main(argv):
     train_loader = {"batch_size": hparams["batch_size"], "num_workers": hparams["num_workers"], "shuffle": True}
     eval_loader = {"batch_size": hparams["valid_batch_size"], "num_workers": hparams["num_workers"]}
     brain.fit(hparams["epoch_counter"], datasets["train"], datasets["valid"], None, train_loader, eval_loader)
-    brain.evaluate(datasets["test"], max_key=MONITOR, test_loader_kwargs=eval_loader)
+    brain.evaluate(datasets["test"], test_loader_kwargs=eval_loader)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""Audio files in and out of a separator: one channel, the file's own rate, its level. T samples."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+
+from lobes.data import audio
+from lobes.errors import UserError
+from lobes.inference.names import base_names
+from lobes.metrics.pcs import LEAST, RATE, pcs_at_level
+
+# 16-bit steps are 1/32768: a peak under -60 dBFS would be left with fewer than 33 of them.
+QUIETEST_16_BIT_PEAK = 1e-3
+
+logger = logging.getLogger(__name__)
+
+
+def read_mono(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    """The mean of a file's channels [T], and its rate in Hz."""
+    samples, rate = audio.read(path)
+    return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate
+
+
+def resampled(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Resample along the first axis; the length is rounded up.
+
+    Example
+    -------
+    >>> resampled(np.zeros((100, 2), np.float32), 44100, 16000).shape
+    (37, 2)
+    """
+    if rate == new_rate:
+        return x
+    from scipy.signal import resample_poly
+
+    common = gcd(rate, new_rate)
+    return resample_poly(x, new_rate // common, rate // common, axis=0).astype(np.float32)
+
+
+def stretched(x: np.ndarray, rate: int) -> np.ndarray:
+    """Perceptual contrast stretching of [T, 1] at any rate, level kept; what is too short for it stays as it is."""
+    signal = resampled(x, rate, RATE)[:, 0]
+    return resampled(pcs_at_level(signal), RATE, rate)[: len(x), None] if len(signal) >= LEAST else x
+
+
+def targets_of(paths: Sequence[str | os.PathLike[str]], out: Path, endings: Sequence[str]) -> list[list[Path]]:
+    """The files to write for each input, `<name><ending>.wav`; an input is never overwritten.
+
+    Raises
+    ------
+    UserError
+        If one of them is an input.
+    """
+    targets = [[out / f"{name}{ending}.wav" for ending in endings] for name in base_names(paths)]
+    inputs = {Path(path).resolve() for path in paths}
+    for target in (target for group in targets for target in group):
+        if target.resolve() in inputs:
+            raise UserError(f"{target}: is an input file and would be overwritten. Give another output folder.")
+    return targets
+
+
+def write_columns(outputs: Sequence[Path], signals: np.ndarray, rate: int) -> None:
+    """Write each column of [T, columns] to a file; one sample format for all."""
+    peak = float(np.abs(signals).max())
+    subtype = "PCM_16" if peak == 0 or QUIETEST_16_BIT_PEAK <= peak <= 1 else "FLOAT"
+    if subtype == "FLOAT":
+        logger.warning("%s: peak %.3g does not fit 16 bits; written as 32-bit float, level kept", outputs[0].name, peak)
+    for number, path in enumerate(outputs):
+        audio.write(path, signals[:, number], rate, subtype)

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Train, validate and test an enhancement model on VoiceBank-DEMAND: one talker in noise, at 16 kHz.
+
+> python train.py hparams/mbs_net.yaml --data_folder /data/VoiceBank
+
+Two objectives (`objective` in the YAML file): `compressed`, the losses of MP-SENet and SEMamba on compressed spectra,
+and `published`, those of the open BSRNN. To both a metric discriminator can be added from an epoch on. The checkpoint
+with the highest PESQ on two held-out talkers of the training set is tested. The same command resumes a stopped run.
+"""
+
+import sys
+
+from lobes.training.launch import announce
+
+if __name__ == "__main__":
+    announce()  # before the imports that take seconds
+
+import numpy as np
+import torch
+from speechbrain.core import Stage
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
+from speechbrain.utils.distributed import ddp_init_group, run_on_main
+from voicebank_download import download
+from voicebank_prepare import SPLITS, prepare_voicebank
+
+from lobes.data.audio import read_mono
+from lobes.data.manifest import read_manifest
+from lobes.data.mmipc import item_rng
+from lobes.errors import UserError, exit_on_user_error
+from lobes.metrics.pcs import pcs_at_level
+from lobes.nnet.level import item_level, to_unit_level
+from lobes.nnet.power import to_power
+from lobes.objectives.spectrum import compressed_spectrum_loss, magnitude, published_loss
+from lobes.training.config import load
+from lobes.training.enhancement import EnhancementBrain
+from lobes.training.launch import make_run_folder, read_command_line
+
+POWER = 0.3  # of the magnitudes in the compressed spectra
+FLOOR = 1e-9  # squared magnitude, at unit level, below which compression is a straight line: bounded slopes
+
+
+class Enhancement(EnhancementBrain):
+    """What is particular to these models: losses between spectra, and the metric discriminator."""
+
+    def compute_forward(self, batch, stage):
+        """Enhance the noisy speech [B,T]: estimates, and the spectra that they were made from."""
+        batch = batch.to(self.device)
+        noisy, lengths = batch.mix_sig
+        return self.modules.separator.detailed(noisy, lengths)
+
+    def separate(self, batch):
+        """Estimates [B,T,1] in the evaluation precision."""
+        with self.evaluation_ctx:
+            return self.compute_forward(batch, Stage.TEST).estimates
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The mean loss of the batch; its parts are counted in training, the scores in validation."""
+        noisy, lengths = batch.mix_sig
+        clean = batch.sources_sig.data[..., 0]  # [B,T]
+        loss, parts, spectra = OBJECTIVES[self.hparams.objective](self, predictions, noisy, clean, lengths)
+        if stage == Stage.TRAIN:
+            loss, parts = self.add_metric(loss, parts, spectra, (clean, predictions.estimates[..., 0]))
+            self.count_parts(parts)
+        else:
+            self.count_scores(predictions.estimates, batch)
+        return loss.mean()
+
+    def compressed(self, made, noisy, clean, lengths):
+        """The losses of MP-SENet and SEMamba, at the level at which the noisy speech has unit rms."""
+        stft, level = self.modules.separator.stft, item_level(noisy, made.samples)
+        wave, target_wave = (to_unit_level(x, level) for x in (made.estimates[..., 0], clean))
+        spectrum = to_unit_level((made.spectra[:, 0] * made.level[:, :, None, None]).flatten(1), level)
+        estimate = compress(spectrum.view_as(made.spectra[:, 0]))
+        target, resynthesised = (compress(stft(x, made.samples)) for x in (target_wave, wave))  # [B,2,L,F]
+        loss, parts = compressed_spectrum_loss(
+            estimate, target, resynthesised, wave, target_wave, made.frames, lengths, self.hparams.loss_weights
+        )
+        return loss, parts, (magnitude(target), magnitude(estimate))
+
+    def published(self, made, noisy, clean, lengths):
+        """The losses of the open BSRNN, on spectra at the level of the recording."""
+        estimate = made.spectra[:, 0] * made.level[:, :, None, None]
+        target = self.modules.separator.stft(clean, made.samples)  # [B,2,L,F]
+        loss = published_loss(estimate, target, POWER, made.frames)
+        return loss, {"published": loss}, tuple(magnitude(compress(x)) for x in (target, estimate))
+
+    def add_metric(self, loss, parts, spectra, waves):
+        """Add what the discriminator thinks, from the epoch on where it is used; it learns when the step is done."""
+        gan, weight = self.hparams.metric_gan, self.hparams.metric_weight
+        self.to_learn = None
+        if not gan.active(self.hparams.epoch_counter.current):
+            return loss, parts
+        metric = gan.score(*spectra)  # [B]
+        self.to_learn = (spectra, waves)
+        return loss + weight * metric, {**parts, "metric": metric}
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """The discriminator's step, when the gradients of the enhancer have gone through it."""
+        if self.to_learn is not None:
+            learnt = self.hparams.metric_gan.learn(*self.to_learn)
+            self.count_parts({} if learnt is None else {"discriminator": learnt})
+
+
+OBJECTIVES = {"compressed": Enhancement.compressed, "published": Enhancement.published}
+
+
+def compress(spectrum):
+    """Raise magnitudes of a spectrum [B,2,L,F] to the power of the losses, in fp32."""
+    return to_power(spectrum.float(), POWER, 1, FLOOR)
+
+
+def dataio_prep(hparams):
+    """Build the three datasets; the returned clock [1] carries the epoch into loader workers."""
+    clock = torch.zeros(1, dtype=torch.int64).share_memory_()
+    splits = {name: read_manifest(f"{hparams['save_folder']}/{name}.csv", hparams["data_folder"]) for name in SPLITS}
+    return {name: dataset(hparams, rows, clock, name == "train") for name, rows in splits.items()}, clock
+
+
+def dataset(hparams, rows, clock, training):
+    """Turn manifest rows into examples {id, variant, mix_sig [T], sources_sig [T,1]}."""
+    by_id = {row["ID"]: row for row in rows}
+
+    @takes("id")
+    @provides("variant", "mix_sig", "sources_sig")
+    def example(ID):
+        noisy, clean = (read_mono(by_id[ID][f"{part}_wav"], hparams["sample_rate"]) for part in ("mix", "s1"))
+        if training:
+            clean = pcs_at_level(clean) if hparams["pcs_target"] else clean
+            rng = item_rng(hparams["seed"], int(clock), ID)
+            noisy, clean = segment((noisy, clean), hparams["training_signal_len"], rng)
+        yield "all"
+        yield torch.from_numpy(noisy)  # [T]
+        yield torch.from_numpy(clean[:, None])  # [T,1]
+
+    keys = ["id", "variant", "mix_sig", "sources_sig"]
+    return DynamicItemDataset({ID: {} for ID in by_id}, dynamic_items=[example], output_keys=keys)
+
+
+def segment(signals, samples, rng):
+    """Cut one random stretch out of all signals [T]; short ones are repeated, as all published recipes do."""
+    total = len(signals[0])
+    if total < samples:
+        return tuple(np.resize(x, samples) for x in signals)
+    start = int(rng.integers(total - samples + 1))
+    return tuple(x[start : start + samples] for x in signals)
+
+
+def main(argv):
+    """Prepare, train, test."""
+    text, run_opts, _ = read_command_line(argv)
+    hparams = load(text)
+    if hparams["objective"] not in OBJECTIVES:
+        raise UserError(f"objective: expected {' or '.join(OBJECTIVES)}, got {hparams['objective']!r}")
+    ddp_init_group(run_opts)
+    run_on_main(make_run_folder, [hparams["output_folder"], text, __file__, argv])
+    if hparams["download"]:
+        run_on_main(download, [hparams["data_folder"]])
+    options = {key: hparams[key] for key in ("valid_speakers", "check_files", "sample_rate", "skip_prep")}
+    run_on_main(prepare_voicebank, [hparams["data_folder"], hparams["save_folder"]], options)
+    datasets, clock = dataio_prep(hparams)
+    brain = Enhancement(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
+    brain.epoch_clock = clock
+    train_loader = {"batch_size": hparams["batch_size"], "num_workers": hparams["num_workers"], "shuffle": True}
+    train_loader["drop_last"] = len(datasets["train"]) >= hparams["batch_size"]
+    eval_loader = {"batch_size": hparams["valid_batch_size"], "num_workers": hparams["num_workers"]}
+    brain.fit(hparams["epoch_counter"], datasets["train"], datasets["valid"], None, train_loader, eval_loader)
+    hparams["metric_gan"].close()
+    brain.evaluate(datasets["test"], test_loader_kwargs=eval_loader)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(sys.argv[1:])
