@@ -13,9 +13,10 @@ validation, as in SpeechBrain's recipe: the test set chooses nothing. No transcr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,23 @@ def _resampled(folder: Path, sample_rate: int) -> Path:
     if audio.probe(files[0]).sample_rate == sample_rate:
         return folder
     target = folder.with_name(f"{folder.name}_{sample_rate // 1000}k")
+    with locked(folder.parent / "resampling.lock"):  # several runs may start side by side
+        if not target.is_dir():
+            _resample_all(files, target, sample_rate)
+    return target
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait for whoever holds this lock, and hold it."""
+    import fcntl  # not there on Windows
+
+    with path.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _resample_all(files: Sequence[Path], target: Path, sample_rate: int) -> None:
     half = target.with_name(target.name + ".part")
     half.mkdir(exist_ok=True)
     from tqdm import tqdm
@@ -166,9 +184,8 @@ def _resampled(folder: Path, sample_rate: int) -> Path:
             os.replace(half / f"{path.name}.tmp.wav", half / path.name)
 
     with ThreadPoolExecutor() as pool:
-        list(tqdm(pool.map(convert, files), f"resampling {folder.name}", len(files), unit="file", disable=None))
+        list(tqdm(pool.map(convert, files), f"resampling to {target.name}", len(files), unit="file", disable=None))
     half.rename(target)
-    return target
 
 
 def summary(split: str, rows: Sequence[Row]) -> str:

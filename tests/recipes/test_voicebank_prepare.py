@@ -8,6 +8,7 @@ import http.server
 import io
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,14 @@ def test_48_khz_is_resampled_once(prepare, tmp_path, capsys):
     capsys.readouterr()
     prepare.prepare_voicebank(data, tmp_path / "save")  # also where the first call had to resample
     assert "up to date" in capsys.readouterr().out
+
+
+def test_runs_that_start_together_resample_once(prepare, tmp_path):
+    data = make_folder(tmp_path / "data", rate=48000)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda run: prepare.prepare_voicebank(data, tmp_path / run), ["a", "b", "c"]))
+    assert rows(tmp_path / "a", "train") == rows(tmp_path / "b", "train") == rows(tmp_path / "c", "train")
+    assert not list(data.glob("*.part"))
 
 
 def test_a_file_without_a_partner_is_an_error(prepare, tmp_path):
