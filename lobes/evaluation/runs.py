@@ -176,9 +176,14 @@ def collect(run: Run) -> Outcome:
     return Outcome(
         json.loads((run.folder / "summary.json").read_text(encoding="utf-8")),
         json.loads((run.folder / "train_time.json").read_text(encoding="utf-8")),
-        read_rows(run.folder / "learning_curve.csv"),
+        curve(run.folder),
         read_rows(run.folder / "per_utterance.csv"),
     )
+
+
+def curve(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run's training so far: of `learning_curve.csv`, or `metrics.csv` in recipes for enhancement."""
+    return read_rows(folder / "learning_curve.csv") or read_rows(folder / "metrics.csv")
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -205,11 +210,13 @@ def number(text: str | float | None) -> float:
 
 def progress(folder: Path) -> str:
     """Describe how far a run is, from the last row of its learning curve."""
-    rows = read_rows(folder / "learning_curve.csv")
+    rows = curve(folder)
     if not rows:
         return "starting"
-    seconds, improvement = number(rows[-1]["seconds"]), number(rows[-1]["valid_si_sdri"])
-    return f"step {rows[-1]['step']}, {seconds:.0f} s, valid SI-SDRi {improvement:.2f} dB"
+    last = rows[-1]
+    quality = f", PESQ {number(last['valid_pesq']):.2f}" if "valid_pesq" in last else ""
+    improvement = number(last["valid_si_sdri"])
+    return f"step {last['step']}, {number(last['seconds']):.0f} s, valid SI-SDRi {improvement:.2f} dB{quality}"
 
 
 @contextlib.contextmanager

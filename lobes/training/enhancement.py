@@ -18,15 +18,14 @@ from speechbrain.utils.distributed import if_main_process
 
 from lobes.evaluation.utterances import ScoreJob, score_many
 from lobes.metrics.pcs import LEAST, RATE, pcs
-from lobes.metrics.summary import summarise
 from lobes.training.brain import SeparationBrain
 from lobes.training.memory import peak_megabytes
 from lobes.training.testing import jobs_of, with_audio, write_results
 
 VALID = ("pesq", "stoi", "si_sdr", "si_sdri")
 PARTS = ("magnitude", "phase", "complex", "time", "consistency", "published", "metric", "discriminator")
-# What a test scores, and the ending of its table's name: the output, the input, the output after PCS.
-TESTED = {"enhanced": "", "noisy": "_noisy", "pcs": "_pcs"}
+# What a test scores beside the output: the noisy input, and both after PCS. Each gets a table of its own.
+BESIDE = ("noisy", "pcs", "noisy_pcs")
 
 
 class EnhancementBrain(SeparationBrain):
@@ -34,7 +33,7 @@ class EnhancementBrain(SeparationBrain):
 
     Validation computes PESQ, STOI and SI-SDR of whole utterances in `hparams.scoring_workers` processes; the checkpoint
     with the highest PESQ is kept. `metrics.csv` has a row for every epoch, `metrics.png` shows them. The test also
-    scores the noisy input, and the output after PCS: a figure with PCS never stands alone.
+    scores the noisy input, and both after PCS: a figure with PCS never stands alone.
     """
 
     monitor = "pesq"
@@ -86,22 +85,20 @@ class EnhancementBrain(SeparationBrain):
         return f"PESQ {pesq:.3f}, STOI {stoi:.3f}, SI-SDR {si_sdr:.2f} dB (gain {gain:.2f}){missing}"
 
     def report(self, jobs: Iterator[ScoreJob]) -> dict[str, Any]:
-        """Score output, input and the output after PCS: a table of each; the summary has the means of all three."""
+        """Score output and input, each also after PCS: a table of each; the summary has the means of all."""
         h, folder = self.hparams, Path(self.hparams.output_folder)
         jobs = with_audio(jobs, folder / "audio", h.n_audio_to_save)
         rows = score_many(beside_input_and_pcs(jobs), workers=h.scoring_workers)
-        tables = {kind: [{**row, "variant": "all"} for row in rows if row["variant"] == kind] for kind in TESTED}
-        beside = {kind: summarise(tables[kind])["mean"] for kind in ("noisy", "pcs")}
-        for kind in ("noisy", "pcs"):
-            write_results(tables[kind], folder, TESTED[kind])
-        return write_results(tables["enhanced"], folder, TESTED["enhanced"], beside)
+        tables = {k: [{**row, "variant": "all"} for row in rows if row["variant"] == k] for k in ("enhanced", *BESIDE)}
+        means = {name: write_results(tables[name], folder, f"_{name}")["mean"] for name in BESIDE}
+        return write_results(tables["enhanced"], folder, beside=means)
 
 
 def beside_input_and_pcs(jobs: Iterator[ScoreJob]) -> Iterator[ScoreJob]:
-    """For each job: itself, the same with the noisy input, and the same after PCS where that is defined."""
+    """For each job: itself, the same with the noisy input, and both after PCS where that is defined."""
     for job in jobs:
-        yield replace(job, variant="enhanced")
-        yield replace(job, variant="noisy", estimates=job.mix[:, None])
-        if job.sample_rate == RATE and len(job.mix) >= LEAST and np.isfinite(job.estimates).all():
-            stretched = np.stack([pcs(estimate) for estimate in job.estimates.T], 1)  # [T,S]
-            yield replace(job, variant="pcs", estimates=stretched)
+        for name, signals in (("enhanced", job.estimates), ("noisy", job.mix[:, None])):
+            yield replace(job, variant=name, estimates=signals)
+            if job.sample_rate == RATE and len(job.mix) >= LEAST and np.isfinite(signals).all():
+                variant = "pcs" if name == "enhanced" else f"{name}_pcs"
+                yield replace(job, variant=variant, estimates=np.stack([pcs(x) for x in signals.T], 1))  # [T,S]

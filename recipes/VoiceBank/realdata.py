@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Real recordings in VoiceBank's layout: five models for the same minutes, a table.
+
+> python realdata.py                    # the whole table, about 100 min on two cores
+> python realdata.py --models bsrnn bs_bimamba_abl1 bs_bimamba_abl2 bs_bimamba_abl3 mbs_net --minutes 10 --device cuda
+
+Talkers and recordings of noise of the test are never heard in training. Whatever is done is kept: the same command
+after an interruption goes on where it stopped. The table goes into RESULTS.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from realdata_set import describe, make_set
+
+from lobes.errors import UserError, exit_on_user_error
+from lobes.evaluation import side_by_side as table
+from lobes.evaluation.runs import Outcome, Run, collect, run_all, stage
+from lobes.evaluation.utterances import read_per_utterance
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+TRAIN_SCRIPT = HERE / "train.py"
+RESULTS = HERE / "RESULTS.md"
+MODELS = ("bsrnn_mini", "bs_bimamba_abl1_mini", "bs_bimamba_abl2_mini", "bs_bimamba_abl3_mini", "mbs_net_mini")
+SEEDS = (1, 2)
+SET_SEED = 21
+OVERHEAD = 2.5  # minutes beside the training itself: start, validation, test
+HEADER = (
+    "model",
+    "PESQ",
+    "STOI",
+    "SI-SDR",
+    "CSIG",
+    "CBAK",
+    "COVL",
+    "SSNR",
+    "PESQ + PCS",
+    "SI-SDR + PCS",
+    "better PESQ",
+)
+HEADER += ("better SI-SDR", "steps", "training")
+NUMBERS = {"pesq": 2, "stoi": 3, "si_sdr": 2, "csig": 2, "cbak": 2, "covl": 2, "ssnr": 2}  # with digits
+INTRODUCTION = (
+    "A set in VoiceBank's layout at 16 kHz: {sizes}. Speech: LibriSpeech and VCTK (training), LibriSpeech, LJ Speech "
+    "and VoiceBank-DEMAND's own six pairs of p287 (valid), LibriSpeech (test). Noise: household recordings of Speech "
+    "Commands, and ESC-10. Training at 0, 5, 10 and 15 dB, test at 2.5, 7.5, 12.5 and 17.5 dB. No talker and no "
+    "recording is in two splits. All models train for the same time with the same losses, without a metric "
+    "discriminator; the checkpoint with the highest PESQ on the valid talkers is tested, on whole files."
+)
+UNITS = (
+    "PESQ wide band; CSIG, CBAK, COVL by Loizou's definition; SSNR and SI-SDR in dB; better: share of the files above "
+    "the noisy input. PCS is an equaliser that can stand behind any model, also behind none: the columns with it are for "
+    "papers that use it, and the noisy input has them, too."
+)
+
+Outcomes = Mapping[tuple[str, int], Outcome]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the set, train what is not trained yet, write the table."""
+    options = parse(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended, too
+    print(plan(options), flush=True)
+    folder = options.output / "set"
+    with stage("the set"):
+        held_out = make_set(options.realdata, folder, SET_SEED)
+    runs = {(m, s): make_run(options, folder, held_out, m, s) for s in options.seeds for m in options.models}
+    with stage(f"{len(runs)} runs of {options.minutes:g} min, {options.jobs} at a time"):
+        run_all(list(runs.values()), jobs=options.jobs, every=60)
+    outcomes = {key: collect(run) for key, run in runs.items()}
+    text = results_text(options, describe(folder, held_out), outcomes, {key: run.folder for key, run in runs.items()})
+    table.replace_section(options.results, "realdata-" + "-".join(options.models), text)
+    print(f"\n{text}\n\nwritten to {options.results}", flush=True)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--realdata", type=Path, default=ROOT.parent / "shared" / "realdata", help="folder with manifest.csv")
+    add("--output", type=Path, default=ROOT / "results" / "voicebank_realdata", help="default: %(default)s")
+    add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
+    add("--models", nargs="+", default=list(MODELS), help="names of hparams/<name>.yaml (default: the five *_mini)")
+    add("--seeds", nargs="+", type=int, default=list(SEEDS))
+    add("--minutes", type=float, default=8.0, help="training minutes of each run (default: %(default)s)")
+    add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
+    add("--threads", type=int, default=2, help="of each run (default: %(default)s)")
+    add("--device", help="for example cuda (default: what train.py chooses)")
+    options = parser.parse_args(argv)
+    if options.jobs < 1:
+        raise UserError(f"--jobs must be 1 or more, got {options.jobs}.")
+    options.output, options.results = options.output.resolve(), options.results.resolve()
+    return options
+
+
+def plan(options: argparse.Namespace) -> str:
+    """Say what will happen and how long it takes."""
+    count = len(options.models) * len(options.seeds)
+    total = -(-count // options.jobs) * (options.minutes + OVERHEAD)
+    return (
+        f"{count} runs: {', '.join(options.models)}; seeds {', '.join(map(str, options.seeds))}\n"
+        f"{options.minutes:g} min of training each, {options.jobs} at a time, {options.threads} thread(s)\n"
+        f"This takes about {total:.0f} min if nothing is done yet. After a stop the same command goes on.\n"
+        f"State in {options.output}"
+    )
+
+
+def make_run(options: argparse.Namespace, folder: Path, held_out: Sequence[str], model: str, seed: int) -> Run:
+    """Describe one run; its state is kept in its own folder."""
+    settings = {
+        "data_folder": folder,
+        "valid_speakers": f"[{', '.join(held_out)}]",
+        "seed": seed,
+        "max_minutes": options.minutes,
+        "N_epochs": 100_000,  # the minutes end the training
+        "ckpt_interval_minutes": 2,
+        **({"device": options.device} if options.device else {}),
+    }
+    name = f"{model}_seed{seed}"
+    flags = ("noprogressbar",)
+    return Run(name, TRAIN_SCRIPT, f"hparams/{model}.yaml", options.output / name, settings, flags, options.threads)
+
+
+def results_text(
+    options: argparse.Namespace, counts: Mapping[str, Any], outcomes: Outcomes, folders: Mapping[tuple[str, int], Path]
+) -> str:
+    """The section of RESULTS.md."""
+    from lobes.training.launch import command
+
+    first = next(iter(outcomes.values()))
+    sizes = ", ".join(f"{name} {c['pairs']} pairs of {c['talkers']} talkers" for name, c in counts.items())
+    rows = [noisy_row(first), *(model_row(*item, folders[item[0]]) for item in outcomes.items())]
+    times = f"{options.minutes:g} min of training a run, {options.jobs} run(s) at a time, {options.threads} thread(s)"
+    lines = [
+        f"### Real speech and noise, {options.minutes:g} minutes of training",
+        "",
+        INTRODUCTION.format(sizes=sizes),
+        "",
+        table.as_markdown(HEADER, rows),
+        "",
+        UNITS,
+        "",
+        f"- command: `{command(__file__, given(options))}` (each run's own is in its `launch.json`)",
+        f"- commit: {first.train_time.get('commit', 'unknown')}",
+        f"- seeds: of the set {SET_SEED}, of the training {', '.join(map(str, options.seeds))}",
+        f"- time: {times}",
+        f"- machine: {first.train_time.get('machine', 'unknown')}",
+    ]
+    return "\n".join(lines)
+
+
+def noisy_row(outcome: Outcome) -> list[str]:
+    """The input as it is, and after PCS."""
+    scores, pcs = outcome.summary["noisy"], outcome.summary["noisy_pcs"]
+    cells = [table.show(scores.get(name), digits) for name, digits in NUMBERS.items()]
+    stretched = [table.show(pcs["pesq"]), table.show(pcs["si_sdr"])]
+    return ["noisy input", *cells, *stretched, *[""] * (len(HEADER) - 1 - len(cells) - len(stretched))]
+
+
+def model_row(key: tuple[str, int], outcome: Outcome, folder: Path) -> list[str]:
+    """A model's scores, and how often it is better than the input."""
+    scores, pcs = outcome.summary["mean"], outcome.summary["pcs"]
+    cells = [table.show(scores.get(name), digits) for name, digits in NUMBERS.items()]
+    noisy = {row["id"]: row for row in read_per_utterance(folder / "per_utterance_noisy.csv")}
+    rows = read_per_utterance(folder / "per_utterance.csv")
+    better = [f"{100 * fmean(row[n] > noisy[row['id']][n] for row in rows):.0f} %" for n in ("pesq", "si_sdr")]
+    steps, seconds = outcome.trained
+    stretched = [table.show(pcs["pesq"]), table.show(pcs["si_sdr"])]
+    return [f"{key[0]}, seed {key[1]}", *cells, *stretched, *better, str(steps), f"{seconds:.0f} s"]
+
+
+def given(options: argparse.Namespace) -> list[str]:
+    """The options that make the numbers, as words of a command line."""
+    words = ["--models", *options.models, "--seeds", *map(str, options.seeds), "--minutes", f"{options.minutes:g}"]
+    words += ["--jobs", str(options.jobs), "--threads", str(options.threads)]
+    return words + (["--device", options.device] if options.device else [])
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(sys.argv[1:])
