@@ -10,7 +10,7 @@ help:  ## show the targets
 setup:  ## make .venv (Python 3.10-3.12, a C compiler); at once when it is up to date
 	@sh scripts/setup.sh
 
-demo: setup  ## corpus, training, evaluation, separated files and a report in results/demo (about 7 minutes)
+demo: setup  ## corpus, training, evaluation, separated files and a report in results/demo (about 6 minutes)
 	@$(BIN)/python recipes/PolSESS/demo.py
 
 test: setup  ## the tests and the examples in docstrings, without the slow ones

@@ -28,6 +28,8 @@ class BandMaskModel(SpectralModel):
         Makes the layers, which map [B, L, K, D] to itself.
     expansion : int or sequence of int
         Hidden size of the mask decoder over D, one for all bands or one for each.
+    as_published : bool
+        An untrained model gives noise, as in the published code; else it lets the mixture through, about.
     **spectral
         As in `lobes.models.spectral.SpectralModel`. A causal model has masks on frames l-2 to l, else l-1 to l+1.
     """
@@ -37,14 +39,16 @@ class BandMaskModel(SpectralModel):
         n_channels: int,
         layers: Callable[[], Iterable[nn.Module]],
         expansion: int | Sequence[int],
+        as_published: bool = False,
         **spectral: Any,
     ) -> None:
         super().__init__(**spectral)
         self.offsets = CAUSAL if self.causal else CENTRED
         self.split = BandSplit(self.widths, n_channels, self.causal)
         self.layers = nn.ModuleList(layers())
-        features = 2 * len(self.offsets) * self.num_sources
-        self.decoder = BandDecoder(self.widths, n_channels, expansion, features, causal=self.causal)
+        mask = [part for offset in self.offsets for part in (float(offset == 0), 0.0)] * self.num_sources
+        start = None if as_published else mask
+        self.decoder = BandDecoder(self.widths, n_channels, expansion, len(mask), causal=self.causal, start=start)
 
     def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""

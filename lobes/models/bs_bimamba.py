@@ -81,4 +81,5 @@ class BSBiMamba(BandMaskModel):
                 if cross:
                     yield CrossBandBiMamba(n_channels, **mamba)
 
-        super().__init__(n_channels, layers, default if expansion is None else expansion, causal=causal, **spectral)
+        hidden = default if expansion is None else expansion
+        super().__init__(n_channels, layers, hidden, as_published, causal=causal, **spectral)

@@ -87,6 +87,7 @@ class MBSNet(SpectralModel):
 
         self.encoders = nn.ModuleList(encoder() for _ in range(branches))
         head: dict[str, Any] = {"expansion": expansion, "features": self.num_sources, "gated": False, "causal": causal}
+        head["start"] = [0.0] * self.num_sources  # a gain of one, a turn of zero
         self.magnitude = BandDecoder(self.widths, n_channels, **head)
         self.phase = BandDecoder(self.widths, n_channels, **head)
         self.slope = nn.Parameter(torch.ones(sum(self.widths), 1))

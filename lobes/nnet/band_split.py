@@ -15,6 +15,7 @@ from lobes.errors import UserError
 from lobes.nnet.banded import BandLinear, norms_for
 from lobes.nnet.bands import runs
 
+START_SHARE = 0.1  # of Xavier's weights, in the output of a decoder that starts at given values
 SMALLEST = 1e-20  # variance that counts as silence: so small that the level of the input does not matter
 
 
@@ -72,6 +73,9 @@ class BandDecoder(nn.Module):
         Compute twice as many and gate one half with the other (GLU).
     causal : bool
         Normalise by the frames so far instead of by all.
+    start : sequence of float, optional
+        What an untrained decoder gives for every bin, about: a mask of one lets the mixture through. Without it the
+        first output is noise, and a short training is over before that is unlearnt.
 
     Raises
     ------
@@ -92,6 +96,7 @@ class BandDecoder(nn.Module):
         features: int = 6,
         gated: bool = True,
         causal: bool = False,
+        start: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         expansions = [expansion] * len(widths) if isinstance(expansion, int) else list(expansion)
@@ -106,6 +111,16 @@ class BandDecoder(nn.Module):
         self.norms = norms_for(channels, self.stretches, causal)
         self.hidden = BandLinear(channels, hidden, self.stretches)
         self.output = BandLinear(hidden, outputs, self.stretches)
+        if start is not None:
+            self._start_at(torch.tensor(start))
+
+    @torch.no_grad()
+    def _start_at(self, values: Tensor) -> None:
+        """Small weights, and biases that give `values` [features] for each bin."""
+        for weight, bias in zip(self.output.weights, self.output.biases, strict=True):
+            weight *= START_SHARE
+            half = bias[:, : bias.shape[1] // 2] if self.gated else bias  # an open gate of zero halves it
+            half.copy_(((2 if self.gated else 1) * values).repeat(half.shape[1] // len(values)))
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Map `x` [B, L, K, D] with `frames` valid frames per item (Long [B]) to [B, L, F, features]."""

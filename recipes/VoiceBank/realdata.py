@@ -57,8 +57,8 @@ INTRODUCTION = (
 )
 UNITS = (
     "PESQ wide band; CSIG, CBAK, COVL by Loizou's definition; SSNR and SI-SDR in dB; better: share of the files above "
-    "the noisy input. PCS is an equaliser that can stand behind any model, also behind none: the columns with it are for "
-    "papers that use it, and the noisy input has them, too."
+    "the noisy input. PCS is an equaliser that can stand behind any model, or behind none: the columns with it are "
+    "for papers that use it, and the noisy input has them, too."
 )
 
 Outcomes = Mapping[tuple[str, int], Outcome]

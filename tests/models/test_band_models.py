@@ -86,6 +86,15 @@ def test_the_contract(build, causal):
         assert not padded[1, 2000:].any() and torch.allclose(padded[0], y[0], atol=1e-7)
 
 
+def test_an_untrained_model_lets_the_mixture_through(build):
+    """A short training should not have to unlearn noise first; the published structure starts as it was published."""
+    mix = torch.randn(2, 4000)
+    with torch.no_grad():
+        estimate = build()(mix)[..., 0]
+    error_db = 10 * torch.log10((estimate - mix).square().sum() / mix.square().sum())
+    assert (error_db > -3) if build is MODELS["abl3_published"] else (error_db < -8)
+
+
 def test_enhance_is_the_first_estimate(build):
     x, model = torch.randn(2, 2000), build()
     assert torch.equal(model.enhance(x), model(x)[..., 0])

@@ -1,0 +1,132 @@
+"""The table of five models on real recordings: no shared talkers, every run once, a section that is replaced."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lobes.data import audio
+from lobes.errors import UserError
+
+REALDATA = Path(__file__).parents[3] / "shared" / "realdata"
+TRAIN = """
+import csv, json, sys
+from pathlib import Path
+options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+out = Path(options["--output_folder"]); out.mkdir(parents=True, exist_ok=True)
+with (out / "starts.txt").open("a") as file: file.write("x\\n")
+pesq = 2.0 if "bsrnn" in sys.argv[1] else 2.25
+mean = {"pesq": pesq, "stoi": 0.8, "si_sdr": 11.0, "csig": 3.0, "cbak": 2.5, "covl": 2.2, "ssnr": 4.0}
+noisy = {**mean, "pesq": 1.5, "si_sdr": 9.0}
+(out / "summary.json").write_text(json.dumps({"mean": mean, "noisy": noisy, "pcs": mean, "noisy_pcs": noisy}))
+facts = {"steps": 40, "seconds": 12.0, "commit": "c0ffee", "machine": "a fast one"}
+(out / "train_time.json").write_text(json.dumps(facts))
+(out / "metrics.csv").write_text("step,seconds,valid_si_sdri,valid_pesq\\n40,12,1.5,2.1\\n")
+for ending, values in (("", (pesq, 11.0)), ("_noisy", (1.5, 9.0))):
+    with (out / f"per_utterance{ending}.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "variant", "si_sdr", "si_sdri", "sdr", "sdri", "pesq", "stoi", "status"])
+        writer.writerow(["a", "all", values[1], 0, 0, 0, values[0], 0.8, "ok"])
+"""
+
+
+@pytest.fixture
+def maker(recipe_module):
+    return recipe_module("VoiceBank", "realdata_set")
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Two talkers and two noises for each split, and a pair of VoiceBank's."""
+    rng, folder = np.random.default_rng(0), tmp_path / "recordings"
+    rows = []
+    for split in ("train", "valid", "test"):
+        for number in range(2):
+            for kind, seconds in (("speech", 5.0), ("noise:rain", 3.0)):
+                path = f"{kind[:5]}/{split}{number}.wav"
+                audio.write(folder / path, 0.1 * rng.standard_normal(int(16000 * seconds)), 16000)
+                rows.append([path, kind, f"{split}_{number}", split, 16000])
+    for kind in ("clean", "noisy"):
+        audio.write(folder / "voicebank" / kind / "p287_001.wav", 0.1 * rng.standard_normal(16000), 16000)
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "kind", "speaker", "split", "sample_rate"], *rows])
+    return folder
+
+
+def test_no_talker_is_in_two_splits_and_the_snr_is_right(maker, recordings, tmp_path):
+    held_out = maker.make_set(recordings, tmp_path / "set", seed=3)
+    assert held_out == ["p287", "valid-0", "valid-1"]
+    files = {
+        name: sorted((tmp_path / "set" / name).glob("*.wav"))
+        for name in ("noisy_trainset_28spk_wav", "noisy_testset_wav")
+    }
+    talkers = [{path.name.split("_")[0] for path in paths} for paths in files.values()]
+    assert talkers == [{"p287", "valid-0", "valid-1", "train-0", "train-1"}, {"test-0", "test-1"}]
+    for path in files["noisy_testset_wav"]:
+        noisy, clean = (audio.read_mono(p) for p in (path, path.parents[1] / "clean_testset_wav" / path.name))
+        snr = 10 * np.log10(np.square(clean).sum() / np.square(noisy - clean).sum())
+        assert min(abs(snr - wanted) for wanted in maker.TEST_SNRS) < 0.05
+    assert maker.describe(tmp_path / "set", held_out)["train"] == {"pairs": 8, "talkers": 2}
+
+
+def test_the_same_seed_gives_the_same_files(maker, recordings, tmp_path):
+    for name in ("a", "b"):
+        maker.make_set(recordings, tmp_path / name, seed=3)
+    one, two = (sorted((tmp_path / name).rglob("*.wav")) for name in ("a", "b"))
+    assert [path.name for path in one] == [path.name for path in two]
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, two, strict=True))
+
+
+def test_a_wrong_folder_is_one_line(maker, tmp_path):
+    with pytest.raises(UserError, match="no manifest.csv.*--realdata"):
+        maker.make_set(tmp_path, tmp_path / "set", seed=1)
+
+
+@pytest.mark.skipif(not REALDATA.is_dir(), reason="needs ../shared/realdata")
+def test_the_real_set_passes_the_preparation(maker, recipe_module, tmp_path):
+    held_out = maker.make_set(REALDATA, tmp_path / "set", seed=21)
+    prepare = recipe_module("VoiceBank", "voicebank_prepare")
+    prepare.prepare_voicebank(tmp_path / "set", tmp_path / "save", valid_speakers=held_out)
+    rows = {
+        split: list(csv.DictReader((tmp_path / "save" / f"{split}.csv").open())) for split in ("train", "valid", "test")
+    }
+    speakers = {split: {row["speaker"] for row in found} for split, found in rows.items()}
+    assert not speakers["train"] & speakers["valid"] and not speakers["test"] & (speakers["train"] | speakers["valid"])
+    assert "p287" in speakers["valid"] and len(rows["train"]) > 500
+
+
+@pytest.fixture
+def race(recipe_module, monkeypatch, recordings, tmp_path):
+    """The command with a stand-in for training."""
+    recipe_module("VoiceBank", "realdata_set")
+    module = recipe_module("VoiceBank", "realdata")
+    (tmp_path / "train.py").write_text(TRAIN)
+    monkeypatch.setattr(module, "TRAIN_SCRIPT", tmp_path / "train.py")
+    places = ["--realdata", recordings, "--output", tmp_path / "out", "--results", tmp_path / "RESULTS.md"]
+    module.call = lambda *options: module.main([str(word) for word in (*places, *options)])
+    return module
+
+
+def test_ten_runs_and_their_table(race, tmp_path):
+    race.call("--minutes", 0.1)
+    assert len(list(tmp_path.glob("out/*/starts.txt"))) == 10
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "| noisy input | 1.50 | 0.800 | 9.00 |" in text and "c0ffee" in text and "a fast one" in text
+    assert (
+        "| mbs_net_mini, seed 2 | 2.25 | 0.800 | 11.00 | 3.00 | 2.50 | 2.20 | 4.00 | 2.25 | 11.00 | 100 % | 100 % |"
+        in text
+    )
+    launch = json.loads((tmp_path / "out" / "mbs_net_mini_seed2" / "launch.json").read_text())
+    assert launch["options"]["valid_speakers"] == "[p287, valid-0, valid-1]"
+
+
+def test_a_second_call_does_only_what_is_missing(race, tmp_path):
+    race.call("--minutes", 0.1, "--models", "bsrnn_mini", "mbs_net_mini")
+    shutil.rmtree(tmp_path / "out" / "bsrnn_mini_seed2")
+    race.call("--minutes", 0.1, "--models", "bsrnn_mini", "mbs_net_mini")
+    starts = {path.parent.name: path.read_text().count("x") for path in tmp_path.glob("out/*/starts.txt")}
+    assert set(starts.values()) == {1} and len(starts) == 4
+    assert (tmp_path / "RESULTS.md").read_text().count("### Real speech and noise") == 1
