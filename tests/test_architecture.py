@@ -43,6 +43,8 @@ PUBLIC = [
     "lobes.models:get_model",
     "lobes.models.spmamba:SPMamba",
     "lobes.models.masking:MaskingSeparator",
+    "lobes.models.tf_gridnet:TFGridNet",
+    "lobes.models.mamba_tasnet:MambaMaskNet",
     "lobes.models.bsrnn:BSRNN",
     "lobes.models.bs_bimamba:BSBiMamba",
     "lobes.models.mbs_net:MBSNet",

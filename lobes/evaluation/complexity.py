@@ -30,8 +30,9 @@ from lobes.models.registry import preset_path
 from lobes.nnet.depthwise import conv_silu, conv_silu_reference
 from lobes.scan import selective_scan
 
-FACTS = ("Source", "Receptive field")
-HEADER = "| Preset | Parameters | GMAC/s | of it scan | Sample rate | Causal | Receptive field | Source |"
+FACTS = ("Source", "Receptive field")  # every preset's file says these
+PUBLISHED = "Published"  # and some this
+HEADER = "| Preset | Parameters | GMAC/s | of it scan | Sample rate | Causal | Receptive field | Published | Source |"
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def table(presets: list[str] | None = None) -> str:
     Parameters
     """
     rows = [_row(preset) for preset in (list_models() if presets is None else presets)]
-    return "\n".join([HEADER, "|---|---:|---:|---:|---:|---|---|---|", *rows])
+    return "\n".join([HEADER, "|---|---:|---:|---:|---:|---|---|---|---|", *rows])
 
 
 def _row(preset: str) -> str:
@@ -136,13 +137,15 @@ def _row(preset: str) -> str:
         str(model.sample_rate),
         "yes" if model.causal else "no",
         known["receptive field"],
+        known.get("published", "-"),
         known["source"],
     ]
     return "| " + " | ".join(cells) + " |"
 
 
 def facts(preset: str) -> dict[str, str]:
-    """Read what no count can tell: the comment lines `# Source: ...` and `# Receptive field: ...` of a preset's file.
+    """Read what no count can tell: the comment lines `# Source: ...`, `# Receptive field: ...` and perhaps
+    `# Published: ...` of a preset's file.
 
     Arguments
     ---------
@@ -152,7 +155,7 @@ def facts(preset: str) -> dict[str, str]:
     Returns
     -------
     facts : dict
-        The keys "source" and "receptive field".
+        The keys "source", "receptive field" and, where there is one, "published".
 
     Raises
     ------
@@ -162,11 +165,11 @@ def facts(preset: str) -> dict[str, str]:
     Example
     -------
     >>> sorted(facts("spmamba_8k"))
-    ['receptive field', 'source']
+    ['published', 'receptive field', 'source']
     """
     path = preset_path(preset)
     lines = (line[2:].partition(": ") for line in path.read_text(encoding="utf-8").splitlines() if line[:2] == "# ")
-    found = {key: value for key, _, value in lines if key in FACTS}
+    found = {key: value for key, _, value in lines if key in (*FACTS, PUBLISHED)}
     for key in FACTS:
         if key not in found:
             raise UserError(f"{path.name}: expected a comment line `# {key}: ...` for the model table, found none")

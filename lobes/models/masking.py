@@ -5,11 +5,15 @@ B batch, T samples, N filters, L frames, S sources.
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lobes.errors import UserError
 from lobes.models.contract import check_mixtures
+from lobes.models.copies import draw_copies_anew
 from lobes.nnet.lengths import to_samples
 from lobes.nnet.level import item_level, to_unit_level
 
@@ -41,11 +45,14 @@ class MaskingSeparator(nn.Module):
         Frames that the mask network needs (reflecting convolutions need more frames than they reflect).
     causal : bool
         What the mask network is; kept for those who use the model.
+    one_by_one : bool
+        Run the items of a batch one by one, for mask networks that mix them (SpeechBrain's RE-SepFormer makes one
+        sequence of the memories of all items).
 
     Raises
     ------
     UserError
-        If the mask network gives another number of sources.
+        If the mask network gives another number of sources, or a mixture is longer than its positions reach.
 
     Example
     -------
@@ -69,12 +76,14 @@ class MaskingSeparator(nn.Module):
         stride: int | None = None,
         min_frames: int = 1,
         causal: bool = False,
+        one_by_one: bool = False,
     ) -> None:
         super().__init__()
         self.encoder, self.masknet, self.decoder = encoder, masknet, decoder
         self.num_sources, self.sample_rate, self.causal = num_sources, sample_rate, causal
         self.kernel_size, self.stride = kernel_size, stride or kernel_size // 2
-        self.min_frames = min_frames
+        self.min_frames, self.one_by_one = min_frames, one_by_one
+        draw_copies_anew(masknet)
 
     def forward(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Separate.
@@ -112,7 +121,8 @@ class MaskingSeparator(nn.Module):
         """Items of one length: [B, T] -> [B, T, S]."""
         level = item_level(mix)  # [B, 1]
         x = self.encoder(self._extend(to_unit_level(mix, level)))  # [B, N, L]
-        masks = self.masknet(x)  # [S, B, N, L]
+        self._check_positions(x.shape[2])
+        masks = self._masks(x)  # [S, B, N, L]
         if masks.shape[0] != self.num_sources:
             raise UserError(
                 f"MaskingSeparator: expected {self.num_sources} masks, the mask network gives {masks.shape[0]}; "
@@ -121,7 +131,42 @@ class MaskingSeparator(nn.Module):
         y = self.decoder((masks * x).flatten(0, 1)).reshape(self.num_sources, mix.shape[0], -1)  # [S, B, T']
         return y[..., : mix.shape[1]].permute(1, 2, 0) * level[:, :, None]  # [B, T, S]
 
+    def _masks(self, x: Tensor) -> Tensor:
+        if not self.one_by_one or len(x) <= 1:
+            return self.masknet(x)
+        return torch.cat([self.masknet(item) for item in x.split(1)], dim=1)
+
+    def _check_positions(self, frames: int) -> None:
+        """Say what SpeechBrain's positional encodings, a table of 2,500 chunks, would fail at."""
+        longest = longest_input(self.masknet)
+        if longest is not None and frames > longest:
+            seconds = longest * self.stride / self.sample_rate
+            raise UserError(
+                f"expected mixtures of at most {seconds:.0f} s, which is how far the positional encodings of this "
+                f"network reach, got {frames * self.stride / self.sample_rate:.0f} s. Cut the recording into shorter "
+                "pieces, or take a network without positional encodings across chunks (DPRNN, ConvTasNet, SPMamba)."
+            )
+
     def _extend(self, x: Tensor) -> Tensor:
         """Add zeros until whole frames, and enough of them, cover every sample."""
         frames = max(-(-(x.shape[1] - self.kernel_size) // self.stride) + 1, self.min_frames)
         return F.pad(x, (0, (frames - 1) * self.stride + self.kernel_size - x.shape[1]))
+
+
+def longest_input(masknet: nn.Module) -> int | None:
+    """Most frames that a dual-path network of SpeechBrain can take; None: any number.
+
+    Its chunks of K frames overlap by half, and each has a position in a table of limited size.
+
+    Example
+    -------
+    >>> from speechbrain.lobes.models.dual_path import Dual_Path_Model, SBTransformerBlock
+    >>> block = SBTransformerBlock(1, 16, 2, d_ffn=8, use_positional_encoding=True)
+    >>> longest_input(Dual_Path_Model(16, 16, block, block, K=10))
+    12494
+    """
+    network: Any = masknet
+    encodings = [getattr(block.inter_mdl, "pos_enc", None) for block in getattr(network, "dual_mdl", ())]
+    tables, chunk = [encoding.pe.shape[1] for encoding in encodings if encoding is not None], getattr(network, "K", 0)
+    # the frames, at least one of padding, and half a chunk are cut twice into whole chunks
+    return min(tables) // 2 * chunk - chunk // 2 - 1 if tables else None

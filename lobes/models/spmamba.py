@@ -7,15 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor, nn
-
 from lobes.errors import UserError, did_you_mean
-from lobes.models.contract import check_mixtures, run_layer, samples_unless_full
+from lobes.models.gridnet import GridNet
+from lobes.nnet.bimamba import BiMamba
 from lobes.nnet.gridnet import GridNetBlock
-from lobes.nnet.lengths import zero_padding
-from lobes.nnet.level import item_level, to_unit_level
-from lobes.nnet.norms import MaskedGroupNorm
-from lobes.nnet.stft import STFT
 
 _REFUSED = {
     "input_dim": "it is dead in the reference implementation; the STFT's size is n_fft",
@@ -37,7 +32,7 @@ _OPTIONS = (
 ).split()
 
 
-class SPMamba(nn.Module):
+class SPMamba(GridNet):
     """SPMamba (Li et al. 2024, arXiv:2404.02063): TF-GridNet with bidirectional Mamba in place of LSTMs.
 
     Weights interchange with the reference implementation (github.com/JusperLee/SPMamba, Apache-2.0) under the
@@ -80,8 +75,6 @@ class SPMamba(nn.Module):
     torch.Size([3, 1000, 2])
     """
 
-    causal = False
-
     def __init__(
         self,
         num_sources: int = 2,
@@ -100,66 +93,16 @@ class SPMamba(nn.Module):
         gradient_checkpointing: bool = False,
         **unknown: object,
     ) -> None:
-        super().__init__()
         _refuse(unknown)
-        self.num_sources, self.sample_rate = num_sources, sample_rate
-        self.gradient_checkpointing = gradient_checkpointing
-        self.stft = STFT(n_fft, hop_length)
-        self.conv = nn.Sequential(nn.Conv2d(2, emb_dim, 3, padding=1), MaskedGroupNorm(emb_dim))
-        self.blocks = nn.ModuleList(
-            GridNetBlock(
-                emb_dim,
-                n_fft // 2 + 1,
-                emb_ks,
-                emb_hs,
-                n_heads,
-                approx_qk_dim,
-                d_state=d_state,
-                d_conv=d_conv,
-                expand=expand,
-            )
-            for _ in range(n_layers)
-        )
-        self.deconv = nn.ConvTranspose2d(emb_dim, 2 * num_sources, 3, padding=1)
 
-    def forward(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Separate.
+        def mamba(features: int) -> BiMamba:
+            return BiMamba(features, d_state=d_state, d_conv=d_conv, expand=expand)
 
-        Arguments
-        ---------
-        mix : Tensor
-            Mixtures [B, T], any T >= 1.
-        lengths : Tensor or None
-            Relative lengths in (0, 1], [B]; None: all full.
+        def block(bins: int) -> GridNetBlock:
+            outputs = 2 * emb_dim * emb_ks
+            return GridNetBlock(emb_dim, bins, mamba, outputs, "mamba", emb_ks, emb_hs, n_heads, approx_qk_dim)
 
-        Returns
-        -------
-        Tensor
-            Estimates [B, T, S], zeros after an item's end.
-
-        Raises
-        ------
-        ValueError
-            If `mix` is not [B, T] with T >= 1.
-        """
-        check_mixtures(self, mix)
-        return self._separate(mix, samples_unless_full(lengths, mix))
-
-    def _separate(self, mix: Tensor, n: Tensor | None) -> Tensor:
-        frames = None if n is None else self.stft.frames(n)
-        mix = zero_padding(mix, n)
-        level = item_level(mix, n, centred=True)  # [B, 1]
-        spectrum = self.stft(to_unit_level(mix, level), n)  # [B, 2, L, F]
-        x = self.conv[1](self.conv[0](spectrum), frames)  # [B, D, L, F]
-        x = x.permute(0, 2, 3, 1)  # [B, L, F, D]
-        for block in self.blocks:
-            x = run_layer(block, x, frames, self.gradient_checkpointing)
-        x = zero_padding(x, frames).permute(0, 3, 1, 2)  # [B, D, L, F]
-        spectra = self.deconv(x).unflatten(1, (self.num_sources, 2)).flatten(0, 1)  # [B*S, 2, L, F]
-        each = None if n is None else n.repeat_interleave(self.num_sources)
-        estimates = self.stft.inverse(spectra, mix.shape[1], each)  # [B*S, T]
-        estimates = estimates.unflatten(0, (-1, self.num_sources)) * level[:, :, None]  # [B, S, T]
-        return estimates.transpose(1, 2)  # [B, T, S]
+        super().__init__(num_sources, sample_rate, n_fft, hop_length, n_layers, emb_dim, block, gradient_checkpointing)
 
     @classmethod
     def from_upstream(cls, path: str | Path, **options) -> SPMamba:

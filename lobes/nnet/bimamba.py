@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from lobes.nnet.lengths import zero_padding
-from lobes.nnet.mamba import Mamba
+from lobes.nnet.mamba import Mamba, SelectiveCore, project_in
 from lobes.nnet.norms import RMSNorm
 
 
@@ -81,3 +83,38 @@ class BiMamba(nn.Module):
         x = zero_padding(x, lengths)
         both = self.forward_blocks[0](x, lengths), self.backward_blocks[0](x, lengths)
         return torch.cat(both, -1)  # [B, L, 2 D]
+
+
+class SharedBiMamba(nn.Module):
+    """x + both directions of a Mamba with one input and one output projection between them, behind an RMS norm.
+
+    The block of Vision Mamba (Zhu et al. 2024, arXiv:2401.09417, algorithm 1), which DPMamba and Mamba-TasNet take over
+    (Jiang et al. 2024, arXiv:2403.18257 and arXiv:2407.09732).
+
+    Arguments
+    ---------
+    d_model : int
+        Channels D.
+    d_state, d_conv, expand : int
+        As in `lobes.nnet.mamba.Mamba`.
+
+    Example
+    -------
+    >>> SharedBiMamba(8)(torch.rand(2, 5, 8), torch.tensor([5, 3])).shape
+    torch.Size([2, 5, 8])
+    """
+
+    def __init__(self, d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 2) -> None:
+        super().__init__()
+        inner, rank = expand * d_model, math.ceil(d_model / 16)
+        self.norm = RMSNorm(d_model)
+        self.in_proj = nn.Linear(d_model, 2 * inner, bias=False)
+        self.forward_core = SelectiveCore(inner, rank, d_state, d_conv)
+        self.backward_core = SelectiveCore(inner, rank, d_state, d_conv, reverse=True)
+        self.out_proj = nn.Linear(inner, d_model, bias=False)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, D] with `lengths` valid steps per item (Long [B])."""
+        u, z = project_in(self.in_proj, self.norm(x), lengths)
+        y = self.forward_core(u, z, lengths) + self.backward_core(u, z, lengths)
+        return x + self.out_proj(y)

@@ -1,23 +1,25 @@
-"""The block of SPMamba. B batch, L frames, F bins, D channels, W windows."""
+"""The block of SPMamba and of TF-GridNet. B batch, L frames, F bins, D channels, W windows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from lobes.errors import UserError
 from lobes.nnet.attention import CrossFrameAttention
-from lobes.nnet.bimamba import BiMamba
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.norms import LN4D
 from lobes.nnet.windows import MergeWindows, covered, n_windows, split_windows
 
 
 class GridNetBlock(CrossFrameAttention):
-    """Bidirectional Mamba along bins, then along frames, then attention across frames, each with a residual.
+    """A sequence model along bins, one along frames, then attention across frames, each with a residual.
 
-    TF-GridNet's block (Wang et al. 2023) with Mamba in place of its LSTMs (SPMamba, Li et al. 2024, section
-    II). It extends the attention, rather than holding it, so that its state-dict keys lie flat as published.
+    TF-GridNet's block (Wang et al. 2023, arXiv:2211.12433) with LSTMs; with Mamba in their place that of SPMamba (Li
+    et al. 2024, section II). It extends the attention, rather than holding it, so that its state-dict keys lie flat as
+    published.
 
     Arguments
     ---------
@@ -25,12 +27,16 @@ class GridNetBlock(CrossFrameAttention):
         Channels D.
     n_bins : int
         Bins F.
+    sequence : callable
+        Makes a sequence model of so many features, [B, W, features] and lengths (Long [B] or None) to [B, W, outputs].
+    outputs : int
+        What it gives.
+    kind : str
+        Its name in the state dict: `intra_<kind>`, `inter_<kind>`.
     emb_ks, emb_hs : int
-        Size and hop of the windows of bins or frames that make one step of a Mamba.
+        Size and hop of the windows of bins or frames that make one step of a sequence.
     n_heads, approx_qk_dim : int
         As in `CrossFrameAttention`.
-    **mamba
-        Further arguments of `lobes.nnet.mamba.Mamba`.
 
     Raises
     ------
@@ -40,7 +46,8 @@ class GridNetBlock(CrossFrameAttention):
     Example
     -------
     >>> import torch
-    >>> block = GridNetBlock(8, 17, emb_ks=4, emb_hs=4, n_heads=2, approx_qk_dim=32)
+    >>> from lobes.nnet.bimamba import BiMamba
+    >>> block = GridNetBlock(8, 17, BiMamba, outputs=64, emb_ks=4, emb_hs=4, n_heads=2, approx_qk_dim=32)
     >>> block(torch.rand(2, 10, 17, 8), torch.tensor([10, 6])).shape
     torch.Size([2, 10, 17, 8])
     """
@@ -49,25 +56,25 @@ class GridNetBlock(CrossFrameAttention):
         self,
         emb_dim: int,
         n_bins: int,
+        sequence: Callable[[int], nn.Module],
+        outputs: int,
+        kind: str = "mamba",
         emb_ks: int = 8,
         emb_hs: int = 1,
         n_heads: int = 4,
         approx_qk_dim: int = 512,
-        **mamba,
     ) -> None:
         super().__init__(emb_dim, n_bins, n_heads, approx_qk_dim)
         if not 1 <= emb_hs <= emb_ks:
-            raise UserError(
-                f"SPMamba: expected 1 <= emb_hs <= emb_ks, got emb_ks={emb_ks}, emb_hs={emb_hs}; change either"
-            )
-        self.emb_ks, self.emb_hs = emb_ks, emb_hs
+            raise UserError(f"expected 1 <= emb_hs <= emb_ks, got emb_ks={emb_ks}, emb_hs={emb_hs}; change either")
+        self.emb_ks, self.emb_hs, self.kind = emb_ks, emb_hs, kind
         features = emb_dim * emb_ks
         self.intra_norm = LN4D(emb_dim)
-        self.intra_mamba = BiMamba(features, **mamba)
-        self.intra_linear = MergeWindows(2 * features, emb_dim, emb_ks, emb_hs)
+        self.add_module(f"intra_{kind}", sequence(features))
+        self.intra_linear = MergeWindows(outputs, emb_dim, emb_ks, emb_hs)
         self.inter_norm = LN4D(emb_dim)
-        self.inter_mamba = BiMamba(features, **mamba)
-        self.inter_linear = MergeWindows(2 * features, emb_dim, emb_ks, emb_hs)
+        self.add_module(f"inter_{kind}", sequence(features))
+        self.inter_linear = MergeWindows(outputs, emb_dim, emb_ks, emb_hs)
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Run the block.
@@ -95,12 +102,14 @@ class GridNetBlock(CrossFrameAttention):
     def _along_bins(self, x: Tensor) -> Tensor:
         """[B, L', F', D]: every frame is a sequence of bins, always full."""
         h = self.intra_norm(x).flatten(0, 1)  # [B*L', F', D]
-        h = self.intra_mamba(split_windows(h, self.emb_ks, self.emb_hs))  # [B*L', W, 2*D*ks]
+        h = self.get_submodule(f"intra_{self.kind}")(split_windows(h, self.emb_ks, self.emb_hs), None)  # [B*L', W, C]
         return x + self.intra_linear(h).view_as(x)
 
     def _along_frames(self, x: Tensor, frames: Tensor | None) -> Tensor:
         """[B, L', F', D]: every bin is a sequence of frames, as long as its item."""
         windows = None if frames is None else n_windows(frames, self.emb_ks, self.emb_hs).repeat_interleave(x.shape[2])
         h = self.inter_norm(x).transpose(1, 2).flatten(0, 1)  # [B*F', L', D]
-        h = self.inter_mamba(split_windows(h, self.emb_ks, self.emb_hs), windows)  # [B*F', W, 2*D*ks]
+        h = self.get_submodule(f"inter_{self.kind}")(
+            split_windows(h, self.emb_ks, self.emb_hs), windows
+        )  # [B*F', W, C]
         return x + self.inter_linear(h).unflatten(0, (-1, x.shape[2])).transpose(1, 2)  # [B, L', F', D]

@@ -30,6 +30,24 @@ PARAMETERS = {
     "spmamba_small": 1_156_368,
     "spmamba_mini": 190_906,
     "spmamba_tiny": 88_906,
+    "bsrnn_8k": 2_831_388,
+    "bsrnn_8k_tiny": 276_140,
+    "convtasnet_causal": 6_582_832,
+    "dpmamba_m": 15_861_249,
+    "dpmamba_s": 8_132_097,
+    "dpmamba_tiny": 96_897,
+    "dprnn": 14_617_089,
+    "dprnn_tiny": 227_457,
+    "dptnet": 2_812_545,
+    "mamba_tasnet_m": 15_648_000,
+    "mamba_tasnet_s": 7_927_040,
+    "mamba_tasnet_tiny": 98_624,
+    "resepformer": 7_955_201,
+    "sepformer": 25_679_361,
+    "sepformer_tiny": 161_409,
+    "skim": 14_506_753,
+    "tf_gridnet": 14_521_042,
+    "tf_gridnet_mini": 239_034,
 }
 ENHANCEMENT = ("bs_bimamba", "bsrnn", "mbs_net")
 
@@ -44,9 +62,9 @@ def test_parameters_are_as_stated_in_the_file(preset):
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[preset]
     comment = " ".join(re.findall(r"^# (.*)$", registry.preset_path(preset).read_text(), flags=re.MULTILINE))
     assert f"{PARAMETERS[preset]:,} parameters" in comment
-    enhances = preset.startswith(ENHANCEMENT)
+    enhances = preset.startswith(ENHANCEMENT) and "8k" not in preset
     assert model.sample_rate == (16000 if enhances or "16k" in preset else 8000)
-    assert model.num_sources == (1 if enhances else 2) and model.causal is preset.endswith("_causal")
+    assert model.num_sources == (1 if enhances else 2) and model.causal is (preset == "mbs_net_causal")
 
 
 @pytest.mark.parametrize("preset", ["spmamba_tiny", "convtasnet_tiny", "bsrnn", "mbs_net"])
@@ -61,10 +79,13 @@ def test_overrides():
     assert (len(model.blocks), model.gradient_checkpointing, model.sample_rate) == (1, True, 16000)
 
 
-@pytest.mark.parametrize("preset", [name for name in PARAMETERS if not name.startswith("convtasnet")])
+@pytest.mark.parametrize("preset", PARAMETERS)
 def test_each_scalar_of_a_preset_reaches_the_network(preset):
+    """Under its own name, where the network is ours; SpeechBrain's blocks have names of their own."""
+    text = registry.preset_path(preset).read_text()
+    ours = "MaskingSeparator" not in text
     for name in registry._options(registry.preset_path(preset)):
-        assert f"    {name}: !ref <{name}>" in registry.preset_path(preset).read_text()
+        assert (f"    {name}: !ref <{name}>" if ours else f"!ref <{name}>") in text
 
 
 @pytest.mark.parametrize("ablation", [2, 3])

@@ -32,6 +32,22 @@ def corpus(tmp_path_factory):
     return make_corpus(root, "mini", speech=root / "speech", counts=counts, seconds=1.0, seed=1)
 
 
+@pytest.fixture(scope="session")
+def smallest_data(tmp_path_factory):
+    """Recipe -> a data folder with two, one and one examples of half a second."""
+    root, rng = tmp_path_factory.mktemp("smallest"), np.random.default_rng(0)
+    _voices(root / "speech", talkers=6, rng=rng)
+    counts = {"train": 2, "val": 1, "test": 1}
+    mixtures = make_corpus(root, "mini", speech=root / "speech", counts=counts, seconds=0.5, seed=1)
+    for folder, names in (("trainset_28spk_wav", ("p226_1", "p228_1", "p228_2")), ("testset_wav", ("p232_1",))):
+        for kind in ("clean", "noisy"):
+            (root / "voicebank" / f"{kind}_{folder}").mkdir(parents=True)
+            for name in names:
+                path = root / "voicebank" / f"{kind}_{folder}" / f"{name}.wav"
+                soundfile.write(path, 0.1 * rng.standard_normal(8000), 16000)
+    return {"PolSESS": mixtures, "VoiceBank": root / "voicebank"}
+
+
 @pytest.fixture
 def recipe_module(monkeypatch):
     """recipe_module("VoiceBank", "voicebank_prepare"): a module of a recipe's folder, as its train.py imports it."""

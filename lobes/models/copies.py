@@ -1,0 +1,52 @@
+"""Layers that were made as copies of one: drawn anew, so that they do not all start with the same weights.
+
+SpeechBrain's dual-path networks deep-copy one block for every layer; its recipes re-initialise the whole network
+afterwards, which wipes what a Mamba block needs at its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+
+def draw_copies_anew(network: nn.Module) -> None:
+    """Give every layer weights of its own, where some layers of `network` are copies of each other; else do nothing.
+
+    Each module draws by its own rule: its method `reset_parameters`, which speaks for all inside it.
+
+    Example
+    -------
+    >>> import copy
+    >>> layer = nn.Linear(2, 2)
+    >>> network = nn.ModuleList([layer, copy.deepcopy(layer)])
+    >>> draw_copies_anew(network)
+    >>> bool((network[0].weight == network[1].weight).all())
+    False
+    """
+    if any(_share_weights(layers) for layers in _lists(network)):
+        _redraw(network)
+
+
+def _lists(network: nn.Module) -> Iterator[nn.ModuleList]:
+    return (module for module in network.modules() if isinstance(module, nn.ModuleList) and len(module) > 1)
+
+
+def _share_weights(layers: nn.ModuleList) -> bool:
+    """Whether the first two layers hold a random matrix of the same values."""
+    first, second = (list(layer.parameters()) for layer in list(layers)[:2])
+    pairs = [(a, b) for a, b in zip(first, second, strict=False) if a.ndim > 1 and bool(a.std() > 0)]
+    return any(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+
+
+def _redraw(module: nn.Module) -> None:
+    reset = getattr(module, "reset_parameters", None)
+    if reset is not None:
+        reset()
+        return
+    for child in module.children():
+        _redraw(child)
+    if isinstance(module, nn.MultiheadAttention):
+        module._reset_parameters()  # its own matrices; not those of its output, which is a child

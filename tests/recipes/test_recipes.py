@@ -1,0 +1,108 @@
+"""Every recipe file loads, trains two steps, validates, tests, exports and loads again: a row of recipes.csv each.
+
+And the keys: what a file sets is read by somebody, what a script reads is set, what an include is given exists in it.
+"""
+
+import csv
+import json
+import logging
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from lobes.errors import exit_on_user_error
+from lobes.inference import Separator, export_pretrained
+from lobes.inference.run_folder import read_run
+from lobes.training.config import load, resolve
+
+ROOT = Path(__file__).parents[2]
+with (ROOT / "tests" / "recipes.csv").open(newline="") as file:
+    ROWS = list(csv.DictReader(file))
+FILES = [ROOT / "recipes" / row["recipe"] / "hparams" / row["hparams"] for row in ROWS]
+# What a run of two steps on a second of audio needs, beside the data.
+SHORT = {
+    "PolSESS": ["--task", "SB", "--training_signal_len", 800],
+    "VoiceBank": ["--valid_speakers", "[p226]", "--training_signal_len", 2000, "--metric_start", "null"],
+}
+COMMON = (
+    "--device cpu --noprogressbar --max_steps 2 --N_epochs 9 --batch_size 1 --num_workers 0 --precision fp32 "
+    "--test_metrics [si_sdr] --n_audio_to_save 0 --scoring_workers 0"
+).split()
+# Options of SpeechBrain's Brain, which it takes from hparams by itself.
+OF_THE_BRAIN = {"noprogressbar", "precision", "eval_precision", "max_grad_norm", "grad_accumulation_factor"}
+OF_THE_BRAIN |= {"nonfinite_patience", "ckpt_interval_minutes"}
+
+
+def names(rows):
+    return [f"{row['recipe']}-{row['hparams'].removesuffix('.yaml')}" for row in rows]
+
+
+def marked(row):
+    return pytest.param(row, marks=[pytest.mark.slow] if row["speed"] == "slow" else [])
+
+
+def test_the_table_has_a_row_for_every_file():
+    found = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("recipes/*/hparams/*.yaml"))
+    assert sorted(path.relative_to(ROOT).as_posix() for path in FILES) == found
+
+
+@pytest.fixture
+def train(recipe_module, monkeypatch):
+    """Call a recipe's main as its last lines do; the logging of the test session is put back."""
+    handlers = list(logging.getLogger().handlers)
+
+    def call(recipe, *arguments):
+        monkeypatch.chdir(ROOT / "recipes" / recipe)
+        module = recipe_module(recipe, "train")
+        with exit_on_user_error():
+            module.main([str(argument) for argument in arguments])
+
+    yield call
+    logging.getLogger().handlers[:] = handlers
+
+
+@pytest.mark.parametrize("row", [marked(row) for row in ROWS], ids=names(ROWS))
+def test_two_steps_then_export(row, train, smallest_data, tmp_path):
+    recipe, run = row["recipe"], tmp_path / "run"
+    data = ["--data_folder", smallest_data[recipe], "--output_folder", run]
+    train(recipe, f"hparams/{row['hparams']}", *data, *SHORT[recipe], *COMMON)
+    assert json.loads((run / "train_time.json").read_text())["steps"] == 2
+    assert json.loads((run / "summary.json").read_text())["n"] == 1
+    exported = export_pretrained(run, tmp_path / "exported")
+    mix = torch.randn(1, 1500, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(Separator.from_hparams(exported).separate_batch(mix), read_run(run).model(mix))
+
+
+@pytest.mark.parametrize("path", FILES, ids=names(ROWS))
+def test_a_file_keeps_to_its_script(path, tmp_path):
+    """Keys agree both ways."""
+    text = resolve(path, f"data_folder: x\noutput_folder: {tmp_path}")
+    keys = set(re.findall(r"^(\w+):", text, flags=re.MULTILINE))
+    script = (path.parents[1] / "train.py").read_text()
+    wanted = set(re.findall(r"hparams\[[\"'](\w+)[\"']\]|self\.hparams\.(\w+)", script))
+    wanted = {name for pair in wanted for name in pair if name}
+    assert wanted <= keys, f"train.py reads {wanted - keys}, which {path.name} does not set"
+    readers = script + "".join(p.read_text() for p in (ROOT / "lobes" / "training").glob("*.py"))
+    files = "".join(p.read_text() for p in path.parent.glob("*.yaml"))
+    unread = {key for key in keys - wanted - OF_THE_BRAIN if f"<{key}>" not in files and key not in readers}
+    assert not unread - {"__set_seed"}, f"nobody reads {unread}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=names(ROWS))
+def test_what_an_include_is_given_exists_in_it(path):
+    text = path.read_text()
+    for name, block in re.findall(r"!include:(\S+)\n((?:    .*\n)*)", text):
+        fragment = (path.parent / name).read_text()
+        for key in re.findall(r"^    (\w+):", block, flags=re.MULTILINE):
+            assert re.search(rf"^{key}:", fragment, flags=re.MULTILINE), f"{name} has no key {key}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=names(ROWS))
+def test_the_mambas_start_as_they_should(path, tmp_path):
+    model = load(resolve(path, f"data_folder: x\noutput_folder: {tmp_path}"))["modules"]["separator"]
+    steps = [torch.nn.functional.softplus(p) for name, p in model.named_parameters() if name.endswith("dt_proj.bias")]
+    assert all(bool((step >= 0.99e-3).all() and (step <= 1.01e-1).all()) for step in steps)
+    assert bool(steps) == any(word in path.stem for word in ("mamba", "mbs_net"))
