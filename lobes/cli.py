@@ -107,6 +107,35 @@ def enhance(
 
 
 @app.command()
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="A run folder, an exported folder, a hub id, or package.module:factory.")
+    ],
+    data: Annotated[Path, typer.Option(help="A manifest: CSV with ID, mix_wav, s1_wav, s2_wav ...")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for per_utterance.csv and summary.json.")],
+    data_root: Annotated[Path | None, typer.Option(help="What $data_root in the manifest stands for.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Such as si_sdr, pesq; by default the usual four.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Scoring processes; 0 scores in this one.", min=0)] = None,
+    save_audio: Annotated[int, typer.Option(help="Write so many items as audio.", min=0)] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+) -> None:
+    """Score a model on a data set, whatever it was trained on."""
+    from lobes.evaluation.evaluate import evaluate as evaluate_manifest
+    from lobes.inference import Separator
+    from lobes.metrics import METRICS, format_table
+
+    separator = Separator.from_hparams(model, run_opts=_run_opts(device))
+
+    def separate(mix: Any) -> Any:
+        return separator.separate_batch(mix)[0].detach().float().cpu().numpy()
+
+    size = (separator.num_sources, separator.sample_rate)
+    summary = evaluate_manifest(separate, *size, data, out, data_root, metric or METRICS, workers, save_audio)
+    print(format_table(summary))
+    print(f"wrote {out}")
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Output folder of a training run; its best checkpoint counts.")],
     out: Annotated[Path, typer.Argument(help="New folder, or an earlier export.")],

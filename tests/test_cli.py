@@ -182,6 +182,19 @@ def test_export_then_separate(lobes: Run, run: Path, tmp_path: Path):
     assert np.array_equal(first[0], second[0]) and first[0].any()
 
 
+def test_evaluate_a_run_on_a_manifest(lobes: Run, run: Path, tmp_path: Path):
+    x = np.random.default_rng(0).uniform(-0.3, 0.3, (3, 8000)).astype(np.float32)
+    for name, samples in zip(("mix", "s1", "s2"), x, strict=True):
+        audio.write(tmp_path / f"{name}.wav", samples, 8000)
+    (tmp_path / "test.csv").write_text("ID,duration,mix_wav,s1_wav,s2_wav\na,1.0,mix.wav,s1.wav,s2.wav\n")
+    words = ("--data", "test.csv", "-o", "out", "--metric", "si_sdr", "--workers", "0", "--device", "cpu")
+    code, out, _ = lobes("evaluate", "run", *words)
+    assert code == 0 and out.startswith("variant") and out.endswith("wrote out\n")
+    assert (tmp_path / "out" / "per_utterance.csv").read_text().count("\n") == 2
+    code, _, err = lobes("evaluate", "nowhere:make", *words)
+    assert code == 2 and err.startswith("error: nowhere:make: cannot be imported") and err.count("\n") == 1
+
+
 def test_truncated_wav_is_one_line(lobes: Run, run: Path, tmp_path: Path):
     audio.write(tmp_path / "cut.wav", np.zeros(8000, np.float32), 8000)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:8000])

@@ -15,6 +15,7 @@ from torch import Tensor
 from lobes.data import audio
 from lobes.errors import UserError
 from lobes.inference.adapter import MappingMaskNet, adapt
+from lobes.inference.external import NAME, External
 from lobes.inference.files import read_mono, resampled, stretched, targets_of, write_columns
 from lobes.inference.inputs import Waveform, checked_lengths, to_batch
 from lobes.inference.loading import load_folder
@@ -72,8 +73,8 @@ class Separator(SepformerSeparation):
         Arguments
         ---------
         source : str or PathLike
-            A folder made by `lobes export`, a run folder (its best checkpoint is taken), or a hub id
-            `owner/name`.
+            A folder made by `lobes export`, a run folder (its best checkpoint is taken), a hub id `owner/name`, or
+            another project's model, `package.module:factory` (see `lobes.inference.external`).
         hparams_file : str
             Name of the YAML file in an exported folder or on the hub.
         overrides : dict, optional
@@ -94,6 +95,9 @@ class Separator(SepformerSeparation):
         UserError
             If there is no such model, a file of it is damaged, or its weights do not fit its network.
         """
+        if NAME.fullmatch(str(source)):
+            model = External(str(source))
+            return cls(adapt(model), {"num_spks": model.num_sources, "sample_rate": model.sample_rate}, **kwargs)
         folder = locate(source, savedir, fetch_config)
         if not is_run_folder(folder):
             hparams = load_folder(folder, hparams_file, overrides, cls.MODULES_NEEDED)

@@ -19,6 +19,7 @@ import torch
 from speechbrain.utils.distributed import if_main_process, main_process_only
 
 from lobes.errors import UserError
+from lobes.evaluation.results import write_json
 from lobes.evaluation.utterances import ScoreJob
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
@@ -28,7 +29,7 @@ from lobes.training.optim import build_optimizer
 from lobes.training.progress import CURVE_COLUMNS, EarlyStopping, LearningCurve, VariantMeter
 from lobes.training.safe_step import SafeStepBrain
 from lobes.training.schedule import WarmupSchedule
-from lobes.training.testing import run_test, score_jobs, write_json
+from lobes.training.testing import run_test, score_jobs
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,12 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import if_main_process
 
+from lobes.evaluation.results import with_audio, write_results
 from lobes.evaluation.utterances import ScoreJob, score_many
 from lobes.metrics.pcs import LEAST, RATE, pcs
 from lobes.training.brain import SeparationBrain
 from lobes.training.memory import peak_megabytes
-from lobes.training.testing import jobs_of, with_audio, write_results
+from lobes.training.testing import jobs_of
 
 VALID = ("pesq", "stoi", "si_sdr", "si_sdri")
 PARTS = ("magnitude", "phase", "complex", "time", "consistency", "published", "metric", "discriminator")
