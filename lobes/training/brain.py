@@ -24,7 +24,7 @@ from lobes.evaluation.utterances import ScoreJob
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
 from lobes.training.launch import command, commit, machine, seconds_since_launch
-from lobes.training.memory import keep_freed_memory
+from lobes.training.memory import keep_freed_memory, peak_megabytes
 from lobes.training.optim import build_optimizer
 from lobes.training.progress import CURVE_COLUMNS, EarlyStopping, LearningCurve, VariantMeter
 from lobes.training.safe_step import SafeStepBrain
@@ -262,6 +262,7 @@ class SeparationBrain(SafeStepBrain):
             "command": command(sys.argv[0], sys.argv[1:]), "commit": commit(), "machine": machine(),
             "torch_threads": torch.get_num_threads(), "scan_backend": os.environ.get("LOBES_SCAN_BACKEND", "auto"),
             "parameters": sum(p.numel() for p in self.modules.parameters()),
+            "peak_megabytes": round(peak_megabytes(self.device), 1),
         }  # fmt: skip
         write_json(Path(self.hparams.output_folder) / "train_time.json", facts)
 

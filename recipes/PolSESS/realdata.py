@@ -3,6 +3,7 @@
 
 > python realdata.py                                # the whole table, about 100 min on two cores (90 with --jobs 2)
 > python realdata.py --preset spmamba --baseline convtasnet --device cuda
+> python realdata.py --corpora_only                 # for a race of more models, see ../race.py
 
 One corpus is for task ES (enhance one talker) and one for SB (separate both); talkers, recordings and rooms
 of the test are never heard in training. Whatever is done is kept: the same command after an interruption goes
@@ -55,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for task in options.tasks:
         with stage(f"corpus for {task}"):
             corpora[task] = make_data(data, task, options.output)
+    if options.corpora_only:
+        return
     runs = make_runs(options, corpora)
     with stage(f"{len(runs)} runs of {options.minutes:g} min, {options.jobs} at a time"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
@@ -78,6 +81,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--minutes", type=float, help="training minutes of each run (default: 10; 20 with --jobs 2)")
     add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
     add("--threads", type=int, help="of each run (default: 2; 1 with --jobs 2)")
+    add("--corpora_only", action="store_true", help="make the corpora, for recipes/race.py, and stop")
     add("--device", help="for example cuda (default: what train.py chooses)")
     options = parser.parse_args(argv)
     if options.jobs < 1:
