@@ -30,7 +30,7 @@ ALLOWED = {
     "scan": {"errors"},
     "nnet": {"errors", "scan"},
     "models": BELOW_MODELS,
-    "training": ABOVE_MODELS | {"evaluation"},
+    "training": ABOVE_MODELS | {"evaluation", "inference"},
     "inference": ABOVE_MODELS,
     "evaluation": ABOVE_MODELS,
     "cli": ABOVE_MODELS | {"training", "inference", "evaluation"},

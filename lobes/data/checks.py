@@ -10,7 +10,6 @@ import numpy as np
 
 from lobes.data import audio
 from lobes.data.manifest import check_files, chosen_rows, shorten, wav_files
-from lobes.data.variants import INDOOR_PARTS
 from lobes.errors import UserError
 
 THREADS = 8
@@ -105,11 +104,12 @@ def check_sum(rows: Sequence[Row], max_lsb: int) -> int:
 
 def _deviation(row: Row) -> tuple[float, bool]:
     """Return (largest |mix - sum of parts| in LSB, whether a limiter may have acted)."""
-    stored = [part for part in INDOOR_PARTS if row.get(f"{part}_wav")]
-    parts = {part: audio.read_mono(row[f"{part}_wav"]).astype(np.float64) for part in stored}
+    stored = [column.removesuffix("_wav") for column in row if column.endswith("_wav") and row[column]]
+    parts = {part: audio.read_mono(row[f"{part}_wav"]).astype(np.float64) for part in stored if part != "mix"}
     total = np.sum(list(parts.values()), axis=0)
-    speech = parts["s1"] + parts["s2"]
-    suspects = [total, speech, parts["s2"], *(parts[part] for part in ("scene",) if part in parts)]
+    sources = [x for part, x in parts.items() if part[0] == "s" and part[1:].isdigit()]
+    speech = np.sum(sources, axis=0)
+    suspects = [total, speech, *sources[1:], *(parts[part] for part in ("scene",) if part in parts)]
     deviation = np.abs(audio.read_mono(row["mix_wav"]) - total).max() / LSB
     return float(deviation), any(np.abs(x).max() >= LIMITER for x in suspects)
 

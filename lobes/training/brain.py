@@ -21,6 +21,7 @@ from speechbrain.utils.distributed import if_main_process, main_process_only
 from lobes.errors import UserError
 from lobes.evaluation.results import write_json
 from lobes.evaluation.utterances import ScoreJob
+from lobes.inference.pretrained import start_from
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
 from lobes.training.launch import command, commit, machine, seconds_since_launch
@@ -83,10 +84,15 @@ class SeparationBrain(SafeStepBrain):
         super().on_fit_start()
         if if_main_process():
             self.curve.forget_after(self.budget.steps)
+        if self.hparams.pretrained_separator and not self.budget.steps:
+            start_from(self._unwrapped_separator(), self.hparams.pretrained_separator)
         if self.budget.steps:
             logger.info("resumed at step %d (%.0f %% of the budget)", self.budget.steps, 100 * self.budget.progress)
         if self.budget.spent or self.stopping.exhausted:
             self.hparams.epoch_counter.current = self.hparams.epoch_counter.limit
+
+    def _unwrapped_separator(self) -> Any:
+        return getattr(self.modules.separator, "module", self.modules.separator)  # DDP wraps it
 
     @property
     def _optimizer_step_limit_exceeded(self) -> bool:

@@ -19,8 +19,9 @@ def resolve(path: str | Path, overrides: str = "", extra_options: tuple[str, ...
     Arguments
     ---------
     path : str or Path
-        The recipe's file. Its key `base`, when there is one, names a file in the same folder; the keys of this file
-        then replace those of the base, whole. A key `without` lists keys of the base that mean nothing here.
+        The recipe's file. Its key `base`, when there is one, names another file by its relative path; the keys of this
+        file then replace those of the base, whole. A key `without` lists keys of the base that mean nothing here, a key
+        `with` those that this file adds: any other key that the base does not have is a misspelling.
     overrides : str
         YAML text of top-level scalars, as made from the command line.
     extra_options : tuple of str
@@ -80,9 +81,9 @@ def _merged_tree(path: Path) -> Any:
         return tree
     base_path = path.parent / str(tree.pop("base"))
     base = _merged_tree(base_path)
-    without = tree.pop("without", [])
+    without, added = tree.pop("without", []), tree.pop("with", [])
     for key in [*without, *tree]:
-        if key not in base:
+        if key not in base and key not in added:
             raise UserError(f"{path}: {key!r} is no key of {base_path.name}.{did_you_mean(key, base)}")
     for key in without:
         del base[key]

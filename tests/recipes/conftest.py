@@ -45,7 +45,46 @@ def smallest_data(tmp_path_factory):
             for name in names:
                 path = root / "voicebank" / f"{kind}_{folder}" / f"{name}.wav"
                 soundfile.write(path, 0.1 * rng.standard_normal(8000), 16000)
-    return {"PolSESS": mixtures, "VoiceBank": root / "voicebank"}
+    ready = {name: make_ready(root / name, name, rng) for name in LAYOUTS}
+    return {"PolSESS": mixtures, "VoiceBank": root / "voicebank", **ready}
+
+
+# Recipe -> folder of the splits, split -> (folder, stems), part -> folder. Talkers are in the stems.
+LAYOUTS = {
+    "LibriMix": (
+        "wav8k/min",
+        {
+            "train-360": ("103-1-01_40-2-02", "103-1-03_60-2-04"),
+            "dev": ("200-1-01_201-2-02",),
+            "test": ("300-1-01_301-2-02",),
+        },
+        {"mix": "mix_clean", "s1": "s1", "s2": "s2"},
+    ),
+    "WSJ0Mix": (
+        "wav8k/min",
+        {
+            "tr": ("050a0501_1.7_22go010u_-1.7", "050a0502_1.0_23go010u_-1.0"),
+            "cv": ("050a0503_0.7_22go0102_-0.7",),
+            "tt": ("440a0501_0.5_441o0102_-0.5",),
+        },
+        {"mix": "mix", "s1": "s1", "s2": "s2"},
+    ),
+    "custom": ("", {"train": ("a", "b"), "valid": ("c",), "test": ("d",)}, {"mix": "mix", "s1": "s1", "s2": "s2"}),
+}
+
+
+def make_ready(root, name, rng):
+    """Mixtures of two noises, half a second each, in a data set's layout."""
+    below, splits, parts = LAYOUTS[name]
+    for split, stems in splits.items():
+        for stem in stems:
+            sources = 0.1 * rng.standard_normal((2, 4000))
+            signals = {"mix": sources.sum(0), "s1": sources[0], "s2": sources[1]}
+            for part, folder in parts.items():
+                path = root / below / split / folder / f"{stem}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, signals[part], 8000)
+    return root
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ FILES = [ROOT / "recipes" / row["recipe"] / "hparams" / row["hparams"] for row i
 # What a run of two steps on a second of audio needs, beside the data.
 SHORT = {
     "PolSESS": ["--task", "SB", "--training_signal_len", 800],
+    **dict.fromkeys(("LibriMix", "WSJ0Mix", "custom"), ["--training_signal_len", 800]),
     "VoiceBank": ["--valid_speakers", "[p226]", "--training_signal_len", 2000, "--metric_start", "null"],
 }
 COMMON = (
@@ -82,11 +83,13 @@ def test_a_file_keeps_to_its_script(path, tmp_path):
     text = resolve(path, f"data_folder: x\noutput_folder: {tmp_path}")
     keys = set(re.findall(r"^(\w+):", text, flags=re.MULTILINE))
     script = (path.parents[1] / "train.py").read_text()
+    if "lobes.training.mixtures" in script:
+        script += (ROOT / "lobes" / "training" / "mixtures.py").read_text()
     wanted = set(re.findall(r"hparams\[[\"'](\w+)[\"']\]|self\.hparams\.(\w+)", script))
     wanted = {name for pair in wanted for name in pair if name}
     assert wanted <= keys, f"train.py reads {wanted - keys}, which {path.name} does not set"
     readers = script + "".join(p.read_text() for p in (ROOT / "lobes" / "training").glob("*.py"))
-    files = "".join(p.read_text() for p in path.parent.glob("*.yaml"))
+    files = "".join(p.read_text() for p in [*path.parent.glob("*.yaml"), *(ROOT / "hparams_shared").glob("*.yaml")])
     unread = {key for key in keys - wanted - OF_THE_BRAIN if f"<{key}>" not in files and key not in readers}
     assert not unread - {"__set_seed"}, f"nobody reads {unread}"
 

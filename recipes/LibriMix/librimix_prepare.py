@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Write the manifests of a LibriMix folder (Cosentino et al. 2020, arXiv:2005.11262).
+
+> python librimix_prepare.py /data/Libri2Mix results/manifests --mixtures both --train train-360
+
+The folder is what LibriMix's scripts make: `wav8k/min/{train-360,train-100,dev,test}/{mix_clean,s1,s2,...}`. The kinds
+of mixtures are `clean` (the talkers) and `both` (talkers and noise; the noise is no source).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lobes.data.ready import prepare
+from lobes.errors import UserError, exit_on_user_error
+
+MIXTURES = ("clean", "both")
+MODES = ("min", "max")
+TRAIN = ("train-100", "train-360")
+SPLITS = {"valid": "dev", "test": "test"}
+
+
+def prepare_librimix(
+    data_folder: str | os.PathLike[str],
+    save_folder: str | os.PathLike[str],
+    num_spks: int = 2,
+    sample_rate: int = 8000,
+    mode: str = "min",
+    mixtures: str = "clean",
+    train_subset: str = "train-360",
+    check_files: str = "all",
+    verify_sum: int | None = None,
+    skip_prep: bool = False,
+) -> None:
+    """Write `<save_folder>/{train,valid,test}.csv`.
+
+    Arguments
+    ---------
+    data_folder, save_folder : str or PathLike
+        Libri2Mix or Libri3Mix, and where the manifests go.
+    num_spks : int
+        2 or 3.
+    sample_rate : int
+        8000 or 16000 Hz.
+    mode : str
+        "min": as long as the shortest source, "max": as the longest.
+    mixtures : str
+        "clean" or "both".
+    train_subset : str
+        "train-100" or "train-360".
+    check_files, verify_sum
+        As in `lobes.data.ready.prepare`.
+    skip_prep : bool
+        Trust the manifests that are there.
+
+    Raises
+    ------
+    UserError
+        A word that is not one of these, a missing folder, and what `lobes.data.ready.prepare` raises.
+    """
+    if skip_prep:
+        return
+    for name, value, known in (
+        ("mode", mode, MODES),
+        ("mixtures", mixtures, MIXTURES),
+        ("train_subset", train_subset, TRAIN),
+    ):
+        if value not in known:
+            raise UserError(f"{name}: expected {' or '.join(known)}, got {value!r}.")
+    root = Path(data_folder) / f"wav{sample_rate // 1000}k" / mode
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder. LibriMix's scripts make it; data_folder is the one that holds wav8k.")
+    parts = {"mix": f"mix_{mixtures}", **{f"s{number}": f"s{number}" for number in range(1, num_spks + 1)}}
+    parts |= {"noise": "noise"} if mixtures == "both" else {}
+    names = {"train": train_subset, **SPLITS}
+    splits = {split: {part: root / name / folder for part, folder in parts.items()} for split, name in names.items()}
+    prepare(splits, data_folder, save_folder, talkers, sample_rate, check_files, verify_sum)
+
+
+def talkers(stem: str) -> list[str]:
+    """The talkers of 103-1240-0003_1235-135887-0017: 103 and 1235."""
+    return [utterance.split("-")[0] for utterance in stem.split("_")]
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("data_folder", type=Path)
+    add("save_folder", type=Path)
+    add("--num_spks", type=int, default=2)
+    add("--sample_rate", type=int, default=8000)
+    add("--mode", default="min", help="min or max")
+    add("--mixtures", default="clean", help="clean or both")
+    add("--train", dest="train_subset", default="train-360", help="train-100 or train-360")
+    add("--verify_sum", type=int, help="largest deviation of a mixture from its parts, in 16-bit steps")
+    prepare_librimix(**vars(parser.parse_args(argv)))
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(sys.argv[1:])

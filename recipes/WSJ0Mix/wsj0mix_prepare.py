@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Write the manifests of WSJ0-2mix or WSJ0-3mix (Hershey et al. 2016, arXiv:1508.04306).
+
+> python wsj0mix_prepare.py /data/wsj0-mix/2speakers results/manifests
+
+The folder is what the mixing scripts make: `wav8k/min/{tr,cv,tt}/{mix,s1,s2[,s3]}`. Validation (cv) shares its talkers
+with training by design; the test (tt) does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lobes.data.ready import prepare
+from lobes.errors import UserError, exit_on_user_error
+
+MODES = ("min", "max")
+SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}
+
+
+def prepare_wsj0mix(
+    data_folder: str | os.PathLike[str],
+    save_folder: str | os.PathLike[str],
+    num_spks: int = 2,
+    sample_rate: int = 8000,
+    mode: str = "min",
+    check_files: str = "all",
+    verify_sum: int | None = None,
+    skip_prep: bool = False,
+) -> None:
+    """Write `<save_folder>/{train,valid,test}.csv`.
+
+    Arguments
+    ---------
+    data_folder, save_folder : str or PathLike
+        `2speakers` or `3speakers`, and where the manifests go.
+    num_spks : int
+        2 or 3.
+    sample_rate : int
+        8000 or 16000 Hz.
+    mode : str
+        "min": as long as the shortest source, "max": as the longest.
+    check_files, verify_sum
+        As in `lobes.data.ready.prepare`.
+    skip_prep : bool
+        Trust the manifests that are there.
+
+    Raises
+    ------
+    UserError
+        A wrong mode, a missing folder, and what `lobes.data.ready.prepare` raises.
+    """
+    if skip_prep:
+        return
+    if mode not in MODES:
+        raise UserError(f"mode: expected {' or '.join(MODES)}, got {mode!r}.")
+    root = Path(data_folder) / f"wav{sample_rate // 1000}k" / mode
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder. data_folder is the one that holds wav8k, such as 2speakers.")
+    parts = ["mix", *(f"s{number}" for number in range(1, num_spks + 1))]
+    splits = {split: {part: root / name / part for part in parts} for split, name in SPLITS.items()}
+    prepare(splits, data_folder, save_folder, talkers, sample_rate, check_files, verify_sum, shared_talkers=["valid"])
+
+
+def talkers(stem: str) -> list[str]:
+    """The talkers of 050a0501_1.7668_22go010u_-1.7668: 050 and 22g."""
+    return [utterance[:3] for utterance in stem.split("_")[::2]]
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("data_folder", type=Path)
+    add("save_folder", type=Path)
+    add("--num_spks", type=int, default=2)
+    add("--sample_rate", type=int, default=8000)
+    add("--mode", default="min", help="min or max")
+    add("--verify_sum", type=int, help="largest deviation of a mixture from its parts, in 16-bit steps")
+    prepare_wsj0mix(**vars(parser.parse_args(argv)))
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(sys.argv[1:])
