@@ -83,8 +83,8 @@ class SpectralModel(nn.Module):
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
         raise NotImplementedError
 
-    def forward(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Enhance, or separate; as `detailed`, the estimates alone.
+    def forward(self, mix: Tensor, lengths: Tensor | None = None, details: bool = False) -> Tensor | Details:
+        """Enhance, or separate.
 
         Arguments
         ---------
@@ -92,10 +92,13 @@ class SpectralModel(nn.Module):
             Mixtures [B, T], any T >= 1.
         lengths : Tensor or None
             Relative lengths in (0, 1], [B]; None: all full.
+        details : bool
+            Return what a loss on spectra needs, too: `Details`. It is an argument, and not only a method, because
+            training on several devices sees nothing but this call.
 
         Returns
         -------
-        Tensor
+        Tensor or Details
             Estimates [B, T, S], zeros after an item's end.
 
         Raises
@@ -103,7 +106,8 @@ class SpectralModel(nn.Module):
         ValueError
             If `mix` is not [B, T] with T >= 1.
         """
-        return self.detailed(mix, lengths).estimates
+        made = self.detailed(mix, lengths)
+        return made if details else made.estimates
 
     def detailed(self, mix: Tensor, lengths: Tensor | None = None) -> Details:
         """What a loss on spectra needs beside the estimates; the arguments are those of `forward`."""
@@ -120,7 +124,7 @@ class SpectralModel(nn.Module):
 
     def enhance(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The first estimate [B, T] of `mix` [B, T]."""
-        return self(mix, lengths)[..., 0]
+        return self.detailed(mix, lengths).estimates[..., 0]
 
     def spectra(self, spectrum: Tensor, frames: Tensor | None = None) -> Tensor:
         """Run the network on spectra.

@@ -85,14 +85,16 @@ class SeparationBrain(SafeStepBrain):
         if if_main_process():
             self.curve.forget_after(self.budget.steps)
         if self.hparams.pretrained_separator and not self.budget.steps:
-            start_from(self._unwrapped_separator(), self.hparams.pretrained_separator)
+            start_from(self.separator, self.hparams.pretrained_separator)
         if self.budget.steps:
             logger.info("resumed at step %d (%.0f %% of the budget)", self.budget.steps, 100 * self.budget.progress)
         if self.budget.spent or self.stopping.exhausted:
             self.hparams.epoch_counter.current = self.hparams.epoch_counter.limit
 
-    def _unwrapped_separator(self) -> Any:
-        return getattr(self.modules.separator, "module", self.modules.separator)  # DDP wraps it
+    @property
+    def separator(self) -> Any:
+        """The network itself. Train through `modules.separator`, which on several devices is a wrapper around it."""
+        return getattr(self.modules.separator, "module", self.modules.separator)
 
     @property
     def _optimizer_step_limit_exceeded(self) -> bool:

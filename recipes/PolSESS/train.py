@@ -17,39 +17,17 @@ if __name__ == "__main__":
 
 import torch
 from polsess_prepare import prepare_polsess
-from speechbrain.core import Stage
-from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.utils.data_pipeline import provides, takes
-from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
 from lobes.data import mmipc
 from lobes.data.audio import read_mono
 from lobes.data.manifest import read_manifest
 from lobes.data.remix import Remixer, perturb_speed
 from lobes.errors import exit_on_user_error
-from lobes.objectives.separation import separation_loss
-from lobes.training.brain import SeparationBrain
-from lobes.training.config import load
-from lobes.training.launch import make_run_folder, read_command_line
+from lobes.training import mixtures
 
 
-class Separation(SeparationBrain):
-    """What is particular to PolSESS: the tasks and the variants."""
-
-    def compute_forward(self, batch, stage):
-        """Estimate the sources [B,T,S] of the mixtures [B,T]."""
-        batch = batch.to(self.device)
-        mix, lengths = batch.mix_sig
-        return self.modules.separator(mix, lengths)
-
-    def compute_objectives(self, predictions, batch, stage):
-        """Clamped negative SI-SNR under the best permutation; scores are counted beside it."""
-        mix, lengths = batch.mix_sig
-        targets, _ = batch.sources_sig
-        if stage != Stage.TRAIN:
-            self.count_scores(predictions, batch)
-        loss = separation_loss(predictions, targets, lengths, mix=mix, clamp_db=self.hparams.clamp_db)  # [B]
-        return loss.mean()
+class Separation(mixtures.MixtureBrain):
+    """What is particular to PolSESS: in the tasks ES and EB some inputs are the target itself."""
 
     def improves(self, batch):
         """Whether each item's improvement means something: in ES and EB, variant C is the target itself."""
@@ -59,7 +37,9 @@ class Separation(SeparationBrain):
 def dataio_prep(hparams):
     """Build the three datasets; the returned clock [1] carries the epoch into loader workers."""
     clock = torch.zeros(1, dtype=torch.int64).share_memory_()
-    splits = {name: read_manifest(f"{hparams['save_folder']}/{name}.csv", hparams["data_folder"]) for name in SPLITS}
+    splits = {
+        name: read_manifest(f"{hparams['save_folder']}/{name}.csv", hparams["data_folder"]) for name in mixtures.SPLITS
+    }
     datasets = {name: dataset(hparams, rows, clock, name == "train") for name, rows in splits.items()}
     return datasets, clock
 
@@ -70,17 +50,7 @@ def dataset(hparams, rows, clock, training):
         rows = [row for row in rows if mmipc.compatible(row["has_reverb"], hparams["variants"])]
     by_id = {row["ID"]: row for row in rows}
     make = training_examples(hparams, by_id, clock) if training else fixed_examples(hparams, by_id)
-
-    @takes("id")
-    @provides("variant", "mix_sig", "sources_sig")
-    def example(ID):
-        variant, mix, sources = make(ID)
-        yield variant
-        yield torch.from_numpy(mix)  # [T]
-        yield torch.from_numpy(sources)  # [T,S]
-
-    keys = ["id", "variant", "mix_sig", "sources_sig"]
-    return DynamicItemDataset({ID: {} for ID in by_id}, dynamic_items=[example], output_keys=keys)
+    return mixtures.examples(rows, make)
 
 
 def fixed_examples(hparams, rows):
@@ -129,36 +99,17 @@ def all_parts(row, hparams):
     return {name: reader(row, hparams)(name) for name in names}
 
 
-SPLITS = ("train", "valid", "test")
+OPTIONS = ("max_train_items", "seed", "drop_same_talker", "verify_sum", "check_files", "sample_rate", "skip_prep")
+
+
+def prepare(data_folder, save_folder, max_train_items, **options):
+    """Write the manifests."""
+    prepare_polsess(data_folder, save_folder, max_samples=max_train_items and {"train": max_train_items}, **options)
 
 
 def main(argv):
     """Prepare, train, test."""
-    text, run_opts, _ = read_command_line(argv)
-    hparams = load(text)
-    ddp_init_group(run_opts)
-    run_on_main(make_run_folder, [hparams["output_folder"], text, __file__, argv])
-    run_on_main(
-        prepare_polsess,
-        kwargs={
-            "data_folder": hparams["data_folder"],
-            "save_folder": hparams["save_folder"],
-            "max_samples": hparams["max_train_items"] and {"train": hparams["max_train_items"]},
-            "seed": hparams["seed"],
-            "drop_same_talker": hparams["drop_same_talker"],
-            "verify_sum": hparams["verify_sum"],
-            "check_files": hparams["check_files"],
-            "sample_rate": hparams["sample_rate"],
-            "skip_prep": hparams["skip_prep"],
-        },
-    )
-    datasets, clock = dataio_prep(hparams)
-    brain = Separation(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
-    brain.epoch_clock = clock
-    train_loader = {"batch_size": hparams["batch_size"], "num_workers": hparams["num_workers"], "shuffle": True}
-    eval_loader = {"batch_size": hparams["valid_batch_size"], "num_workers": hparams["num_workers"]}
-    brain.fit(hparams["epoch_counter"], datasets["train"], datasets["valid"], None, train_loader, eval_loader)
-    brain.evaluate(datasets["test"], test_loader_kwargs=eval_loader)
+    mixtures.main(argv, __file__, prepare, OPTIONS, Separation, dataio_prep)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,7 @@ if __name__ == "__main__":
 import numpy as np
 import torch
 from speechbrain.core import Stage
-from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.utils.data_pipeline import provides, takes
-from speechbrain.utils.distributed import ddp_init_group, run_on_main
-from voicebank_download import download
+from voicebank_download import download as fetch
 from voicebank_prepare import SPLITS, prepare_voicebank
 
 from lobes.data.audio import read_mono
@@ -32,9 +29,8 @@ from lobes.metrics.pcs import pcs_at_level
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.power import to_power
 from lobes.objectives.spectrum import compressed_spectrum_loss, magnitude, published_loss
-from lobes.training.config import load
+from lobes.training import mixtures
 from lobes.training.enhancement import EnhancementBrain
-from lobes.training.launch import make_run_folder, read_command_line
 
 POWER = 0.3  # of the magnitudes in the compressed spectra
 FLOOR = 1e-9  # squared magnitude, at unit level, below which compression is a straight line: bounded slopes
@@ -43,11 +39,20 @@ FLOOR = 1e-9  # squared magnitude, at unit level, below which compression is a s
 class Enhancement(EnhancementBrain):
     """What is particular to these models: losses between spectra, and the metric discriminator."""
 
+    def fit(self, *args, **kwargs):
+        """Train; the processes that compute PESQ end with it."""
+        if self.hparams.objective not in OBJECTIVES:
+            raise UserError(f"objective: expected {' or '.join(OBJECTIVES)}, got {self.hparams.objective!r}")
+        try:
+            super().fit(*args, **kwargs)
+        finally:
+            self.hparams.metric_gan.close()
+
     def compute_forward(self, batch, stage):
         """Enhance the noisy speech [B,T]: estimates, and the spectra that they were made from."""
         batch = batch.to(self.device)
         noisy, lengths = batch.mix_sig
-        return self.modules.separator.detailed(noisy, lengths)
+        return self.modules.separator(noisy, lengths, details=True)
 
     def separate(self, batch):
         """Estimates [B,T,1] in the evaluation precision."""
@@ -68,7 +73,7 @@ class Enhancement(EnhancementBrain):
 
     def compressed(self, made, noisy, clean, lengths):
         """The losses of MP-SENet and SEMamba, at the level at which the noisy speech has unit rms."""
-        stft, level = self.modules.separator.stft, item_level(noisy, made.samples)
+        stft, level = self.separator.stft, item_level(noisy, made.samples)
         wave, target_wave = (to_unit_level(x, level) for x in (made.estimates[..., 0], clean))
         spectrum = to_unit_level((made.spectra[:, 0] * made.level[:, :, None, None]).flatten(1), level)
         estimate = compress(spectrum.view_as(made.spectra[:, 0]))
@@ -81,7 +86,7 @@ class Enhancement(EnhancementBrain):
     def published(self, made, noisy, clean, lengths):
         """The losses of the open BSRNN, on spectra at the level of the recording."""
         estimate = made.spectra[:, 0] * made.level[:, :, None, None]
-        target = self.modules.separator.stft(clean, made.samples)  # [B,2,L,F]
+        target = self.separator.stft(clean, made.samples)  # [B,2,L,F]
         loss = published_loss(estimate, target, POWER, made.frames)
         return loss, {"published": loss}, tuple(magnitude(compress(x)) for x in (target, estimate))
 
@@ -121,20 +126,15 @@ def dataset(hparams, rows, clock, training):
     """Turn manifest rows into examples {id, variant, mix_sig [T], sources_sig [T,1]}."""
     by_id = {row["ID"]: row for row in rows}
 
-    @takes("id")
-    @provides("variant", "mix_sig", "sources_sig")
-    def example(ID):
+    def make(ID):
         noisy, clean = (read_mono(by_id[ID][f"{part}_wav"], hparams["sample_rate"]) for part in ("mix", "s1"))
         if training:
             clean = pcs_at_level(clean) if hparams["pcs_target"] else clean
             rng = item_rng(hparams["seed"], int(clock), ID)
             noisy, clean = segment((noisy, clean), hparams["training_signal_len"], rng)
-        yield "all"
-        yield torch.from_numpy(noisy)  # [T]
-        yield torch.from_numpy(clean[:, None])  # [T,1]
+        return "all", noisy, clean[:, None]
 
-    keys = ["id", "variant", "mix_sig", "sources_sig"]
-    return DynamicItemDataset({ID: {} for ID in by_id}, dynamic_items=[example], output_keys=keys)
+    return mixtures.examples(rows, make)
 
 
 def segment(signals, samples, rng):
@@ -146,27 +146,19 @@ def segment(signals, samples, rng):
     return tuple(x[start : start + samples] for x in signals)
 
 
+OPTIONS = ("download", "valid_speakers", "check_files", "sample_rate", "skip_prep")
+
+
+def prepare(data_folder, save_folder, download, **options):
+    """Fetch what is missing, if that is wanted, and write the manifests."""
+    if download:
+        fetch(data_folder)
+    prepare_voicebank(data_folder, save_folder, **options)
+
+
 def main(argv):
     """Prepare, train, test."""
-    text, run_opts, _ = read_command_line(argv)
-    hparams = load(text)
-    if hparams["objective"] not in OBJECTIVES:
-        raise UserError(f"objective: expected {' or '.join(OBJECTIVES)}, got {hparams['objective']!r}")
-    ddp_init_group(run_opts)
-    run_on_main(make_run_folder, [hparams["output_folder"], text, __file__, argv])
-    if hparams["download"]:
-        run_on_main(download, [hparams["data_folder"]])
-    options = {key: hparams[key] for key in ("valid_speakers", "check_files", "sample_rate", "skip_prep")}
-    run_on_main(prepare_voicebank, [hparams["data_folder"], hparams["save_folder"]], options)
-    datasets, clock = dataio_prep(hparams)
-    brain = Enhancement(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
-    brain.epoch_clock = clock
-    train_loader = {"batch_size": hparams["batch_size"], "num_workers": hparams["num_workers"], "shuffle": True}
-    train_loader["drop_last"] = len(datasets["train"]) >= hparams["batch_size"]
-    eval_loader = {"batch_size": hparams["valid_batch_size"], "num_workers": hparams["num_workers"]}
-    brain.fit(hparams["epoch_counter"], datasets["train"], datasets["valid"], None, train_loader, eval_loader)
-    hparams["metric_gan"].close()
-    brain.evaluate(datasets["test"], test_loader_kwargs=eval_loader)
+    mixtures.main(argv, __file__, prepare, OPTIONS, Enhancement, dataio_prep)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,43 @@
+"""Two ranks on the CPU: after three steps both hold the same parameters, one model of each kind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+KINDS = {
+    "grid": ("PolSESS", "spmamba_tiny", ["--task", "SB", "--training_signal_len", 800]),
+    "masking": ("PolSESS", "dprnn_tiny", ["--task", "SB", "--training_signal_len", 800]),
+    "mamba masking": ("PolSESS", "mamba_tasnet_tiny", ["--task", "SB", "--training_signal_len", 800]),
+    "bands, with a discriminator": (
+        "VoiceBank",
+        "bs_bimamba_abl1_mini",
+        ["--valid_speakers", "[p226]", "--training_signal_len", 8000, "--metric_start", 1, "--pesq_workers", 1],
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_ranks_stay_equal(kind, smallest_data, tmp_path):
+    recipe, name, options = KINDS[kind]
+    words = ["--data_folder", smallest_data[recipe], "--output_folder", tmp_path / "run", *options]
+    words += "--device cpu --distributed_backend gloo --noprogressbar --batch_size 1 --num_workers 0".split()
+    words += ["--max_steps", 3, "--N_epochs", 9, "--scoring_workers", 0]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*launch, Path(__file__).with_name("ddp_train.py"), ROOT / "recipes" / recipe, tmp_path]
+    done = subprocess.run(
+        [str(word) for word in (*command, f"hparams/{name}.yaml", *words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    one, two = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert one["steps"] == two["steps"] == 3
+    different = [key for key in one["state"] if not torch.equal(one["state"][key], two["state"][key])]
+    assert not different, different[:5]
