@@ -1,7 +1,8 @@
-"""Models of other projects, named `package.module:factory`. B batch, T samples, S sources.
+"""Models of other projects, named `package.module:factory` or `package.module:factory=word`. B batch, T samples,
+S sources.
 
-The factory is called without arguments and returns an object with the attributes `sample_rate` (Hz) and `num_sources`
-that maps a mixture [T] (torch.Tensor, float32) to its sources [S,T].
+The factory is called with the word, if there is one, and returns an object with the attributes `sample_rate` (Hz) and
+`num_sources` that maps a mixture [T] (torch.Tensor, float32) to its sources [S,T]. See `lobes.inference.adapters`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from lobes.errors import UserError
 
-NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(=.+)?", re.ASCII)
 CONTRACT = "an object with sample_rate and num_sources that maps a mixture [T] to its sources [S,T]"
 
 
@@ -25,7 +26,7 @@ class External(nn.Module):
     Arguments
     ---------
     name : str
-        `package.module:factory`.
+        `package.module:factory`, and perhaps `=word`.
 
     Raises
     ------
@@ -62,12 +63,13 @@ class External(nn.Module):
 
 
 def _make(name: str) -> Any:
-    module, _, factory = name.partition(":")
+    module, _, rest = name.partition(":")
+    factory, *words = rest.split("=", 1)
     try:
         make = getattr(importlib.import_module(module), factory)
     except (ImportError, AttributeError) as error:
         raise UserError(f"{name}: cannot be imported: {error}") from error
-    model = make()
+    model = make(*words)
     missing = [key for key in ("sample_rate", "num_sources") if not hasattr(model, key)]
     if missing or not callable(model):
         raise UserError(f"{name}: expected a factory of {CONTRACT}; {', '.join(missing) or '__call__'} is missing.")

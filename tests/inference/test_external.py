@@ -26,10 +26,18 @@ class Mute:
     sample_rate = 8000
 
 
+class Scaled(Halves):
+    def __init__(self, factor):
+        self.factor = float(factor)
+
+    def __call__(self, mix):
+        return torch.stack([mix * self.factor, mix])
+
+
 @pytest.fixture(autouse=True)
 def package(monkeypatch):
     module = types.ModuleType("other_project")
-    module.halves, module.wrong, module.mute = Halves, Wrong, Mute
+    module.halves, module.wrong, module.mute, module.scaled = Halves, Wrong, Mute, Scaled
     monkeypatch.setitem(sys.modules, "other_project", module)
 
 
@@ -59,3 +67,51 @@ def test_a_wrong_shape_says_what_was_expected():
     separator = Separator.from_hparams("other_project:wrong")
     with pytest.raises(UserError, match=r"expected sources of shape \(2, 1000\).*got \(1000, 2\)"):
         separator.separate_batch(torch.randn(1, 1000))
+
+
+def test_a_word_goes_to_the_factory():
+    mix = torch.randn(1, 500)
+    assert torch.equal(Separator.from_hparams("other_project:scaled=0.25").separate_batch(mix)[..., 0], mix * 0.25)
+
+
+def test_asteroids_models(monkeypatch):
+    """A stand-in with the interface of asteroid 0.7: sample_rate, masker.n_src, [B,T] to [B,S,T]."""
+
+    class Model(torch.nn.Module):
+        sample_rate, masker = 8000.0, types.SimpleNamespace(n_src=2)
+
+        def forward(self, wav):
+            return torch.stack([wav / 2, wav / 4], 1)
+
+    base = types.SimpleNamespace(from_pretrained=lambda name: Model() if name == "owner/net" else None)
+    monkeypatch.setitem(sys.modules, "asteroid", types.ModuleType("asteroid"))
+    monkeypatch.setitem(sys.modules, "asteroid.models", types.SimpleNamespace(BaseModel=base))
+    separator = Separator.from_hparams("lobes.inference.adapters:asteroid=owner/net")
+    mix = torch.randn(2, 700)
+    assert separator.sample_rate == 8000 and torch.equal(separator.separate_batch(mix)[..., 1], mix / 4)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_clearvoices_models_work_on_files_and_whole_windows(monkeypatch, wrapped):
+    from lobes.data import audio
+
+    class Tool:
+        def __init__(self, task, model_names):
+            assert (task, model_names) == ("speech_separation", ["MossFormer2_SS_16K"])
+
+        def __call__(self, input_path, online_write):
+            mix = audio.read_mono(input_path, 16000)
+            sources = [mix[None, :600] / 2, mix[None, :600]]
+            return {"mix.wav": sources} if wrapped else sources
+
+    monkeypatch.setitem(sys.modules, "clearvoice", types.SimpleNamespace(ClearVoice=Tool))
+    separator = Separator.from_hparams("lobes.inference.adapters:clearvoice=MossFormer2_SS_16K")
+    mix = torch.randn(1, 700) / 10
+    estimates = separator.separate_batch(mix)
+    assert torch.equal(estimates[0, :600, 0], mix[0, :600] / 2) and not estimates[0, 600:].any()
+
+
+@pytest.mark.parametrize("package", ["asteroid", "clearvoice"])
+def test_a_package_that_is_not_installed_is_named(package):
+    with pytest.raises(UserError, match=f"{package} is not installed.*pip install {package}"):
+        Separator.from_hparams(f"lobes.inference.adapters:{package}=some/model")
