@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from lobes.data import audio
-from lobes.data.corpus.pieces import resample
 from lobes.data.manifest import read_manifest
+from lobes.data.rates import resample
 from lobes.errors import UserError
 from lobes.evaluation.results import with_audio, write_results
 from lobes.evaluation.utterances import ScoreJob, score_many
@@ -104,7 +104,7 @@ def _read(path: str, rate: int) -> np.ndarray:
     """One channel [T] at the model's rate."""
     samples, own_rate = audio.read(path)
     mono = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
-    return mono if own_rate == rate else resample(mono, own_rate, rate)
+    return resample(mono, own_rate, rate)
 
 
 def _fitted(track: np.ndarray, samples: int, item: str) -> np.ndarray:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from math import gcd
 from pathlib import Path
 
 import numpy as np
 
 from lobes.data import audio
+from lobes.data.rates import resample
 from lobes.errors import UserError
 from lobes.inference.names import base_names
 from lobes.metrics.pcs import LEAST, RATE, pcs_at_level
@@ -27,26 +27,10 @@ def read_mono(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate
 
 
-def resampled(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Resample along the first axis; the length is rounded up.
-
-    Example
-    -------
-    >>> resampled(np.zeros((100, 2), np.float32), 44100, 16000).shape
-    (37, 2)
-    """
-    if rate == new_rate:
-        return x
-    from scipy.signal import resample_poly
-
-    common = gcd(rate, new_rate)
-    return resample_poly(x, new_rate // common, rate // common, axis=0).astype(np.float32)
-
-
 def stretched(x: np.ndarray, rate: int) -> np.ndarray:
     """Perceptual contrast stretching of [T, 1] at any rate, level kept; what is too short for it stays as it is."""
-    signal = resampled(x, rate, RATE)[:, 0]
-    return resampled(pcs_at_level(signal), RATE, rate)[: len(x), None] if len(signal) >= LEAST else x
+    signal = resample(x, rate, RATE)[:, 0]
+    return resample(pcs_at_level(signal), RATE, rate)[: len(x), None] if len(signal) >= LEAST else x
 
 
 def targets_of(paths: Sequence[str | os.PathLike[str]], out: Path, endings: Sequence[str]) -> list[list[Path]]:

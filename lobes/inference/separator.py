@@ -13,10 +13,11 @@ from speechbrain.inference.separation import SepformerSeparation
 from torch import Tensor
 
 from lobes.data import audio
+from lobes.data.rates import resample
 from lobes.errors import UserError
 from lobes.inference.adapter import MappingMaskNet, adapt
 from lobes.inference.external import NAME, External
-from lobes.inference.files import read_mono, resampled, stretched, targets_of, write_columns
+from lobes.inference.files import read_mono, stretched, targets_of, write_columns
 from lobes.inference.inputs import Waveform, checked_lengths, to_batch
 from lobes.inference.loading import load_folder
 from lobes.inference.locate import is_run_folder, locate
@@ -262,11 +263,11 @@ class Separator(SepformerSeparation):
         """Separate [T] at any rate to float32 [T,S] at the same rate."""
         if not mix.any():  # whatever the network makes of silence
             return np.zeros((len(mix), self.num_sources), np.float32)
-        at_model_rate = resampled(mix, rate, self.sample_rate)  # [T']
+        at_model_rate = resample(mix, rate, self.sample_rate)  # [T']
         estimates = self.separate_batch(at_model_rate)[0].float().cpu().numpy()  # [T',S]
         if not np.isfinite(estimates).all():
             raise UserError(f"{os.fspath(path)}: the model gave NaN or infinite samples; nothing was written.")
-        return resampled(estimates, self.sample_rate, rate)[: len(mix)]  # [T,S]
+        return resample(estimates, self.sample_rate, rate)[: len(mix)]  # [T,S]
 
     def _one_by_one(self, batch: Tensor, lengths: Tensor) -> Tensor:
         """For SpeechBrain's own networks, which know no lengths: each item alone, zeros behind it."""

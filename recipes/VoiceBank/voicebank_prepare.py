@@ -25,8 +25,8 @@ from voicebank_download import download
 
 from lobes.data import audio
 from lobes.data.checks import check_audio
-from lobes.data.corpus.pieces import resample
 from lobes.data.manifest import portable, shorten, write_manifest
+from lobes.data.rates import resample
 from lobes.data.stamp import Stamp
 from lobes.errors import UserError, exit_on_user_error
 

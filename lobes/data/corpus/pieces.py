@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lobes.data.corpus.clips import Clip
+from lobes.data.rates import resample
 from lobes.errors import UserError
 
 PEAK = 0.3  # louder sources are scaled down to this peak, so that four of them fit into full scale
@@ -107,15 +108,6 @@ def loop(samples: np.ndarray, needed: int, fade: int) -> np.ndarray:
         joint = tail * ramp[::-1] + head * ramp
         whole = np.concatenate([whole[: len(whole) - fade], joint, samples[fade:]])
     return whole
-
-
-def resample(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
-    """Change the rate with scipy's polyphase filter, in float32."""
-    if own_rate == rate:
-        return samples.astype(np.float32)
-    from scipy.signal import resample_poly
-
-    return resample_poly(samples.astype(np.float32), rate, own_rate).astype(np.float32)
 
 
 def limit_peak(samples: np.ndarray, peak: float = PEAK) -> np.ndarray:

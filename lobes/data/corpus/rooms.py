@@ -17,7 +17,7 @@ import numpy as np
 
 from lobes.data import audio
 from lobes.data.corpus.classes import FREQ_DAMP, HIGH_CUT_HZ, Reverb, reverb_of
-from lobes.data.corpus.pieces import resample
+from lobes.data.rates import resample
 from lobes.errors import UserError
 
 SPEED_OF_SOUND = 343.0

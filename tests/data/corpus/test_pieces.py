@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lobes.data.corpus.clips import Clip
-from lobes.data.corpus.pieces import PEAK, event_piece, limit_peak, loop, resample, scene_piece, speech_piece
+from lobes.data.corpus.pieces import PEAK, event_piece, limit_peak, loop, scene_piece, speech_piece
+from lobes.data.rates import resample
 from lobes.errors import UserError
 
 
