@@ -41,6 +41,7 @@ PUBLIC = [
     "lobes.scan:backends",
     "lobes.models:list_models",
     "lobes.models:get_model",
+    "lobes.models:from_checkpoint",
     "lobes.models.spmamba:SPMamba",
     "lobes.models.masking:MaskingSeparator",
     "lobes.models.tf_gridnet:TFGridNet",

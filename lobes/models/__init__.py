@@ -1,5 +1,22 @@
 """Whole networks, one file each, and the registry of their presets."""
 
+from pathlib import Path
+
 from lobes.models.registry import get_model, list_models
 
-__all__ = ["get_model", "list_models"]
+__all__ = ["from_checkpoint", "get_model", "list_models"]
+
+
+def from_checkpoint(path: str | Path):  # noqa: ANN201  torch is not imported here
+    """Load a checkpoint of the PolSESS separation project; see `lobes.models.old_checkpoints.from_checkpoint`.
+
+    Example
+    -------
+    >>> from_checkpoint("no_such.pt")
+    Traceback (most recent call last):
+    ...
+    lobes.errors.UserError: no_such.pt: expected a checkpoint file, found nothing there
+    """
+    from lobes.models import old_checkpoints
+
+    return old_checkpoints.from_checkpoint(path)

@@ -64,7 +64,19 @@ def load_spmamba(
     >>> loaded(torch.rand(1, 1000)).shape
     torch.Size([1, 1000, 2])
     """
-    weights = _weights(_read(Path(path)), path)
+    weights = _weights(read_tensors(path), path)
+    return spmamba_of(weights, path, sample_rate, hop_length, emb_hs, gradient_checkpointing)
+
+
+def spmamba_of(
+    weights: Mapping[str, Tensor],
+    path: str | Path,
+    sample_rate: int | None = None,
+    hop_length: int | None = None,
+    emb_hs: int = 1,
+    gradient_checkpointing: bool = False,
+) -> SPMamba:
+    """The model of these weights, as `load_spmamba`; `path` is for messages."""
     try:
         options = _sizes(weights)
     except (KeyError, IndexError) as error:
@@ -86,7 +98,15 @@ def load_spmamba(
     return model
 
 
-def _read(path: Path) -> Mapping:
+def read_tensors(path: str | Path) -> Mapping:
+    """Read a file of tensors and plain values; no code in it is run.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or it holds anything else.
+    """
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: expected a checkpoint file, found {'a folder' if path.is_dir() else 'nothing'} there")
     try:
