@@ -3,29 +3,31 @@
 > torchrun --nproc_per_node=2 ddp_train.py RECIPE_FOLDER OUT_FOLDER hparams/x.yaml --data_folder ...
 """
 
+import importlib
 import os
 import sys
 from pathlib import Path
 
-import torch
 
-recipe, out, *words = sys.argv[1:]
-os.chdir(recipe)
-sys.path.insert(0, recipe)
+def main(recipe, out, *words):
+    """Run train.py of the recipe's folder, without its test."""
+    os.chdir(recipe)
+    sys.path.insert(0, recipe)
 
-import train  # noqa: E402  it lies in the recipe's folder
+    import torch
 
-from lobes.training.brain import SeparationBrain  # noqa: E402
+    from lobes.training.brain import SeparationBrain
+
+    def leave_parameters(brain, *_, **__):
+        state = dict(brain.modules.state_dict())
+        gan = getattr(brain.hparams, "metric_gan", None)
+        if gan is not None:
+            state |= {f"gan.{name}": value for name, value in gan.discriminator.state_dict().items()}
+        torch.save({"state": state, "steps": brain.budget.steps}, Path(out) / f"rank{os.environ['RANK']}.pt")
+
+    SeparationBrain.evaluate = leave_parameters
+    importlib.import_module("train").main(list(words))
 
 
-def leave_parameters(brain, *_, **__):
-    rank = int(os.environ["RANK"])
-    state = dict(brain.modules.state_dict())
-    gan = getattr(brain.hparams, "metric_gan", None)
-    if gan is not None:
-        state |= {f"gan.{name}": value for name, value in gan.discriminator.state_dict().items()}
-    torch.save({"state": state, "steps": brain.budget.steps}, Path(out) / f"rank{rank}.pt")
-
-
-SeparationBrain.evaluate = leave_parameters
-train.main(words)
+if __name__ == "__main__":
+    main(*sys.argv[1:])
