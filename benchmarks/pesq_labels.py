@@ -18,9 +18,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import torch
-from _common import RESULTS, ROOT, about, timed, write
+from lobes.training.launch import announce
+
+announce()  # before PyTorch, as train.py does: it sets how long idle threads wait actively
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from _common import RESULTS, ROOT, about, timed, write  # noqa: E402
 
 BAR = 15.0  # per cent of a step
 RECIPE = ROOT / "recipes" / "VoiceBank"

@@ -24,6 +24,8 @@ from typing import Any
 from lobes.errors import UserError
 from lobes.evaluation.utterances import ScoreJob, failed, score_job
 
+NICENESS = 10  # who waits for the scores does not compute; a training that goes on meanwhile comes first
+
 
 def score_in_processes(jobs: Iterable[ScoreJob], workers: int, timeout: float) -> Iterator[dict[str, Any]]:
     """Score the jobs in `workers` processes, giving rows as they come; at most two per worker wait."""
@@ -161,6 +163,8 @@ def start_process() -> subprocess.Popen[bytes]:
 def main() -> None:
     """Answer each job on standard input by a row on standard output, until the input closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not mix with the answers
