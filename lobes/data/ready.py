@@ -114,6 +114,19 @@ def prepare(
     rows = {split: rows_of(parts, talkers) for split, parts in splits.items()}
     refuse_shared_talkers(rows, shared_talkers)
     stamp.remove()
+    check_and_write(rows, root, save, sample_rate, check_files, verify_sum)
+    stamp.write()
+
+
+def check_and_write(
+    rows: Mapping[str, Sequence[Row]],
+    root: Path,
+    save: Path,
+    sample_rate: int,
+    check_files: str,
+    verify_sum: int | None,
+) -> None:
+    """Check the audio of each split's rows, as `prepare` says, and write them with their durations."""
     for split, found in rows.items():
         seconds = check_audio(found, sample_rate, check_files)
         if verify_sum is not None:
@@ -121,7 +134,6 @@ def prepare(
         timed = [{**row, "duration": duration} for row, duration in zip(found, seconds, strict=True)]
         print(f"{root.name} {split}: {len(timed)} mixtures, {sum(seconds) / 3600:.2f} h")
         write_manifest(save / f"{split}.csv", [portable(row, root) for row in timed])
-    stamp.write()
 
 
 def count(folder: Path) -> list[Any]:

@@ -102,9 +102,7 @@ def _jobs(
 
 def _read(path: str, rate: int) -> np.ndarray:
     """One channel [T] at the model's rate."""
-    samples, own_rate = audio.read(path)
-    mono = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
-    return resample(mono, own_rate, rate)
+    return resample(audio.read_mono(path), audio.probe(path).sample_rate, rate)
 
 
 def _fitted(track: np.ndarray, samples: int, item: str) -> np.ndarray:

@@ -61,6 +61,11 @@ def examples(rows: Sequence[Row], make: Callable[[str], tuple[str, np.ndarray, n
     return DynamicItemDataset({row["ID"]: {} for row in rows}, dynamic_items=[example], output_keys=keys)
 
 
+def read_rows(hparams: Mapping[str, Any], split: str) -> list[dict[str, Any]]:
+    """The rows of a split's manifest, as the preparation left it in the run folder."""
+    return read_manifest(f"{hparams['save_folder']}/{split}.csv", hparams["data_folder"])
+
+
 def datasets(hparams: Mapping[str, Any]) -> tuple[dict[str, DynamicItemDataset], torch.Tensor]:
     """The three datasets; the returned clock [1] carries the epoch into loader workers, for the cuts of training."""
     clock = torch.zeros(1, dtype=torch.int64).share_memory_()
@@ -68,7 +73,7 @@ def datasets(hparams: Mapping[str, Any]) -> tuple[dict[str, DynamicItemDataset],
 
 
 def _dataset(hparams: Mapping[str, Any], split: str, clock: torch.Tensor) -> DynamicItemDataset:
-    rows = {r["ID"]: r for r in read_manifest(f"{hparams['save_folder']}/{split}.csv", hparams["data_folder"])}
+    rows = {row["ID"]: row for row in read_rows(hparams, split)}
     columns = ["mix_wav", *(f"s{number}_wav" for number in range(1, hparams["num_spks"] + 1))]
     length = hparams["training_signal_len"] if split == "train" else None
 

@@ -20,7 +20,6 @@ from polsess_prepare import prepare_polsess
 
 from lobes.data import mmipc
 from lobes.data.audio import read_mono
-from lobes.data.manifest import read_manifest
 from lobes.data.remix import Remixer, perturb_speed
 from lobes.errors import exit_on_user_error
 from lobes.training import mixtures
@@ -37,9 +36,7 @@ class Separation(mixtures.MixtureBrain):
 def dataio_prep(hparams):
     """Build the three datasets; the returned clock [1] carries the epoch into loader workers."""
     clock = torch.zeros(1, dtype=torch.int64).share_memory_()
-    splits = {
-        name: read_manifest(f"{hparams['save_folder']}/{name}.csv", hparams["data_folder"]) for name in mixtures.SPLITS
-    }
+    splits = {name: mixtures.read_rows(hparams, name) for name in mixtures.SPLITS}
     datasets = {name: dataset(hparams, rows, clock, name == "train") for name, rows in splits.items()}
     return datasets, clock
 

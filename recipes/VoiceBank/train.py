@@ -19,10 +19,9 @@ import numpy as np
 import torch
 from speechbrain.core import Stage
 from voicebank_download import download as fetch
-from voicebank_prepare import SPLITS, prepare_voicebank
+from voicebank_prepare import prepare_voicebank
 
 from lobes.data.audio import read_mono
-from lobes.data.manifest import read_manifest
 from lobes.data.mmipc import item_rng
 from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics.pcs import pcs_at_level
@@ -118,7 +117,7 @@ def compress(spectrum):
 def dataio_prep(hparams):
     """Build the three datasets; the returned clock [1] carries the epoch into loader workers."""
     clock = torch.zeros(1, dtype=torch.int64).share_memory_()
-    splits = {name: read_manifest(f"{hparams['save_folder']}/{name}.csv", hparams["data_folder"]) for name in SPLITS}
+    splits = {name: mixtures.read_rows(hparams, name) for name in mixtures.SPLITS}
     return {name: dataset(hparams, rows, clock, name == "train") for name, rows in splits.items()}, clock
 
 

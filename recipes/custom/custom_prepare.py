@@ -18,9 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lobes.data.checks import check_audio, check_sum
-from lobes.data.manifest import portable, write_manifest
-from lobes.data.ready import prepare, refuse_shared_talkers
+from lobes.data.ready import check_and_write, prepare, refuse_shared_talkers
 from lobes.errors import UserError, exit_on_user_error
 
 SPLITS = ("train", "valid", "test")
@@ -61,7 +59,9 @@ def prepare_custom(
     root = Path(os.path.abspath(data_folder))
     parts = ["mix", *(f"s{number}" for number in range(1, num_spks + 1))]
     if (root / "train.csv").is_file():
-        from_tables(root, Path(save_folder), parts, sample_rate, check_files, verify_sum)
+        rows = {split: read_table(root, split, parts) for split in SPLITS}
+        refuse_shared_talkers(rows, ())
+        check_and_write(rows, root, Path(save_folder), sample_rate, check_files, verify_sum)
         return
     if not (root / "train" / "mix").is_dir():
         raise UserError(f"{root}: expected train.csv or a folder train/mix, found neither. Look at data_folder.")
@@ -72,21 +72,6 @@ def prepare_custom(
         for split in SPLITS
     }
     prepare(splits, root, save_folder, sample_rate=sample_rate, check_files=check_files, verify_sum=verify_sum)
-
-
-def from_tables(
-    root: Path, save: Path, parts: Sequence[str], sample_rate: int, check_files: str, verify_sum: int | None
-) -> None:
-    """Check the rows of three tables and write them as manifests."""
-    rows = {split: read_table(root, split, parts) for split in SPLITS}
-    refuse_shared_talkers(rows, ())
-    for split, found in rows.items():
-        seconds = check_audio(found, sample_rate, check_files)
-        if verify_sum is not None:
-            check_sum(found, verify_sum)
-        timed = [{**row, "duration": duration} for row, duration in zip(found, seconds, strict=True)]
-        print(f"{root.name} {split}: {len(timed)} mixtures, {sum(seconds) / 3600:.2f} h")
-        write_manifest(save / f"{split}.csv", [portable(row, root) for row in timed])
 
 
 def read_table(root: Path, split: str, parts: Sequence[str]) -> list[dict[str, Any]]:
