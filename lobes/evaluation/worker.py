@@ -51,13 +51,14 @@ class WorkerPool:
     """
 
     def __init__(self, workers: int, timeout: float) -> None:
-        self._stack = ExitStack()
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        for _ in range(workers):
-            worker = Worker(timeout)
-            self._stack.callback(worker.close)
-            self._idle.put(worker)
-        self._threads = self._stack.enter_context(ThreadPoolExecutor(workers))
+        with ExitStack() as stack:  # a worker that cannot start ends those before it
+            for _ in range(workers):
+                worker = Worker(timeout)
+                stack.callback(worker.close)
+                self._idle.put(worker)
+            self._threads = stack.enter_context(ThreadPoolExecutor(workers))
+            self._stack = stack.pop_all()
 
     def submit(self, job: ScoreJob) -> Future[dict[str, Any]]:
         """Score a job as soon as a worker is free; the result is a row of the table."""

@@ -98,6 +98,21 @@ def test_shapes_that_do_not_fit_name_the_job(workers):
         score_many([wrong, job("b")], workers=workers)
 
 
+def test_a_pool_that_cannot_start_leaves_no_process(monkeypatch):
+    start, started = worker.start_process, []
+
+    def start_one():
+        if started:
+            raise OSError("no more processes")
+        started.append(start())
+        return started[0]
+
+    monkeypatch.setattr(worker, "start_process", start_one)
+    with pytest.raises(OSError, match="no more processes"):
+        worker.WorkerPool(2, timeout=60)
+    assert started[0].poll() is not None
+
+
 def test_a_worker_that_cannot_start_is_an_error_not_a_table_of_failures(monkeypatch):
     monkeypatch.setattr(worker.sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="workers=0"):

@@ -1,6 +1,7 @@
-"""A miniature corpus for the recipe tests, made once."""
+"""For the recipe tests: a miniature corpus, made once, and a call of a recipe's main."""
 
 import importlib
+import logging
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 
 from lobes.data.corpus import make_corpus
+from lobes.errors import exit_on_user_error
 
 
 def _voices(folder, talkers, rng):
@@ -97,3 +99,18 @@ def recipe_module(monkeypatch):
         return importlib.import_module(name)
 
     return load
+
+
+@pytest.fixture
+def train(recipe_module, monkeypatch):
+    """train("PolSESS", *arguments): a recipe's main as its last lines call it; the session's logging is put back."""
+    handlers = list(logging.getLogger().handlers)
+
+    def call(recipe, *arguments):
+        monkeypatch.chdir(Path(__file__).parents[2] / "recipes" / recipe)
+        module = recipe_module(recipe, "train")
+        with exit_on_user_error():
+            module.main([str(argument) for argument in arguments])
+
+    yield call
+    logging.getLogger().handlers[:] = handlers

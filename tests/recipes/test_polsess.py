@@ -4,9 +4,7 @@ The first run and one mistake go through a process of their own; the others call
 """
 
 import csv
-import importlib.util
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -15,8 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from lobes.errors import exit_on_user_error
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "PolSESS"
 SMALL = [
@@ -37,31 +33,6 @@ def launch(*arguments):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "train.py", *map(str, arguments)]
     return subprocess.run(command, cwd=RECIPE, capture_output=True, text=True, env=environment)
-
-
-@pytest.fixture(scope="module")
-def recipe():
-    """The module train.py."""
-    sys.path.insert(0, str(RECIPE))
-    spec = importlib.util.spec_from_file_location("polsess_train", RECIPE / "train.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(RECIPE))
-
-
-@pytest.fixture
-def train(recipe, monkeypatch):
-    """Call the recipe's main as its last lines do; the logging of the test session is put back."""
-    monkeypatch.chdir(RECIPE)
-    handlers = list(logging.getLogger().handlers)
-
-    def call(*arguments):
-        with exit_on_user_error():
-            recipe.main([str(argument) for argument in arguments])
-
-    yield call
-    logging.getLogger().handlers[:] = handlers
 
 
 def curve(run):
@@ -94,8 +65,8 @@ def test_run_folder_holds_what_it_promises(run):
 
 
 def test_mamba_keeps_its_initial_step_sizes(train, corpus, tmp_path):
-    train("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--max_steps", 1,
-          "--lr", "1e-12", "--weight_decay", "0.1", *SMALL)  # fmt: skip
+    train("PolSESS", "hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
+          "--max_steps", 1, "--lr", "1e-12", "--weight_decay", "0.1", *SMALL)  # fmt: skip
     weights = torch.load(next(tmp_path.glob("save/CKPT*/separator.ckpt")), weights_only=True)
     steps = [torch.nn.functional.softplus(value) for key, value in weights.items() if key.endswith("dt_proj.bias")]
     assert steps and all(bool((step >= 0.99e-3).all() and (step <= 1.01e-1).all()) for step in steps)
@@ -106,7 +77,7 @@ def test_mamba_keeps_its_initial_step_sizes(train, corpus, tmp_path):
 def test_finished_run_trains_no_more(train, run, corpus):
     folder, _ = run
     before = curve(folder)
-    train("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", folder, "--task", "SB",
+    train("PolSESS", "hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", folder, "--task", "SB",
           "--N_epochs", 2, *SMALL)  # fmt: skip
     assert curve(folder) == before
 
@@ -115,7 +86,7 @@ def test_the_test_leaves_the_facts_of_the_training(train, run, corpus, tmp_path)
     folder = tmp_path / "run"
     shutil.copytree(run[0], folder)
     (folder / "train_time.json").write_text("as the training left it")
-    train("hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", folder, "--task", "SB",
+    train("PolSESS", "hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", folder, "--task", "SB",
           "--N_epochs", 2, "--test_only", *SMALL)  # fmt: skip
     assert (folder / "train_time.json").read_text() == "as the training left it"
 
@@ -124,30 +95,31 @@ def test_stopped_run_continues_as_if_never_stopped(train, corpus, tmp_path):
     common = ["hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--lr_scheduler_interval", "epoch",
               "--lr_scheduler", "null", *SMALL]  # fmt: skip
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    train(*common, "--output_folder", whole, "--N_epochs", 2)
-    train(*common, "--output_folder", halves, "--N_epochs", 1)
-    train(*common, "--output_folder", halves, "--N_epochs", 2)
+    train("PolSESS", *common, "--output_folder", whole, "--N_epochs", 2)
+    train("PolSESS", *common, "--output_folder", halves, "--N_epochs", 1)
+    train("PolSESS", *common, "--output_folder", halves, "--N_epochs", 2)
     assert "resumed at step 4" in (halves / "log.txt").read_text()
     drop_time = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
     assert drop_time(curve(halves)) == drop_time(curve(whole))
 
 
 def test_debug_runs_two_batches_and_keeps_no_checkpoint(train, corpus, tmp_path):
-    train("hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--debug", *SMALL)
+    train("PolSESS", "hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
+          "--debug", *SMALL)  # fmt: skip
     assert [row["step"] for row in curve(tmp_path)] == ["2", "4"]
     assert len(list(csv.DictReader((tmp_path / "per_utterance.csv").open(newline="")))) == 2
     assert not list(tmp_path.glob("save/CKPT*"))
 
 
 def test_cosine_follows_the_budget(train, corpus, tmp_path):
-    train("hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--max_steps", 8,
-          "--warmup_steps", 0, "--lr", 0.1, *SMALL)  # fmt: skip
+    train("PolSESS", "hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
+          "--max_steps", 8, "--warmup_steps", 0, "--lr", 0.1, *SMALL)  # fmt: skip
     assert [float(row["lr"]) for row in curve(tmp_path)] == pytest.approx([0.05, 0.0], abs=1e-6)
 
 
 def test_convtasnet_trains_in_the_same_recipe(train, corpus, tmp_path):
-    train("hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path, "--max_steps", 2,
-          "--dynamic_mixing", "true", "--speed_changes", "[0.95, 1.05]", *SMALL)  # fmt: skip
+    train("PolSESS", "hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
+          "--max_steps", 2, "--dynamic_mixing", "true", "--speed_changes", "[0.95, 1.05]", *SMALL)  # fmt: skip
     assert curve(tmp_path)[-1]["step"] == "2"
 
 
@@ -165,7 +137,7 @@ def test_convtasnet_trains_in_the_same_recipe(train, corpus, tmp_path):
 def test_mistakes_are_one_line_and_exit_2(train, corpus, tmp_path, arguments, message, capsys):
     filled = [text.format(tmp=tmp_path, corpus=corpus) for text in arguments]
     with pytest.raises(SystemExit) as stop:
-        train(*filled, "--output_folder", tmp_path / "run")
+        train("PolSESS", *filled, "--output_folder", tmp_path / "run")
     error = capsys.readouterr().err
     assert stop.value.code == 2 and message in error
     assert len(error.strip().splitlines()) == 1

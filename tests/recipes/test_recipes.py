@@ -5,14 +5,12 @@ And the keys: what a file sets is read by somebody, what a script reads is set, 
 
 import csv
 import json
-import logging
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from lobes.errors import exit_on_user_error
 from lobes.inference import Separator, export_pretrained
 from lobes.inference.run_folder import read_run
 from lobes.training.config import load, resolve
@@ -47,21 +45,6 @@ def marked(row):
 def test_the_table_has_a_row_for_every_file():
     found = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("recipes/*/hparams/*.yaml"))
     assert sorted(path.relative_to(ROOT).as_posix() for path in FILES) == found
-
-
-@pytest.fixture
-def train(recipe_module, monkeypatch):
-    """Call a recipe's main as its last lines do; the logging of the test session is put back."""
-    handlers = list(logging.getLogger().handlers)
-
-    def call(recipe, *arguments):
-        monkeypatch.chdir(ROOT / "recipes" / recipe)
-        module = recipe_module(recipe, "train")
-        with exit_on_user_error():
-            module.main([str(argument) for argument in arguments])
-
-    yield call
-    logging.getLogger().handlers[:] = handlers
 
 
 @pytest.mark.parametrize("row", [marked(row) for row in ROWS], ids=names(ROWS))

@@ -1,9 +1,7 @@
 """The VoiceBank recipe as a user runs it: train, resume, test, export, enhance; its hparams files and its errors."""
 
 import csv
-import importlib.util
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -16,7 +14,6 @@ from hyperpyyaml import load_hyperpyyaml
 
 from lobes.cli import app
 from lobes.data import audio
-from lobes.errors import exit_on_user_error
 from lobes.inference import export_pretrained
 from lobes.training.config import resolve
 
@@ -70,31 +67,6 @@ def tiny(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def recipe():
-    """The module train.py."""
-    sys.path.insert(0, str(RECIPE))
-    spec = importlib.util.spec_from_file_location("voicebank_train", RECIPE / "train.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(RECIPE))
-
-
-@pytest.fixture
-def train(recipe, monkeypatch):
-    """Call the recipe's main as its last lines do; the logging of the test session is put back."""
-    monkeypatch.chdir(RECIPE)
-    handlers = list(logging.getLogger().handlers)
-
-    def call(*arguments):
-        with exit_on_user_error():
-            recipe.main([str(argument) for argument in arguments])
-
-    yield call
-    logging.getLogger().handlers[:] = handlers
-
-
 def table(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -145,7 +117,9 @@ def test_the_test_stands_beside_the_noisy_input_and_pcs(run):
 
 def test_finished_run_trains_no_more(train, run, data, tiny):
     before = (run / "metrics.csv").read_bytes()
-    train(tiny, "--data_folder", data, "--output_folder", run, "--N_epochs", 2, "--metric_start", 2, *SMALL)
+    train(
+        "VoiceBank", tiny, "--data_folder", data, "--output_folder", run, "--N_epochs", 2, "--metric_start", 2, *SMALL
+    )
     assert (run / "metrics.csv").read_bytes() == before
 
 
@@ -201,7 +175,7 @@ def test_odd_clips_stay_finite(train, tiny, tmp_path, objective, precision):
             audio.write(root / f"{kind}_trainset_28spk_wav" / f"p228_{number}.wav", samples, 16000, "FLOAT")
     write_pair(root, "trainset_28spk", "p226_0", clean, noisy)
     write_pair(root, "testset", "p232_0", clean, noisy)
-    train(tiny, "--data_folder", root, "--output_folder", tmp_path / "run", "--training_signal_len", 4000,
+    train("VoiceBank", tiny, "--data_folder", root, "--output_folder", tmp_path / "run", "--training_signal_len", 4000,
           "--max_steps", 50, "--N_epochs", 9, "--objective", objective, "--precision", precision, "--lr", 0.01,
           "--test_metrics", "[si_sdr]", *SMALL)  # fmt: skip
     rows = table(tmp_path / "run" / "metrics.csv")
@@ -211,7 +185,8 @@ def test_odd_clips_stay_finite(train, tiny, tmp_path, objective, precision):
     assert all(bool(torch.isfinite(value).all()) for value in weights.values())
 
 
-def test_segments(recipe):
+def test_segments(recipe_module):
+    recipe = recipe_module("VoiceBank", "train")
     rng = np.random.default_rng(0)
     signals = (np.arange(10.0), 10 + np.arange(10.0))
     one, two = recipe.segment(signals, 4, rng)
@@ -219,7 +194,8 @@ def test_segments(recipe):
     assert recipe.segment(signals, 25, rng)[0].tolist() == [*range(10), *range(10), *range(5)]
 
 
-def test_a_pcs_target_keeps_the_level(recipe, data):
+def test_a_pcs_target_keeps_the_level(recipe_module, data):
+    recipe = recipe_module("VoiceBank", "train")
     hparams = {"seed": 1, "sample_rate": 16000, "training_signal_len": 8000, "pcs_target": False}
     paths = {
         f"{p}_wav": str(data / f"{kind}_testset_wav" / "p232_001.wav")
@@ -246,7 +222,7 @@ def test_a_pcs_target_keeps_the_level(recipe, data):
 )
 def test_mistakes_are_one_line(train, tiny, data, tmp_path, capsys, options, message):
     with pytest.raises(SystemExit) as exit_:
-        train(tiny, "--data_folder", data, "--output_folder", tmp_path, *options, *SMALL)
+        train("VoiceBank", tiny, "--data_folder", data, "--output_folder", tmp_path, *options, *SMALL)
     error = capsys.readouterr().err
     assert exit_.value.code == 2 and message.lower() in error.lower() and error.count("\n") == 1
 
