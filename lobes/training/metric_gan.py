@@ -1,7 +1,7 @@
 """Training with a metric discriminator: the enhancer learns what the discriminator believes about PESQ.
 
-The discriminator learns from the PESQ of the enhancer's own output, which other processes compute while the enhancer's
-next step runs. B batch, T samples, L frames, F bins.
+The discriminator learns from the PESQ of the enhancer's own output, which other processes compute: while the enhancer's
+next step runs, if that runs on a GPU. B batch, T samples, L frames, F bins.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class MetricGan:
         return generator_loss(self.discriminator, target.detach(), estimate)
 
     def learn(self, spectra: tuple[Tensor, Tensor], waves: tuple[Tensor, Tensor]) -> Tensor | None:
-        """Take a step on the batch before, whose PESQ has been computed meanwhile, and ask for this one's.
+        """Ask for the PESQ of this batch, and take a step on the batch before, whose PESQ has been computed meanwhile.
+
+        On a CPU the step waits for its own labels: processes that ran beside the next step would take its cores.
 
         Arguments
         ---------
@@ -93,20 +95,26 @@ class MetricGan:
         Returns
         -------
         Tensor or None
-            The discriminator's loss; None at the first call, when there is nothing to learn from yet.
+            The discriminator's loss; None when there is nothing to learn from yet.
         """
         if self.labels is None:
             self.labels = PesqLabels(self.workers, self.sample_rate)
-        loss = self._step(*self._asked, self.labels.collect()) if self._asked else None
+        loss = self._learn_asked()
         self._asked = (spectra[0].detach(), spectra[1].detach())
         self.labels.ask(waves[1], waves[0])
-        return loss
+        return loss if has_cores_to_spare(waves[0].device) else self._learn_asked()
 
     def close(self) -> None:
         """End the processes; what was asked and not taken is dropped."""
         if self.labels is not None:
             self.labels.close()
         self.labels, self._asked = None, None
+
+    def _learn_asked(self) -> Tensor | None:
+        if self.labels is None or self._asked is None:
+            return None
+        asked, self._asked = self._asked, None
+        return self._step(*asked, self.labels.collect())
 
     def _step(self, target: Tensor, estimate: Tensor, pesq: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
@@ -130,6 +138,11 @@ class MetricGan:
         state = torch.load(path, weights_only=True, map_location="cpu")
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def has_cores_to_spare(device: torch.device) -> bool:
+    """Whether a training on this device leaves cores to other processes; on a CPU it computes with all of them."""
+    return device.type != "cpu"
 
 
 def _average(parameters: list[torch.nn.Parameter]) -> None:
