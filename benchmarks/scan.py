@@ -199,8 +199,12 @@ def lengths(repeats: int) -> dict[str, Any]:
     Short sequences are run so often that every turn has the same number of steps.
     """
 
-    def often(call: Callable[[], object], times: int) -> Callable[[], object]:
-        return lambda: [call() for _ in range(times)]
+    def often(call: Callable[[], object], times: int) -> Callable[[], None]:
+        def run() -> None:
+            for _ in range(times):
+                call()
+
+        return run
 
     work = {}
     for steps in LENGTHS:

@@ -3,7 +3,7 @@
 
 > python benchmarks/training.py [--presets spmamba_small ...] [--seconds 1 4] [--threads 1] [--device cpu]
 
-A step is forward, loss (SI-SNR with permutations), backward and Adam on a batch of one random mixture of two sources.
+A step is forward, loss (SI-SNR with permutations), backward and Adam on one random mixture; enhancement has one source.
 Every row comes from a fresh process: fp32 and bf16 (autocast), with and without gradient checkpointing where the model
 has it. The last line compares `spmamba_small` on 1 s with the numba scan and with the reference scan, taking turns in
 one process.
@@ -25,6 +25,7 @@ import torch
 from _common import RESULTS, about, in_turns, write
 
 from lobes.models import get_model, list_models
+from lobes.models.registry import preset_path
 from lobes.objectives import separation_loss
 from lobes.training.memory import keep_freed_memory, peak_megabytes
 
@@ -71,7 +72,9 @@ def cases(options: argparse.Namespace) -> list[dict[str, Any]]:
         for preset in options.presets
         for seconds in options.seconds
         for precision in ("fp32", "bf16")
-        for checkpointing in ((False, True) if preset.startswith("spmamba") else (False,))
+        for checkpointing in (
+            (False, True) if "gradient_checkpointing:" in preset_path(preset).read_text() else (False,)
+        )
     ]
 
 
@@ -107,10 +110,10 @@ def training_step(case: dict[str, Any]) -> Callable[[], None]:
     """A step of a model on random audio, ready to be called."""
     torch.manual_seed(1234)
     overrides = {"gradient_checkpointing": True} if case["checkpointing"] else {}
-    model = get_model(case["preset"], num_sources=2, **overrides).to(case["device"])
+    model = get_model(case["preset"], **overrides).to(case["device"])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-    rate = 16000 if case["preset"].endswith("16k") else 8000
-    sources = torch.randn(1, int(case["seconds"] * rate), 2, device=case["device"])
+    samples = int(case["seconds"] * model.sample_rate)
+    sources = torch.randn(1, samples, model.num_sources, device=case["device"])
     half = case["precision"] == "bf16"
 
     def step() -> None:
