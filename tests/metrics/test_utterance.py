@@ -9,6 +9,7 @@ import pytest
 
 from lobes.errors import UserError
 from lobes.metrics import METRICS, NUMBERS, measures, score
+from lobes.metrics.utterance import EXTRA
 
 RATE = 8000
 
@@ -45,6 +46,17 @@ def test_any_number_of_sources_in_any_order(scene, sources):
     order = np.random.default_rng(0).permutation(sources)
     shuffled = score(estimates[:, order], targets, mix, RATE, metrics=("si_sdr",))
     assert shuffled["si_sdr"] == pytest.approx(score(estimates, targets, mix, RATE)["si_sdr"])
+
+
+@pytest.mark.parametrize("rate, best", [(8000, 4.5486), (16000, 4.6439)])
+def test_clean_against_clean_is_perfect(voice, rate, best):
+    target = voice(2.0, rate=rate)[:, None]
+    row = score(target, target, target[:, 0], rate, metrics=[*METRICS, "composite", "ssnr"], improvement=False)
+    assert row["status"] == "ok"
+    assert row["pesq"] == pytest.approx(best, abs=1e-3) and row["stoi"] == pytest.approx(1, abs=1e-6)
+    composites = {name: row[name] for name in EXTRA["composite"]}
+    assert composites == dict.fromkeys(EXTRA["composite"], 5.0)
+    assert row["ssnr"] == 35.0
 
 
 def test_variant_c_has_no_improvement_and_is_no_failure(scene):
