@@ -61,6 +61,7 @@ def main() -> None:
     result["shapes"] = {name: dict(zip("BDLN", SHAPES[name], strict=True)) for name in shapes}
     result["results"] = shapes
     if options.threads == 1 and options.device == "cpu":
+        keep_freed_memory()  # as in training; else new pages for the longest tensors cost as much as the scan
         result["two_threads"] = two_threads(options.repeats)
         result["lengths"] = lengths(options.repeats)
     write(result, options.output)
@@ -211,7 +212,6 @@ def lengths(repeats: int) -> dict[str, Any]:
         inputs = make_inputs((1, 256, steps, 16))
         call = work_of("numba", KINDS[1], inputs, torch.randn_like(inputs[0]))
         work[str(steps)] = often(call, LENGTHS[-1] // steps)
-    keep_freed_memory()  # as in training; else new pages for the longest tensors cost as much as the scan
     times = in_turns(work, repeats)
     per_step = {steps: round(1e6 * clocks["cpu_min"] / LENGTHS[-1], 3) for steps, clocks in times.items()}
     spread = round(max(per_step.values()) / min(per_step.values()), 3)
