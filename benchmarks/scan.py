@@ -40,6 +40,7 @@ SHAPES = {
 }
 DEFAULT = ("intra", "inter", "cross")
 LARGEST_PSCAN = 2**26  # states (B L D N) beyond which mambapy's memory would not fit
+CALLS = 10  # in a turn, where threads are compared
 LENGTHS = (1000, 4000, 16000, 64000)  # each a part of the last
 KINDS = ("forward", "forward+backward")
 # Forward with backward on one thread against the reference, within frames and over time.
@@ -173,13 +174,26 @@ def report(shape: str, rows: dict[str, dict[str, Any]], clock: str) -> None:
         print(f"{name:11}{alone:>12}{both:>12}{shown[0]:>13}{shown[1]:>9}{row['error']:>10.0e}{bar}")
 
 
-def two_threads(repeats: int) -> dict[str, Any]:
-    """What a second thread gains in wall time, forward with backward, backend numba."""
+def often(call: Callable[[], object], times: int) -> Callable[[], None]:
+    """A turn of several calls."""
 
-    def with_threads(count: int, work: Callable[[], object]) -> Callable[[], object]:
+    def run() -> None:
+        for _ in range(times):
+            call()
+
+    return run
+
+
+def two_threads(repeats: int) -> dict[str, Any]:
+    """What a second thread gains in wall time, forward with backward, backend numba.
+
+    A turn is several calls, as in a training: the second core must first wake up after a turn of one thread.
+    """
+
+    def with_threads(count: int, work: Callable[[], object]) -> Callable[[], None]:
         def run() -> None:
             torch.set_num_threads(count)
-            work()
+            often(work, CALLS)()
 
         return run
 
@@ -199,14 +213,6 @@ def lengths(repeats: int) -> dict[str, Any]:
 
     Short sequences are run so often that every turn has the same number of steps.
     """
-
-    def often(call: Callable[[], object], times: int) -> Callable[[], None]:
-        def run() -> None:
-            for _ in range(times):
-                call()
-
-        return run
-
     work = {}
     for steps in LENGTHS:
         inputs = make_inputs((1, 256, steps, 16))
