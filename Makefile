@@ -1,11 +1,11 @@
 # Every target makes .venv first when it is missing or no longer as requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format bench lock clean
+.PHONY: help setup demo test test-slow other-projects check format bench lock clean
 export PYTHON
 BIN := .venv/bin
 
 help:  ## show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
 
 setup:  ## make .venv (Python 3.10-3.12, a C compiler); at once when it is up to date
 	@sh scripts/setup.sh
@@ -18,6 +18,9 @@ test: setup  ## the tests and the examples in docstrings, without the slow ones
 
 test-slow: setup  ## all tests
 	@$(BIN)/python -m pytest -m "not gpu"
+
+other-projects: setup  ## the adapters to Asteroid and ClearVoice, each in an environment of its own (about 10 GB, 5 minutes)
+	@sh scripts/other_projects.sh
 
 check: setup  ## lint, format, types, YAML, spelling
 	@sh scripts/check.sh
@@ -32,5 +35,5 @@ lock: setup  ## resolve requirements.lock again from setup.py
 	@sh scripts/lock.sh
 
 clean:  ## remove .venv, caches and build folders (results/ stays)
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,21 +4,24 @@
     lobes separate lobes.inference.adapters:clearvoice=MossFormer2_SS_16K mix.wav -o out/
 
 Neither project is a dependency: install one beside lobes in an environment of its own, as both pin old versions.
+Asteroid 0.7 asks for a torchmetrics that its models do not need and that is too old for lobes: hence `--no-deps`.
 
-    python -m venv other && other/bin/pip install lobes asteroid
-    python -m venv other && other/bin/pip install lobes clearvoice
+    pip install lobes julius requests && pip install --no-deps asteroid==0.7.0 asteroid-filterbanks==0.4.0
+    pip install lobes clearvoice==0.1.2
+
+`make other-projects` makes both environments and runs tests/inference/test_other_projects.py in them.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
-from lobes.data import audio
 from lobes.errors import UserError
 
 
@@ -29,12 +32,22 @@ class Asteroid:
     ---------
     name : str
         A hub id, or the path of a file that Asteroid saved.
+
+    Raises
+    ------
+    UserError
+        If the file holds other Python objects than weights, settings and versions, which could run code.
     """
 
     def __init__(self, name: str) -> None:
         from asteroid.models import BaseModel
 
-        self.model = BaseModel.from_pretrained(name).eval()
+        with torch.serialization.safe_globals([TorchVersion]):  # Asteroid's files hold the version that wrote them
+            try:
+                self.model = BaseModel.from_pretrained(name).eval()
+            except UnpicklingError as error:
+                reason = str(error).partition("WeightsUnpickler error: ")[2].partition(". ")[0] or "damaged"
+                raise UserError(f"{name}: holds more than weights and is not loaded ({reason}).") from error
         self.sample_rate = int(self.model.sample_rate)
         self.num_sources = int(self.model.masker.n_src)
 
@@ -45,31 +58,37 @@ class Asteroid:
 
 
 class ClearVoice:
-    """A model for separation of ClearVoice (ClearerVoice-Studio), which works on files.
+    """A model for separation of ClearVoice 0.1.2 (ClearerVoice-Studio), which keeps its weights below the folder where
+    it runs, in checkpoints/. It gives every source the level of the mixture.
 
     Arguments
     ---------
     name : str
         Such as MossFormer2_SS_16K.
-    """
 
-    sample_rate, num_sources = 16000, 2
+    Raises
+    ------
+    UserError
+        If the weights are not there and cannot be downloaded; the tool itself would go on with random ones.
+    """
 
     def __init__(self, name: str) -> None:
         from clearvoice import ClearVoice as Tool
+        from clearvoice.dataloader.dataloader import audio_norm
 
-        self.model = Tool(task="speech_separation", model_names=[name])
+        self.model, self._to_level = Tool(task="speech_separation", model_names=[name]), audio_norm
+        settings = self.model.models[0].args
+        self.sample_rate, self.num_sources = int(settings.sampling_rate), int(settings.num_spks)
+        folder = Path(settings.checkpoint_dir)
+        if not (folder / "last_best_checkpoint").is_file():
+            raise UserError(f"{name}: expected its weights in {folder.resolve()}, and they could not be downloaded.")
 
+    @torch.no_grad()
     def __call__(self, mix: Tensor) -> Tensor:
         """Separate a mixture [T] into its sources [S,T]."""
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "mix.wav"
-            audio.write(path, mix.numpy(), self.sample_rate, "FLOAT")
-            found: Any = self.model(input_path=str(path), online_write=False)
-        found = next(iter(found.values())) if isinstance(found, dict) else found
-        sources = torch.stack([torch.as_tensor(source).flatten().float() for source in found])  # [S,T']
-        # it cuts or fills up to whole windows
-        return torch.nn.functional.pad(sources[:, : len(mix)], (0, max(0, len(mix) - sources.shape[1])))
+        x, scale = self._to_level(mix.numpy())  # the level that the tool brings a file to
+        sources: Any = self.model(x[None])  # [S,1,T]
+        return torch.from_numpy(sources[:, 0] * scale).float()
 
 
 def asteroid(name: str = "") -> Asteroid:

@@ -48,10 +48,15 @@ class External(nn.Module):
         self.sample_rate, self.num_sources = int(self.model.sample_rate), int(self.model.num_sources)
 
     def forward(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Separate `mix` [B,T]; with relative `lengths` [B] each item at its own length, zeros behind it."""
+        """Separate `mix` [B,T]; with relative `lengths` [B] each item at its own length, zeros behind it.
+
+        Silence gives silence.
+        """
         out = mix.new_zeros(*mix.shape, self.num_sources)  # [B,T,S]
         for item in range(len(mix)):
             samples = mix.shape[1] if lengths is None else max(1, round(float(lengths[item]) * mix.shape[1]))
+            if not mix[item, :samples].any():
+                continue  # many models divide by the level
             sources = torch.as_tensor(self.model(mix[item, :samples]))
             if sources.shape != (self.num_sources, samples):
                 raise UserError(

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Makes an environment for each project that lobes.inference.adapters knows, .venv-NAME, and runs the adapters' tests in
+# it. The lines are those of the module's docstring. `sh scripts/other_projects.sh NAME` does one of them.
+set -eu
+cd "$(dirname "$0")/.."
+TESTS="tests/inference/test_other_projects.py"
+
+prepare() {
+    [ -x "$1/bin/python" ] || .venv/bin/python -m venv "$1"
+    "$1/bin/python" -m pip install --quiet uv pytest
+}
+
+asteroid() {
+    prepare .venv-asteroid
+    .venv-asteroid/bin/uv pip install --quiet --python .venv-asteroid/bin/python -e . pytest julius requests
+    .venv-asteroid/bin/uv pip install --quiet --python .venv-asteroid/bin/python --no-deps asteroid==0.7.0 asteroid-filterbanks==0.4.0
+    .venv-asteroid/bin/python -m pytest -rs "$TESTS" -k asteroid
+}
+
+clearvoice() {
+    prepare .venv-clearvoice
+    .venv-clearvoice/bin/uv pip install --quiet --python .venv-clearvoice/bin/python -e . pytest clearvoice==0.1.2
+    .venv-clearvoice/bin/python -m pytest -rs "$TESTS" -k "mossformer2 or missing"
+}
+
+for project in ${1:-asteroid clearvoice}; do
+    echo "== $project"
+    "$project"
+done
