@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,39 @@ from lobes.errors import UserError
 Row = dict[str, Any]
 Talkers = Callable[[str], Sequence[str]]  # a file's stem to the names of its talkers; () where names do not tell
 NOTES = "prepare.json"
+MODES = ("min", "max")  # LibriMix and WSJ0-mix: as long as the shortest source, or as the longest
+
+
+def source_parts(num_spks: int) -> list[str]:
+    """The parts of a mixture that every data set has: mix, s1, s2 ..."""
+    return ["mix", *(f"s{number}" for number in range(1, num_spks + 1))]
+
+
+def root_of(data_folder: str | os.PathLike[str], sample_rate: int, mode: str, hint: str) -> Path:
+    """`<data_folder>/wav8k/min` and its like; where there is none, an error that ends with the hint."""
+    refuse_unknown("mode", mode, MODES)
+    root = Path(data_folder) / f"wav{sample_rate // 1000}k" / mode
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder. {hint}")
+    return root
+
+
+def refuse_unknown(name: str, value: str, known: Sequence[str]) -> None:
+    """Stop where an option is not one of the known words."""
+    if value not in known:
+        raise UserError(f"{name}: expected {' or '.join(known)}, got {value!r}.")
+
+
+def command_line(description: str) -> argparse.ArgumentParser:
+    """The arguments that every preparation of this kind has."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    add = parser.add_argument
+    add("data_folder", type=Path)
+    add("save_folder", type=Path)
+    add("--num_spks", type=int, default=2)
+    add("--sample_rate", type=int, default=8000)
+    add("--verify_sum", type=int, help="largest deviation of a mixture from its parts, in 16-bit steps")
+    return parser
 
 
 def rows_of(folders: Mapping[str, Path], talkers: Talkers) -> list[Row]:

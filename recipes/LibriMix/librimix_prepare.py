@@ -9,17 +9,14 @@ of mixtures are `clean` (the talkers) and `both` (talkers and noise; the noise i
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from lobes.data.ready import prepare
-from lobes.errors import UserError, exit_on_user_error
+from lobes.data.ready import command_line, prepare, refuse_unknown, root_of, source_parts
+from lobes.errors import exit_on_user_error
 
 MIXTURES = ("clean", "both")
-MODES = ("min", "max")
 TRAIN = ("train-100", "train-360")
 SPLITS = {"valid": "dev", "test": "test"}
 
@@ -64,17 +61,11 @@ def prepare_librimix(
     """
     if skip_prep:
         return
-    for name, value, known in (
-        ("mode", mode, MODES),
-        ("mixtures", mixtures, MIXTURES),
-        ("train_subset", train_subset, TRAIN),
-    ):
-        if value not in known:
-            raise UserError(f"{name}: expected {' or '.join(known)}, got {value!r}.")
-    root = Path(data_folder) / f"wav{sample_rate // 1000}k" / mode
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder. LibriMix's scripts make it; data_folder is the one that holds wav8k.")
-    parts = {"mix": f"mix_{mixtures}", **{f"s{number}": f"s{number}" for number in range(1, num_spks + 1)}}
+    hint = "LibriMix's scripts make it; data_folder is the one that holds wav8k."
+    refuse_unknown("mixtures", mixtures, MIXTURES)
+    refuse_unknown("train_subset", train_subset, TRAIN)
+    root = root_of(data_folder, sample_rate, mode, hint)
+    parts = {part: part for part in source_parts(num_spks)} | {"mix": f"mix_{mixtures}"}
     parts |= {"noise": "noise"} if mixtures == "both" else {}
     names = {"train": train_subset, **SPLITS}
     splits = {split: {part: root / name / folder for part, folder in parts.items()} for split, name in names.items()}
@@ -88,16 +79,11 @@ def talkers(stem: str) -> list[str]:
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     add = parser.add_argument
-    add("data_folder", type=Path)
-    add("save_folder", type=Path)
-    add("--num_spks", type=int, default=2)
-    add("--sample_rate", type=int, default=8000)
     add("--mode", default="min", help="min or max")
     add("--mixtures", default="clean", help="clean or both")
     add("--train", dest="train_subset", default="train-360", help="train-100 or train-360")
-    add("--verify_sum", type=int, help="largest deviation of a mixture from its parts, in 16-bit steps")
     prepare_librimix(**vars(parser.parse_args(argv)))
 
 

@@ -9,16 +9,13 @@ with training by design; the test (tt) does not.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from lobes.data.ready import prepare
-from lobes.errors import UserError, exit_on_user_error
+from lobes.data.ready import command_line, prepare, root_of, source_parts
+from lobes.errors import exit_on_user_error
 
-MODES = ("min", "max")
 SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}
 
 
@@ -56,12 +53,8 @@ def prepare_wsj0mix(
     """
     if skip_prep:
         return
-    if mode not in MODES:
-        raise UserError(f"mode: expected {' or '.join(MODES)}, got {mode!r}.")
-    root = Path(data_folder) / f"wav{sample_rate // 1000}k" / mode
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder. data_folder is the one that holds wav8k, such as 2speakers.")
-    parts = ["mix", *(f"s{number}" for number in range(1, num_spks + 1))]
+    root = root_of(data_folder, sample_rate, mode, "data_folder is the one that holds wav8k, such as 2speakers.")
+    parts = source_parts(num_spks)
     splits = {split: {part: root / name / part for part in parts} for split, name in SPLITS.items()}
     prepare(splits, data_folder, save_folder, talkers, sample_rate, check_files, verify_sum, shared_talkers=["valid"])
 
@@ -73,14 +66,8 @@ def talkers(stem: str) -> list[str]:
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("data_folder", type=Path)
-    add("save_folder", type=Path)
-    add("--num_spks", type=int, default=2)
-    add("--sample_rate", type=int, default=8000)
-    add("--mode", default="min", help="min or max")
-    add("--verify_sum", type=int, help="largest deviation of a mixture from its parts, in 16-bit steps")
+    parser = command_line(__doc__)
+    parser.add_argument("--mode", default="min", help="min or max")
     prepare_wsj0mix(**vars(parser.parse_args(argv)))
 
 

@@ -10,7 +10,6 @@ folder `noise` is a part of the mixture, but no source.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lobes.data.ready import check_and_write, prepare, refuse_shared_talkers
+from lobes.data.ready import check_and_write, command_line, prepare, refuse_shared_talkers, source_parts
 from lobes.errors import UserError, exit_on_user_error
 
 SPLITS = ("train", "valid", "test")
@@ -57,7 +56,7 @@ def prepare_custom(
     if skip_prep:
         return
     root = Path(os.path.abspath(data_folder))
-    parts = ["mix", *(f"s{number}" for number in range(1, num_spks + 1))]
+    parts = source_parts(num_spks)
     if (root / "train.csv").is_file():
         rows = {split: read_table(root, split, parts) for split in SPLITS}
         refuse_shared_talkers(rows, ())
@@ -90,14 +89,7 @@ def read_table(root: Path, split: str, parts: Sequence[str]) -> list[dict[str, A
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("data_folder", type=Path)
-    add("save_folder", type=Path)
-    add("--num_spks", type=int, default=2)
-    add("--sample_rate", type=int, default=8000)
-    add("--verify_sum", type=int, help="largest deviation of a mixture from its parts, in 16-bit steps")
-    prepare_custom(**vars(parser.parse_args(argv)))
+    prepare_custom(**vars(command_line(__doc__).parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -35,10 +35,16 @@ class Scaled(Halves):
         return torch.stack([mix * self.factor, mix])
 
 
+class Divides(Halves):
+    def __call__(self, mix):
+        return torch.stack([mix, mix]) / mix.abs().max()
+
+
 @pytest.fixture(autouse=True)
 def package(monkeypatch):
     module = types.ModuleType("other_project")
     module.halves, module.wrong, module.mute, module.scaled = Halves, Wrong, Mute, Scaled
+    module.divides = Divides
     monkeypatch.setitem(sys.modules, "other_project", module)
 
 
@@ -49,6 +55,12 @@ def test_it_separates_like_any_other_model():
     assert torch.equal(separator.separate_batch(mix), torch.stack([mix / 2, mix / 2], -1))
     short = separator.separate_batch(mix, torch.tensor([1.0, 0.5, 0.1]))
     assert torch.equal(short[1, :500, 0], mix[1, :500] / 2) and not short[1, 500:].any()
+
+
+def test_silence_is_not_given_to_a_model_that_divides_by_the_level():
+    silence_and_sound = torch.stack([torch.zeros(100), torch.ones(100)])
+    separated = Separator.from_hparams("other_project:divides").separate_batch(silence_and_sound)
+    assert not separated[0].any() and torch.equal(separated[1], torch.ones(100, 2))
 
 
 @pytest.mark.parametrize(
