@@ -69,8 +69,13 @@ def about(**more: Any) -> dict[str, Any]:
     }
 
 
-def write(result: Mapping[str, Any], path: Path) -> None:
-    """Write the JSON file."""
+def save(result: Mapping[str, Any], path: Path) -> None:
+    """Write the JSON file without a word, as after each row of a long table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def write(result: Mapping[str, Any], path: Path) -> None:
+    """Write the JSON file, and say so."""
+    save(result, path)
     print(f"wrote {os.path.relpath(path)}")

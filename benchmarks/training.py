@@ -5,8 +5,9 @@
 
 A step is forward, loss (SI-SNR with permutations), backward and Adam on one random mixture; enhancement has one source.
 Every row comes from a fresh process: fp32 and bf16 (autocast), with and without gradient checkpointing where the model
-has it. The last line compares `spmamba_small` on 1 s with the numba scan and with the reference scan, taking turns in
-one process.
+has it. Rows are kept as they come: after an interruption the same command on the same commit goes on. On a CPU the last
+line compares `spmamba_small` on 1 s with the numba scan and with the reference scan, on one thread, taking turns in one
+process. The JSON file has all rows; the Markdown file beside it has one line for each preset.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import RESULTS, about, in_turns, write
+from _common import RESULTS, about, in_turns, save, write
 
 from lobes.models import get_model, list_models
 from lobes.models.registry import preset_path
@@ -31,7 +32,6 @@ from lobes.training.memory import keep_freed_memory, peak_megabytes
 
 BAR = 6.0  # times as fast as with the reference scan: spmamba_small, 1 s of audio
 COMPARED = "spmamba_small"
-CPU_PRESETS = ("spmamba_tiny", "spmamba_mini", "spmamba_small", "convtasnet_tiny", "convtasnet")
 SLOW = 600  # seconds after which a row is given up
 
 
@@ -41,27 +41,31 @@ def main() -> None:
     if options.child:
         print(json.dumps(measure(json.loads(options.child))))
         return
-    rows = [fresh(case) for case in cases(options)]
-    result = about(threads=options.threads, device=options.device, repeats=options.repeats, seed=1234, rows=rows)
+    result = about(threads=options.threads, device=options.device, repeats=options.repeats, seed=1234, rows=[])
+    before, todo = rows_of(options.output, result["commit"]), cases(options)
+    for number, case in enumerate(todo, 1):
+        print(f"{number:3}/{len(todo)} {label(case)}", end="  ", flush=True)
+        result["rows"].append(before.get(label(case)) or fresh(case))
+        print(words(result["rows"][-1]), flush=True)
+        save(result, options.output)
     if options.device == "cpu":
         result["against_reference"] = against_reference(options)
     write(result, options.output)
+    options.output.with_suffix(".md").write_text(table(result), encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--presets", nargs="+", choices=list_models(), help="default: the small ones on a CPU, else all")
+    add("--presets", nargs="+", choices=list_models(), default=list_models(), help="default: all")
     add("--seconds", nargs="+", type=float, default=[1.0, 4.0], help="of audio")
     add("--threads", type=int, default=1)
-    add("--repeats", type=int, default=3)
+    add("--repeats", type=int, default=1, help="steps, after one that is not counted")
     add("--device", default="cpu")
     add("--output", type=Path, default=RESULTS / "training.json")
     add("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    options.presets = options.presets or (CPU_PRESETS if options.device == "cpu" else list_models())
-    return options
+    return parser.parse_args()
 
 
 def cases(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -78,23 +82,54 @@ def cases(options: argparse.Namespace) -> list[dict[str, Any]]:
     ]
 
 
+def label(case: dict[str, Any]) -> str:
+    """What tells a row from all others of a table, in columns."""
+    checkpointing = "checkpointing" if case["checkpointing"] else ""
+    where = f"{case['device']}, {case['threads']} thread(s), {case['repeats']} step(s)"
+    return f"{case['preset']:25}{case['seconds']:4g} s  {case['precision']}  {checkpointing:13}  {where}"
+
+
+def rows_of(path: Path, commit: str) -> dict[str, dict[str, Any]]:
+    """The rows of a file, by their labels, if it was written on this commit."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {label(row): row for row in before["rows"]} if before.get("commit") == commit else {}
+
+
 def fresh(case: dict[str, Any]) -> dict[str, Any]:
     """One row from a process of its own; where that fails, the row says how."""
     command = [sys.executable, __file__, "--child", json.dumps(case)]
-    label = f"{case['preset']:16}{case['seconds']:4g} s  {case['precision']}  "
-    label += "checkpointing" if case["checkpointing"] else " " * 13
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SLOW)
     except subprocess.TimeoutExpired:
-        print(f"{label}  more than {SLOW} s")
         return {**case, "failed": f"more than {SLOW} s"}
     if done.returncode != 0:
         why = "killed: out of memory?" if done.returncode < 0 else done.stderr.strip().splitlines()[-1]
-        print(f"{label}  {why}")
         return {**case, "failed": why}
-    row = {**case, **json.loads(done.stdout.splitlines()[-1])}
-    print(f"{label}  {row['wall_median']:8.3f} s/step  {row['peak_megabytes']:8.0f} MB", flush=True)
-    return row
+    return {**case, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def words(row: dict[str, Any]) -> str:
+    """What a row says, for the terminal and for a cell of the table."""
+    return row.get("failed") or f"{row['wall_median']:.2f} s, {row['peak_megabytes'] / 1024:.2f} GB"
+
+
+def table(result: dict[str, Any]) -> str:
+    """One line for each preset and length: seconds of a step and peak memory."""
+    kinds = [(precision, checkpointing) for checkpointing in (False, True) for precision in ("fp32", "bf16")]
+    cells: dict[tuple[str, float], dict[tuple[str, bool], str]] = {}
+    for row in result["rows"]:
+        place = cells.setdefault((row["preset"], row["seconds"]), {})
+        place[row["precision"], row["checkpointing"]] = words(row)
+    lines = [
+        "# Seconds and peak memory of a training step\n",
+        f"Written by `{result['command']}`, commit {result['commit']}; seed {result['seed']}; {result['machine']}.",
+        "Batch 1; the memory is that of the whole process, with Python and its libraries.\n",
+        "| preset | audio | fp32 | bf16 | fp32, checkpointing | bf16, checkpointing |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for (preset, seconds), found in cells.items():
+        lines.append(f"| {preset} | {seconds:g} s | " + " | ".join(found.get(kind, "") for kind in kinds) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def measure(case: dict[str, Any]) -> dict[str, float]:
@@ -127,10 +162,11 @@ def training_step(case: dict[str, Any]) -> Callable[[], None]:
 
 
 def against_reference(options: argparse.Namespace) -> dict[str, Any]:
-    """The same step with the scan that auto chooses and with the reference, in turns."""
-    torch.set_num_threads(options.threads)
+    """The same step with the scan that auto chooses and with the reference, in turns; the bar is for one thread."""
+    torch.set_num_threads(1)
     keep_freed_memory()
-    case = {"preset": COMPARED, "seconds": 1.0, "precision": "fp32", "checkpointing": False, "device": "cpu"}
+    where = {"device": "cpu", "threads": 1}
+    case = {"preset": COMPARED, "seconds": 1.0, "precision": "fp32", "checkpointing": False, **where}
     step = training_step(case)
 
     def by(backend: str) -> Callable[[], None]:
