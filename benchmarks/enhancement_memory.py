@@ -4,10 +4,10 @@
 > python benchmarks/enhancement_memory.py [--presets bs_bimamba_abl1 ...] [--batch 6] [--seconds 2] [--device cpu]
 
 Rows: fp32; bf16 (autocast); gradient checkpointing; both; and the scan's chunk, the steps between two states that are
-kept (backend `torch`, where it can be changed). The last row is one layer of ablation 1 with the scan as a plain loop
-that keeps every state, as in the published code. `saved` is what the forward pass keeps for the backward pass,
-parameters left out; `peak` is the most memory over the start of the step (of the process; on a GPU of its
-tensors). Every row comes from a fresh process.
+kept (backend `torch`, where it can be changed). The last two rows are one layer of ablation 1, and the same with the
+scan as a plain loop that keeps every state, as in the published code. `saved` is what the forward pass keeps for the
+backward pass, parameters left out; `peak` is the most memory over the start of the step (of the process; on a GPU of
+its tensors). Every row comes from a fresh process. The JSON file has all rows, the Markdown file beside it a table.
 """
 
 from __future__ import annotations
@@ -45,13 +45,15 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for case in cases(options):
         row = {**case, **fresh(case)}
-        plain = next((r for r in rows if r["preset"] == row["preset"] and r["kind"] == "fp32"), row)
+        plain = next((r for r in rows if (r["preset"], r["layers"]) == (row["preset"], row["layers"])), row)
         for name in ("saved", "peak"):
             row[f"{name}_less_percent"] = round(100 * (1 - row[f"{name}_megabytes"] / plain[f"{name}_megabytes"]), 1)
         rows.append(row)
         print(line(row), flush=True)
     where = about(device=options.device, batch=options.batch, seconds=options.seconds, seed=SEED)
-    write({**where, "claimed_less_percent": CLAIMS, "rows": rows}, options.output)
+    result = {**where, "claimed_less_percent": CLAIMS, "rows": rows}
+    write(result, options.output)
+    options.output.with_suffix(".md").write_text(table(result), encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
@@ -69,7 +71,7 @@ def parse() -> argparse.Namespace:
 
 def cases(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """All rows of the table."""
-    same = {"batch": options.batch, "seconds": options.seconds, "device": options.device}
+    same = {"batch": options.batch, "seconds": options.seconds, "device": options.device, "layers": None}
     for preset in options.presets:
         for kind, half, checkpointing in (
             ("fp32", False, False),
@@ -80,7 +82,9 @@ def cases(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield {"preset": preset, "kind": kind, "half": half, "checkpointing": checkpointing, **same}
         for chunk in CHUNKS:
             yield {"preset": preset, "kind": f"chunk {chunk}", "chunk": chunk, **same}
-    yield {"preset": "bs_bimamba_abl1", "kind": "every state, one layer", "layers": 1, "backend": "reference", **same}
+    one = {**same, "preset": "bs_bimamba_abl1", "layers": 1}
+    yield {"kind": "one layer", **one}
+    yield {"kind": "one layer, every state", "backend": "reference", **one}
 
 
 def fresh(case: dict[str, Any]) -> dict[str, Any]:
@@ -101,6 +105,26 @@ def line(row: dict[str, Any]) -> str:
     return f"{row['preset']:17}{row['kind']:24}{sizes} {row['wall']:7.1f} s {less}" + (f" ({claim})" if claim else "")
 
 
+def table(result: dict[str, Any]) -> str:
+    """A column for each preset, a line for each measure: GB saved / at the peak, and how much less than plain fp32."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in result["rows"]:
+        plain = row["kind"] in ("fp32", "one layer")
+        less = "" if plain else f" ({row['saved_less_percent']:.0f} / {row['peak_less_percent']:.0f} %)"
+        sizes = f"{row['saved_megabytes'] / 1024:.2f} / {row['peak_megabytes'] / 1024:.2f} GB"
+        cells.setdefault(row["kind"], {})[row["preset"]] = sizes + less
+    presets = list(dict.fromkeys(row["preset"] for row in result["rows"]))
+    lines = [
+        f"Written by `{result['command']}`, commit {result['commit']}; seed {result['seed']}; {result['machine']}.\n",
+        "| | " + " | ".join(presets) + " | claimed |",
+        "|---|" + "---:|" * (len(presets) + 1),
+    ]
+    for kind, found in cells.items():
+        claim = f"{CLAIMS[kind]} %" if kind in CLAIMS else ""
+        lines.append(f"| {kind} | " + " | ".join(found.get(preset, "") for preset in presets) + f" | {claim} |")
+    return "\n".join(lines) + "\n"
+
+
 def measure(case: dict[str, Any]) -> dict[str, float]:
     """Saved and highest memory of a step in MB, and its seconds."""
     if "chunk" in case:
@@ -110,7 +134,7 @@ def measure(case: dict[str, Any]) -> dict[str, float]:
         os.environ["LOBES_SCAN_BACKEND"] = case["backend"]
     torch.manual_seed(SEED)
     overrides = {"gradient_checkpointing": case.get("checkpointing", False)}
-    overrides.update({"n_layers": case["layers"]} if "layers" in case else {})
+    overrides.update({"n_layers": case["layers"]} if case["layers"] else {})
     device, half = case["device"], case.get("half", False)
     model = get_model(case["preset"], **overrides).to(device)
     run(model, torch.randn(1, 4000, device=device), half)  # loads and compiles everything
