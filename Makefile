@@ -28,7 +28,7 @@ check: setup  ## lint, format, types, YAML, spelling
 format: setup  ## mend what ruff can mend
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-bench: setup  ## measure; writes benchmarks/results/*.json
+bench: setup  ## measure, for about two hours; writes benchmarks/results/*.json
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
 lock: setup  ## resolve requirements.lock again from setup.py
