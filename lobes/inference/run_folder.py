@@ -79,7 +79,9 @@ def read_run(folder: str | Path) -> Run:
         raise UserError(f"{checkpoint.folder / WEIGHTS}: {len(bad)} tensors are not finite, the first is {bad[0]}.")
     sources, rate = (int(getattr(model, name)) for name in ("num_sources", "sample_rate"))
     settings = {key: value for key, value in tree.items() if isinstance(value, str | int | float | bool)}
-    return Run(model.eval(), sources, rate, model_yaml, settings, header, checkpoint)
+    # Frozen, as in the interfaces: PyTorch runs frozen LSTMs and attention by other kernels, with other last digits.
+    model.eval().requires_grad_(False)
+    return Run(model, sources, rate, model_yaml, settings, header, checkpoint)
 
 
 def best_checkpoint(folder: str | Path) -> Checkpoint:

@@ -62,7 +62,7 @@ def test_network_has_the_best_weights_and_evaluates(make_run: MakeRun):
     expected = torch.load(run.checkpoint.folder / "separator.ckpt", weights_only=True)
     assert run.checkpoint.folder.name == "CKPT+2"
     assert torch.equal(run.model.conv.weight, expected["conv.weight"])
-    assert not run.model.training
+    assert not run.model.training and not any(p.requires_grad for p in run.model.parameters())
     assert (run.num_sources, run.sample_rate) == (2, 8000)
 
 
