@@ -137,14 +137,18 @@ def command(script: str, argv: list[str]) -> str:
 
 
 def commit() -> str:
-    """Short hash of the checkout's commit, with a plus when files differ; "unknown" outside a checkout."""
+    """Short hash of the checkout's commit, with a plus when files differ; "unknown" outside a checkout.
+
+    What the benchmarks write is no difference: else the second of them would blame the first.
+    """
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+        changed = git("status", "--porcelain", "-uno", "--", ":/", ":(top,exclude)benchmarks/results")
+        return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
