@@ -25,7 +25,8 @@ from numba.extending import lower_builtin, models, register_model
 intrinsic: Any = _intrinsic  # numba's type stubs show the typing context as an argument
 
 
-AVX512 = bool(binding.get_host_cpu_features().get("avx512f"))
+_FEATURES = binding.get_host_cpu_features()
+AVX512 = all(_FEATURES.get(name) for name in ("avx512f", "avx512dq"))
 LANES = 32 if AVX512 else 16  # two registers of the machine's width: the second hides the latency of the first
 BYTES = 4 * LANES
 HALF = BYTES // 2
@@ -36,6 +37,8 @@ _HALF = ir.VectorType(_FLOAT, LANES // 2)
 _LOW, _HIGH = (list(range(start, start + LANES // 2)) for start in (0, LANES // 2))
 _NAME, _HALF_NAME = f"v{LANES}f32", f"v{LANES // 2}f32"
 _UNALIGNED = 4
+# What AVX-512's instructions ask for: what stands in masked lanes, the mask, and the rounding that is set.
+_UNSET, _ALL, _AS_SET = ir.Constant(_HALF, ir.Undefined), ir.Constant(ir.IntType(16), -1), ir.Constant(_INT, 4)
 
 
 class VectorType(types.Type):
@@ -213,18 +216,31 @@ def power_of_two(typing_context, x):
     return Vector(Vector), generate
 
 
+def _by_halves(builder: Any, name: str, args: list[Any], last: list[Any]) -> Any:
+    """Call an instruction of AVX-512, which has half the lanes, for both halves of the arguments."""
+    halves = zip(*(_halves(builder, arg) for arg in args), strict=True)
+    low, high = (_call(builder, f"llvm.x86.avx512.mask.{name}.ps.512", _HALF, [*half, *last]) for half in halves)
+    return builder.shuffle_vector(low, high, ir.Constant(_INTS, _LOW + _HIGH))
+
+
 @intrinsic
 def times_power_of_two(typing_context, x, k):
     """x 2^floor(k), also where that is zero or infinite; only for machines with AVX-512."""
 
     def generate(context, builder, signature, args):
-        # operands, what stands in masked lanes, the mask, and the rounding that is set
-        last = [ir.Constant(_HALF, ir.Undefined), ir.Constant(ir.IntType(16), -1), ir.Constant(_INT, 4)]
-        halves = zip(*(_halves(builder, arg) for arg in args), strict=True)
-        low, high = (_call(builder, "llvm.x86.avx512.mask.scalef.ps.512", _HALF, [*pair, *last]) for pair in halves)
-        return builder.shuffle_vector(low, high, ir.Constant(_INTS, _LOW + _HIGH))
+        return _by_halves(builder, "scalef", args, [_UNSET, _ALL, _AS_SET])
 
     return Vector(Vector, Vector), generate
+
+
+@intrinsic
+def fraction(typing_context, x):
+    """x minus the nearest whole number (of two equally near the even one); only for machines with AVX-512."""
+
+    def generate(context, builder, signature, args):
+        return _by_halves(builder, "reduce", args, [ir.Constant(_INT, 0), _UNSET, _ALL, _AS_SET])
+
+    return Vector(Vector), generate
 
 
 @intrinsic

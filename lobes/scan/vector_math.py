@@ -10,6 +10,7 @@ import numpy as np
 from lobes.scan.simd import (
     AVX512,
     LANES,
+    fraction,
     load,
     load_some,
     power_of_two,
@@ -44,9 +45,9 @@ def fraction_power(f):
 
 @njit(**PART)
 def exp2_by_scaling(x):
-    """2^x with an instruction of AVX-512 that scales by powers of two; NaN for an infinite x."""
-    k = (x + MAGIC) - MAGIC
-    return times_power_of_two(fraction_power(x - k), k)
+    """2^x with two instructions of AVX-512, which split a number and scale by a power of two; NaN for an infinite x."""
+    f = fraction(x)
+    return times_power_of_two(fraction_power(f), x - f)
 
 
 @njit(**PART)
