@@ -29,9 +29,9 @@ F = np.float32
 ZERO, ONE = F(0), F(1)
 LOG2E = F(1.4426950408889634)
 
-# 2^x = 2^k 2^f with k = round(x): a sum with MAGIC has no place for a fraction. The polynomial (minimax on [-1/2, 1/2])
-# is within 1e-7. Far below -126 the result is 0, far above 127 infinity; NaN stays NaN.
-MAGIC, BIAS = F(12582912), F(127)
+# 2^x = 2^k 2^f with k = round(x). The polynomial (minimax on [-1/2, 1/2]) is within 1e-7. Far below -126 the result is
+# 0, far above 127 infinity; NaN stays NaN. A sum with MAGIC has no place for a fraction: k + 127 is in its low bits.
+MAGIC = F(12582912 + 127)
 LOWEST, HIGHEST = F(-127), F(128)
 P6, P5, P4 = F(1.535336188319500e-4), F(1.339887440266574e-3), F(9.618437357674640e-3)
 P3, P2, P1 = F(5.550332471162809e-2), F(2.402264791363012e-1), F(6.931472028550421e-1)
@@ -52,12 +52,12 @@ def exp2_by_scaling(x):
 
 @njit(**PART)
 def exp2_by_shifting(x):
-    """2^x on any machine: the low bits of x + MAGIC + BIAS, shifted, are those of 2^k."""
-    low, high, magic = splat(LOWEST), splat(HIGHEST), MAGIC + BIAS
+    """2^x on any machine: the low bits of x + MAGIC, shifted, are those of 2^k."""
+    low, high = splat(LOWEST), splat(HIGHEST)
     x = where_less(x, low, low, x)
     x = where_less(high, x, high, x)
-    r = x + magic
-    return fraction_power(x - (r - magic)) * power_of_two(r)
+    r = x + MAGIC
+    return fraction_power(x - (r - MAGIC)) * power_of_two(r)
 
 
 exp2 = exp2_by_scaling if AVX512 else exp2_by_shifting
