@@ -15,6 +15,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
@@ -30,6 +31,7 @@ AVX512 = all(_FEATURES.get(name) for name in ("avx512f", "avx512dq"))
 LANES = 32 if AVX512 else 16  # two registers of the machine's width: the second hides the latency of the first
 BYTES = 4 * LANES
 HALF = BYTES // 2
+ROOTS = 32  # of two: what two registers of AVX-512 hold
 
 _FLOAT, _INT, _BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
 _FLOATS, _INTS, _MASK = (ir.VectorType(kind, LANES) for kind in (_FLOAT, _INT, _BIT))
@@ -37,6 +39,7 @@ _HALF = ir.VectorType(_FLOAT, LANES // 2)
 _LOW, _HIGH = (list(range(start, start + LANES // 2)) for start in (0, LANES // 2))
 _NAME, _HALF_NAME = f"v{LANES}f32", f"v{LANES // 2}f32"
 _UNALIGNED = 4
+_PLACES = ir.VectorType(_INT, LANES // 2)
 # What AVX-512's instructions ask for: what stands in masked lanes, the mask, and the rounding that is set.
 _UNSET, _ALL, _AS_SET = ir.Constant(_HALF, ir.Undefined), ir.Constant(ir.IntType(16), -1), ir.Constant(_INT, 4)
 
@@ -216,10 +219,8 @@ def power_of_two(typing_context, x):
     return Vector(Vector), generate
 
 
-def _by_halves(builder: Any, name: str, args: list[Any], last: list[Any]) -> Any:
-    """Call an instruction of AVX-512, which has half the lanes, for both halves of the arguments."""
-    halves = zip(*(_halves(builder, arg) for arg in args), strict=True)
-    low, high = (_call(builder, f"llvm.x86.avx512.mask.{name}.ps.512", _HALF, [*half, *last]) for half in halves)
+def _joined(builder: Any, low: Any, high: Any) -> Any:
+    """The vector of two halves."""
     return builder.shuffle_vector(low, high, ir.Constant(_INTS, _LOW + _HIGH))
 
 
@@ -228,17 +229,23 @@ def times_power_of_two(typing_context, x, k):
     """x 2^floor(k), also where that is zero or infinite; only for machines with AVX-512."""
 
     def generate(context, builder, signature, args):
-        return _by_halves(builder, "scalef", args, [_UNSET, _ALL, _AS_SET])
+        name, more = "llvm.x86.avx512.mask.scalef.ps.512", [_UNSET, _ALL, _AS_SET]
+        halves = zip(*(_halves(builder, arg) for arg in args), strict=True)
+        return _joined(builder, *(_call(builder, name, _HALF, [*half, *more]) for half in halves))
 
     return Vector(Vector, Vector), generate
 
 
 @intrinsic
-def fraction(typing_context, x):
-    """x minus the nearest whole number (of two equally near the even one); only for machines with AVX-512."""
+def root_of_two(typing_context, x):
+    """2^(j / ROOTS) for the number j in the lowest five bits of `x`; only for machines with AVX-512."""
 
     def generate(context, builder, signature, args):
-        return _by_halves(builder, "reduce", args, [ir.Constant(_INT, 0), _UNSET, _ALL, _AS_SET])
+        roots = [float(np.float32(2 ** (j / ROOTS))) for j in range(ROOTS)]
+        first, second = (ir.Constant(_HALF, roots[start : start + ROOTS // 2]) for start in (0, ROOTS // 2))
+        places = (builder.bitcast(half, _PLACES) for half in _halves(builder, args[0]))
+        name = "llvm.x86.avx512.vpermi2var.ps.512"
+        return _joined(builder, *(_call(builder, name, _HALF, [first, place, second]) for place in places))
 
     return Vector(Vector), generate
 

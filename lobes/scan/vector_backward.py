@@ -1,10 +1,10 @@
 """The CPU scan in explicit vectors, backward. Layout and chunks are those of `lobes.scan.vector_kernels`.
 
-A chunk of a block is done in three passes. `prepare` computes what all states share, step by step. `two_columns` takes
-two states, runs them forward again over the chunk from the stored state and then back, with all that changes from step
-to step in registers; what it adds up over the states lies in the chunk's rows, which stay in the first cache. `finish`
-writes the gradients of u, delta and z. The gradients of B and C are sums over channels: they are collected over the
-blocks, and added up over the lanes once for each chunk.
+A chunk of a block begins as in the forward kernel: `prepare`, joined by `prepare_gradients`, computes what all states
+share. Then two states at a time run forward again over the chunk from where they were stored, and `two_states_back`
+takes them back, with all that changes from step to step in registers; what is added up over the states lies in the
+chunk's rows, which stay in the first cache. `finish` writes the gradients of u, delta and z. The gradients of B and C
+are sums over channels: they are collected over the blocks, and added up over the lanes once for each chunk.
 """
 
 from __future__ import annotations
@@ -23,28 +23,27 @@ from lobes.scan.simd import (
     store_float,
     total_folded,
 )
-from lobes.scan.vector_kernels import CHUNK, copy, expect, length_of, present
+from lobes.scan.vector_kernels import CHUNK, DTU, RATE, Y, copy, expect, length_of, prepare, present, two_states
+from lobes.scan.vector_kernels import ROW as FORWARD_ROW
 from lobes.scan.vector_math import (
-    LOG2E,
+    LN2,
     ONE,
     OPTIONS,
     PART,
     ZERO,
     Rows,
-    exp2,
     first_row,
     njit,
     read,
     sigmoid,
-    softplus_and_slope,
     write,
 )
 
-# A row of a chunk: what its step has for all states, and three sums over them. DY is the gradient of y before the gate,
-# GATE that of z over y; FROM_INPUT is sum_n (gradient of h) B, the gradient of dt u; FROM_DECAY is
-# sum_n (gradient of dt A) A.
-RATE, DTU, DT, SLOPE, DY, GATE, Y, FROM_INPUT, FROM_DECAY = (i * BYTES for i in range(9))
-ROW = 9 * BYTES
+# A row of a chunk goes on after that of the forward kernel. DY is the gradient of y before the gate; FROM_INPUT is
+# sum_n (gradient of h) B, the gradient of dt u; FROM_DECAY is sum_n (gradient of dt A) A; GATE is the gradient of z
+# over y, and SLOPE that of dt over delta.
+DY, FROM_INPUT, FROM_DECAY, GATE, SLOPE = (FORWARD_ROW + i * BYTES for i in range(5))
+ROW = FORWARD_ROW + 5 * BYTES
 
 
 class Gradients(NamedTuple):
@@ -85,57 +84,34 @@ def add_keeping_rest(to, rest, x):
 
 
 @njit(**PART)
-def prepare(p, g, b, k, s0, count, rows):
-    """Fill the rows of the steps s0 .. s0 + count."""
+def prepare_gradients(p, g, b, k, s0, count, rows):
+    """Fill the rest of the rows of the steps s0 .. s0 + count."""
     length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
-    u, u_step = first_row(p.u, b, length, p.reverse, at)
-    delta, delta_step = first_row(p.delta, b, length, p.reverse, at)
     z, z_step = first_row(p.z, b, length, p.reverse, at)
     gy, gy_step = first_row(g.y, b, length, p.reverse, at)
-    skip, bias = present(p.D, at), present(p.bias, at)
     for i in range(count):
         s, row = s0 + i, rows + i * ROW
-        behind = s - CHUNK
-        expect(u + behind * u_step, False)
-        expect(delta + behind * delta_step, False)
-        expect(gy + behind * gy_step, False)
-        u_s, dy = read(u + s * u_step, room), read(gy + s * gy_step, room)
-        x = read(delta + s * delta_step, room) + bias
-        dt, slope = softplus_and_slope(x) if p.softplus else (x, splat(ONE))
+        expect(gy + (s - CHUNK) * gy_step, False)
+        dy = read(gy + s * gy_step, room)
         if p.gated:
-            expect(z + behind * z_step, False)
+            expect(z + (s - CHUNK) * z_step, False)
             z_s = read(z + s * z_step, room)
             o = sigmoid(z_s)
             store(row + GATE, dy * o * (z_s * (ONE - o) + ONE))
             dy = dy * (z_s * o)
-        store(row + RATE, dt * LOG2E)
-        store(row + DTU, dt * u_s)
-        store(row + DT, dt)
-        store(row + SLOPE, slope)
         store(row + DY, dy)
-        store(row + Y, skip * u_s)
         store(row + FROM_INPUT, splat(ZERO))
         store(row + FROM_DECAY, splat(ZERO))
 
 
 @njit(**PART)
-def two_columns(B, B_step, C, C_step, count, A, saved, grad_state, grad_A, rest_A, path, rows, sums, sums_step):
-    """Two states over a chunk, forward again from `saved` and back; `path` keeps their decays and states."""
-    A0, A1, h0, h1 = load(A), load(A + BYTES), load(saved), load(saved + BYTES)
-    for i in range(count):
-        row, here, B_s, C_s = rows + i * ROW, path + 4 * i * BYTES, B + i * B_step, C + i * C_step
-        rate, dtu = load(row + RATE), load(row + DTU)
-        a0, a1 = exp2(rate * A0), exp2(rate * A1)
-        store(here, a0)
-        store(here + BYTES, h0)
-        store(here + 2 * BYTES, a1)
-        store(here + 3 * BYTES, h1)
-        h0, h1 = a0 * h0 + dtu * load_float(B_s), a1 * h1 + dtu * load_float(B_s + 4)
-        store(row + Y, h1 * load_float(C_s + 4) + (h0 * load_float(C_s) + load(row + Y)))
+def two_states_back(B, B_step, C, C_step, count, A, h0, h1, path, grad_state, grad_A, rest_A, rows, sums):
+    """Two states back over a chunk, along the `path` that they left."""
+    A0, A1 = load(A), load(A + BYTES)
     g0, g1, gA0, gA1 = load(grad_state), load(grad_state + BYTES), splat(ZERO), splat(ZERO)
     for i in range(count - 1, -1, -1):
         row, here, B_s, C_s = rows + i * ROW, path + 4 * i * BYTES, B + i * B_step, C + i * C_step
-        dy, dtu, dt, sum_ = load(row + DY), load(row + DTU), load(row + DT), sums + i * sums_step
+        dy, dtu, rate, sum_ = load(row + DY), load(row + DTU), load(row + RATE), sums + 2 * i * BYTES
         g0, g1 = dy * load_float(C_s) + g0, dy * load_float(C_s + 4) + g1  # of h after the step
         add_folded(sum_, g0 * dtu)
         add_folded(sum_ + HALF, dy * h0)
@@ -146,11 +122,11 @@ def two_columns(B, B_step, C, C_step, count, A, saved, grad_state, grad_A, rest_
         h0, h1 = load(here + BYTES), load(here + 3 * BYTES)
         q0, q1 = g0 * h0, g1 * h1
         store(row + FROM_DECAY, q1 * A1 + (q0 * A0 + load(row + FROM_DECAY)))
-        gA0, gA1 = q0 * dt + gA0, q1 * dt + gA1
+        gA0, gA1 = q0 * rate + gA0, q1 * rate + gA1
     store(grad_state, g0)
     store(grad_state + BYTES, g1)
-    add_keeping_rest(grad_A, rest_A, gA0)
-    add_keeping_rest(grad_A + BYTES, rest_A + BYTES, gA1)
+    add_keeping_rest(grad_A, rest_A, gA0 * LN2)
+    add_keeping_rest(grad_A + BYTES, rest_A + BYTES, gA1 * LN2)
 
 
 @njit(**PART)
@@ -169,7 +145,7 @@ def finish(p, g, b, k, s0, count, rows, worker):
         expect(gdelta + behind * gdelta_step, True)
         u_s, dy, from_input = read(u + s * u_step, room), load(row + DY), load(row + FROM_INPUT)
         gdt = (from_input * u_s + load(row + FROM_DECAY)) * load(row + SLOPE)
-        write(gu + s * gu_step, dy * skip + from_input * load(row + DT), room)
+        write(gu + s * gu_step, dy * skip + from_input * load(row + RATE) * LN2, room)
         write(gdelta + s * gdelta_step, gdt, room)
         grad_skip, grad_bias = dy * u_s + grad_skip, grad_bias + gdt
         if p.gated:
@@ -187,7 +163,7 @@ def store_sums(p, g, group, items, b, length, s0, count, sums):
         s = length - 1 - s0 - i if p.reverse else s0 + i
         row = 4 * (((group * items + b) * p.steps + s) * p.states)
         for n in range(p.states):
-            here = sums + (i * p.states + n) * BYTES
+            here = sums + ((n // 2 * CHUNK + i) * 2 + n % 2) * BYTES
             store_float(g.B + row + 4 * n, total_folded(here))
             store_float(g.C + row + 4 * n, total_folded(here + HALF))
 
@@ -205,18 +181,21 @@ def backward_item(p, g, items, group, worker, b, k0, k1, scratch):
     for c in range((length + CHUNK - 1) // CHUNK - 1, -1, -1):
         s0 = c * CHUNK
         count = min(length, s0 + CHUNK) - s0
-        clear(sums, count * p.states)
+        clear(sums, CHUNK * p.states)
         for k in range(k0, k1):
             saved = g.saved + ((b * p.chunks + c) * p.blocks + k) * size
             here = grad_state + (k - k0) * size
             block = (worker * p.blocks + k) * (size + 2 * BYTES)
             grad_A, rest_A = g.sums + block, g.rests + block
-            prepare(p, g, b, k, s0, count, rows)
+            prepare(p, b, k, s0, count, -CHUNK, rows, ROW, SLOPE)
+            prepare_gradients(p, g, b, k, s0, count, rows)
             for n in range(0, p.states, 2):
                 at = n * BYTES
-                two_columns(
-                    B + s0 * B_step + 4 * n, B_step, C + s0 * C_step + 4 * n, C_step, count,
-                    p.A + k * size + at, saved + at, here + at, grad_A + at, rest_A + at, path, rows, sums + at, size,
+                B_n, C_n, A = B + s0 * B_step + 4 * n, C + s0 * C_step + 4 * n, p.A + k * size + at
+                h0, h1 = two_states(B_n, B_step, C_n, C_step, count, A, saved + at, path, True, rows, ROW)
+                two_states_back(
+                    B_n, B_step, C_n, C_step, count, A, h0, h1, path,
+                    here + at, grad_A + at, rest_A + at, rows, sums + at * CHUNK,
                 )  # fmt: skip
             finish(p, g, b, k, s0, count, rows, worker)
         store_sums(p, g, group, items, b, length, s0, count, sums)

@@ -1,8 +1,10 @@
 """The CPU scan in explicit vectors, forward: float32, one thread for each call.
 
 Channels are cut into blocks of LANES, the width of a `Vector` (lobes.scan.simd). A kernel takes one item after the
-other, walks over it in chunks of `CHUNK` steps, and within a chunk over the blocks. The states before every chunk are
-kept for `lobes.scan.vector_backward`. What belongs to states lies in rows of blocks, [..., blocks, N, LANES], so that a
+other, walks over it in chunks of `CHUNK` steps, and within a chunk over the blocks. A chunk of a block is done in three
+passes: `prepare` computes step by step what all states share, `two_states` runs two states over the chunk in registers
+and adds what they give to y, `finish` gates and writes y. The states before every chunk are kept for
+`lobes.scan.vector_backward`. What belongs to states lies in rows of blocks, [..., blocks, N, LANES], so that a
 state is one vector; the channels beyond D in the last block are zeros, and stay so.
 
 All memory is given as addresses in bytes. A reverse scan is a forward scan whose rows start at the item's true end and
@@ -27,6 +29,7 @@ from lobes.scan.simd import (
 )
 from lobes.scan.vector_math import (
     LOG2E,
+    ONE,
     OPTIONS,
     PART,
     ZERO,
@@ -42,6 +45,8 @@ from lobes.scan.vector_math import (
 
 CHUNK = 16  # steps between stored states
 CACHE_LINE = 64
+RATE, DTU, Y = (i * BYTES for i in range(3))  # a step of a chunk: dt log2(e), dt u, and y before the gate
+ROW = 3 * BYTES
 
 
 class Problem(NamedTuple):
@@ -77,7 +82,7 @@ class Result(NamedTuple):
 
 def forward_scratch(states: int, blocks: int) -> int:
     """Bytes that a call of `forward` needs."""
-    return BYTES * states * blocks
+    return BYTES * states * blocks + CHUNK * ROW
 
 
 @njit(**PART)
@@ -109,49 +114,85 @@ def expect(address, writing):
 
 
 @njit(**PART)
-def forward_chunk(p, out, b, k, s0, s1, state):
-    """Run the steps s0 .. s1 of one block; `state` [N, LANES] is read and replaced."""
+def prepare(p, b, k, s0, count, ahead, rows, row_size, slope):
+    """Fill the rows of the steps s0 .. s0 + count: what their states share, and the slope of dt at `slope` unless 0."""
     length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
     u, u_step = first_row(p.u, b, length, p.reverse, at)
     delta, delta_step = first_row(p.delta, b, length, p.reverse, at)
+    skip, bias = present(p.D, at), present(p.bias, at)
+    for i in range(count):
+        s, row = s0 + i, rows + i * row_size
+        expect(u + (s + ahead) * u_step, False)
+        expect(delta + (s + ahead) * delta_step, False)
+        u_s, x = read(u + s * u_step, room), read(delta + s * delta_step, room) + bias
+        dt, rise = softplus_and_slope(x) if p.softplus else (x, splat(ONE))
+        store(row + RATE, dt * LOG2E)
+        store(row + DTU, dt * u_s)
+        store(row + Y, skip * u_s)
+        if slope != 0:
+            store(row + slope, rise)
+
+
+@njit(**PART)
+def two_states(B, B_step, C, C_step, count, A, state, path, keep, rows, row_size):
+    """Run two states over a chunk, add to y and return them; `path` keeps, if asked, their decays and states."""
+    A0, A1, h0, h1 = load(A), load(A + BYTES), load(state), load(state + BYTES)
+    for i in range(count):
+        row, here, B_s, C_s = rows + i * row_size, path + 4 * i * BYTES, B + i * B_step, C + i * C_step
+        rate, dtu = load(row + RATE), load(row + DTU)
+        a0, a1 = exp2(rate * A0), exp2(rate * A1)
+        if keep:
+            store(here, a0)
+            store(here + BYTES, h0)
+            store(here + 2 * BYTES, a1)
+            store(here + 3 * BYTES, h1)
+        h0, h1 = a0 * h0 + dtu * load_float(B_s), a1 * h1 + dtu * load_float(B_s + 4)
+        store(row + Y, h1 * load_float(C_s + 4) + (h0 * load_float(C_s) + load(row + Y)))
+    return h0, h1
+
+
+@njit(**PART)
+def finish(p, out, b, k, s0, count, rows):
+    """Gate and write y."""
+    length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
     z, z_step = first_row(p.z, b, length, p.reverse, at)
     y, y_step = first_row(out.y, b, length, p.reverse, at)
-    B, B_step = first_row(p.B, b, length, p.reverse, 0)
-    C, C_step = first_row(p.C, b, length, p.reverse, 0)
-    skip, bias, A = present(p.D, at), present(p.bias, at), p.A + p.states * at
-    for s in range(s0, s1):
-        ahead = s + CHUNK
-        expect(u + ahead * u_step, False)
-        expect(delta + ahead * delta_step, False)
-        expect(y + ahead * y_step, True)
-        u_s = read(u + s * u_step, room)
-        x = read(delta + s * delta_step, room) + bias
-        dt = softplus_and_slope(x)[0] if p.softplus else x
-        dtu, rate, y_s = dt * u_s, dt * LOG2E, skip * u_s
-        B_s, C_s = B + s * B_step, C + s * C_step
-        for n in range(p.states):
-            at_n = n * BYTES
-            h = exp2(rate * load(A + at_n)) * load(state + at_n) + dtu * load_float(B_s + 4 * n)
-            store(state + at_n, h)
-            y_s = h * load_float(C_s + 4 * n) + y_s
+    for i in range(count):
+        s = s0 + i
+        y_s = load(rows + i * ROW + Y)
+        expect(y + (s + CHUNK) * y_step, True)
         if p.gated:
-            expect(z + ahead * z_step, False)
+            expect(z + (s + CHUNK) * z_step, False)
             z_s = read(z + s * z_step, room)
             y_s = y_s * (z_s * sigmoid(z_s))
         write(y + s * y_step, y_s, room)
 
 
 @njit(**PART)
-def forward_item(p, out, b, k0, k1, state):
+def forward_item(p, out, b, k0, k1, rows):
     """Run the blocks k0 .. k1 of one item."""
     length, size = length_of(p, b), p.states * BYTES  # bytes of the states of a block
+    state = rows + CHUNK * ROW
+    B, B_step = first_row(p.B, b, length, p.reverse, 0)
+    C, C_step = first_row(p.C, b, length, p.reverse, 0)
     copy(state, p.first, (b * p.blocks + k0) * size, (k1 - k0) * p.states)
     for c in range((length + CHUNK - 1) // CHUNK):
         for k in range(k0, k1):
             here = state + (k - k0) * size
             if out.saved != 0:
                 copy(out.saved + ((b * p.chunks + c) * p.blocks + k) * size, here, 0, p.states)
-            forward_chunk(p, out, b, k, c * CHUNK, min(length, (c + 1) * CHUNK), here)
+            s0 = c * CHUNK
+            count = min(length, s0 + CHUNK) - s0
+            prepare(p, b, k, s0, count, CHUNK, rows, ROW, 0)
+            for n in range(0, p.states, 2):
+                at = n * BYTES
+                h0, h1 = two_states(
+                    B + s0 * B_step + 4 * n, B_step, C + s0 * C_step + 4 * n, C_step, count,
+                    p.A + k * size + at, here + at, 0, False, rows, ROW,
+                )  # fmt: skip
+                store(here + at, h0)
+                store(here + at + BYTES, h1)
+            finish(p, out, b, k, s0, count, rows)
     if out.last != 0:
         copy(out.last + (b * p.blocks + k0) * size, state, 0, (k1 - k0) * p.states)
 

@@ -10,10 +10,10 @@ import numpy as np
 from lobes.scan.simd import (
     AVX512,
     LANES,
-    fraction,
     load,
     load_some,
     power_of_two,
+    root_of_two,
     splat,
     store,
     store_some,
@@ -27,27 +27,31 @@ PART: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True, "forceinline": Tr
 
 F = np.float32
 ZERO, ONE = F(0), F(1)
-LOG2E = F(1.4426950408889634)
+LOG2E, LN2 = F(1.4426950408889634), F(0.6931471805599453)
 
-# 2^x = 2^k 2^f with k = round(x). The polynomial (minimax on [-1/2, 1/2]) is within 1e-7. Far below -126 the result is
-# 0, far above 127 infinity; NaN stays NaN. A sum with MAGIC has no place for a fraction: k + 127 is in its low bits.
+# With a table (AVX-512): 2^x = 2^floor(k) 2^(j/32) 2^f, where k is x rounded to 32nds and j its part below one. A sum
+# with GRID has no place for less than a 32nd, and j is in its low bits. The polynomial is within 1e-9, and so nearly
+# 1 + f log 2 close to zero that a slow decay keeps its rate within 3e-8.
+GRID = F(1.5 * 2**18)
+Q3, Q2, Q1 = F(0.05550438785), F(0.24022791657), F(0.69314718056)
+
+
+@njit(**PART)
+def exp2_by_table(x):
+    """2^x with AVX-512, which looks up a root of two and scales by a power of it; NaN for an infinite x."""
+    r = x + GRID
+    k = r - GRID
+    f, root = x - k, root_of_two(r)
+    return times_power_of_two(((f * Q3 + Q2) * f + Q1) * f * root + root, k)
+
+
+# Without one: 2^x = 2^k 2^f with k = round(x). The polynomial (minimax on [-1/2, 1/2]) is within 1e-7. Far below -126
+# the result is 0, far above 127 infinity; NaN stays NaN. A sum with MAGIC has no place for a fraction: k + 127 is in
+# its low bits.
 MAGIC = F(12582912 + 127)
 LOWEST, HIGHEST = F(-127), F(128)
 P6, P5, P4 = F(1.535336188319500e-4), F(1.339887440266574e-3), F(9.618437357674640e-3)
 P3, P2, P1 = F(5.550332471162809e-2), F(2.402264791363012e-1), F(6.931472028550421e-1)
-
-
-@njit(**PART)
-def fraction_power(f):
-    """2^f for f in [-1/2, 1/2]."""
-    return ((((((f * P6 + P5) * f + P4) * f + P3) * f + P2) * f + P1) * f) + ONE
-
-
-@njit(**PART)
-def exp2_by_scaling(x):
-    """2^x with two instructions of AVX-512, which split a number and scale by a power of two; NaN for an infinite x."""
-    f = fraction(x)
-    return times_power_of_two(fraction_power(f), x - f)
 
 
 @njit(**PART)
@@ -57,10 +61,12 @@ def exp2_by_shifting(x):
     x = where_less(x, low, low, x)
     x = where_less(high, x, high, x)
     r = x + MAGIC
-    return fraction_power(x - (r - MAGIC)) * power_of_two(r)
+    f = x - (r - MAGIC)
+    p = (((((f * P6 + P5) * f + P4) * f + P3) * f + P2) * f + P1) * f + ONE
+    return p * power_of_two(r)
 
 
-exp2 = exp2_by_scaling if AVX512 else exp2_by_shifting
+exp2 = exp2_by_table if AVX512 else exp2_by_shifting
 
 
 @njit(**PART)
