@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from lobes.scan import numba_backend
 from lobes.scan.inputs import dense
-from lobes.scan.threads import run, workers_for
+from lobes.scan.threads import run, split, workers_for
 
 EXPONENTS = 2  # a channel's step costs about as much as so many state updates of the scan
 
@@ -71,7 +71,8 @@ class _ConvSilu(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
         kernels, y = _kernels(), torch.empty_like(x, memory_format=torch.contiguous_format)
         p, held = _problem(x, weight, bias, reverse)
-        run(_workers(x), x.shape[0] * p.blocks, lambda a, b, _: kernels.forward(a, b, p, _rows(y)))
+        workers, rows = _workers(x), _rows(y)
+        run(workers, split(x.shape[0] * p.blocks, workers), lambda a, b, *_: kernels.forward(a, b, p, rows))
         ctx.save_for_backward(x, weight, bias)
         ctx.reverse = reverse
         return y
@@ -83,14 +84,11 @@ class _ConvSilu(torch.autograd.Function):
         kernels, workers, gy = _kernels(), _workers(x), dense(gy)
         p, held = _problem(x, weight, bias, ctx.reverse)
         gx = torch.empty_like(x, memory_format=torch.contiguous_format)
-        gtaps, gbias = (tensor.new_zeros(workers, *tensor.shape) for tensor in held[1:])
+        shares = split(x.shape[0] * p.blocks, workers)
+        gtaps, gbias = (tensor.new_zeros(len(shares), *tensor.shape) for tensor in held[1:])
         inner = x.new_empty(workers, p.steps, held[2].shape[-1])
         g = kernels.Gradients(_rows(gy), _rows(gx), gtaps.data_ptr(), gbias.data_ptr())
-        run(
-            workers,
-            x.shape[0] * p.blocks,
-            lambda a, b, w: kernels.backward(a, b, w, inner[w].data_ptr(), p, g),
-        )
+        run(workers, shares, lambda a, b, w, i: kernels.backward(a, b, i, inner[w].data_ptr(), p, g))
         gtaps = gtaps.sum(0).transpose(1, 2).flatten(0, 1)[: p.channels]  # [D, K]
         return gx, gtaps[:, None], gbias.sum(0).flatten()[: p.channels], None
 

@@ -31,8 +31,8 @@ class Gradients(NamedTuple):
 
     y: Rows  # [B, L, D]
     x: Rows  # [B, L, D]
-    taps: int  # [workers, blocks, K, LANES], to be summed over workers; added to
-    bias: int  # [workers, blocks, LANES]; added to
+    taps: int  # [shares, blocks, K, LANES], to be summed over shares; added to
+    bias: int  # [shares, blocks, LANES]; added to
 
 
 @njit(**PART)
@@ -89,11 +89,11 @@ def through_taps(p, g, b, block, inner):
 
 
 @njit(**OPTIONS)
-def backward(start, stop, worker, inner, p, g):
-    """`forward`'s jobs on the way back; `inner` is scratch of `steps` vectors, slice `worker` of the sums its own."""
+def backward(start, stop, share, inner, p, g):
+    """`forward`'s jobs on the way back; `inner` is scratch of `steps` vectors, slice `share` of the sums its own."""
     for j in range(start, stop):
         b, block = j // p.blocks, j % p.blocks
-        mine = worker * p.blocks + block
+        mine = share * p.blocks + block
         grad_bias = through_silu(p, g, b, block, g.taps + mine * p.width * BYTES, inner)
         store(g.bias + mine * BYTES, load(g.bias + mine * BYTES) + grad_bias)
         through_taps(p, g, b, block, inner)

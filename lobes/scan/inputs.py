@@ -137,7 +137,6 @@ def cast_rows(x: ScanInputs) -> ScanInputs:
 
 def dense(tensor: Tensor) -> Tensor:
     """The tensor itself where its last dimension is contiguous, as in a slice of channels; else a copy."""
-    tensor = tensor.detach()
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
 
 

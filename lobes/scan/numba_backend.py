@@ -69,10 +69,7 @@ def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> 
     engine = _engine()
     given = (x.u, x.delta, x.A, x.B, x.C, x.D, x.z, x.delta_bias, x.initial_state)
     gradients = engine.backward(engine.Problem(x), saved, gy, glast)
-    return tuple(
-        gy.new_empty(0) if tensor is None else gradient.contiguous()
-        for tensor, gradient in zip(given, gradients, strict=True)
-    )
+    return tuple(gy.new_empty(0) if x is None else gradient for x, gradient in zip(given, gradients, strict=True))
 
 
 def saved_like(x: ScanInputs) -> Tensor:

@@ -46,7 +46,7 @@ class Gradients(NamedTuple):
     z: np.ndarray  # [B, L, D]
     B: np.ndarray  # [groups, B, L, N], to be summed over groups
     C: np.ndarray  # [groups, B, L, N]
-    At: np.ndarray  # [workers, N, D], to be summed over workers; added to
-    D: np.ndarray  # [workers, D]
-    bias: np.ndarray  # [workers, D]
+    At: np.ndarray  # [shares, N, D], to be summed over shares; added to
+    D: np.ndarray  # [shares, D]
+    bias: np.ndarray  # [shares, D]
     first: np.ndarray  # [B, N, D]

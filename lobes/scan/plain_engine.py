@@ -11,7 +11,7 @@ from lobes.scan import plain_arrays
 from lobes.scan import plain_kernels as kernels
 from lobes.scan.inputs import ScanInputs
 from lobes.scan.plain_arrays import Arrays, Gradients, Result
-from lobes.scan.threads import run, workers_for
+from lobes.scan.threads import run, split, workers_for
 
 KERNELS = (kernels.forward, kernels.backward)
 SOURCES = (kernels, plain_arrays)  # what they are compiled from
@@ -59,6 +59,7 @@ class Problem:
             self.width = min(kernels.STRIDE, -(-each // kernels.LANES) * kernels.LANES)
             self.groups = -(-channels // self.width)
             self.workers = max(1, min(threads, batch * self.groups))
+        self.shares = split(batch * self.groups, self.workers)
 
 
 def forward(problem: Problem, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,7 +71,7 @@ def forward(problem: Problem, save: bool, want_last: bool) -> tuple[Tensor, Tens
     chunks = -(-steps // kernels.CHUNK)
     saved = p.like.new_empty(batch, chunks if save else 0, states, channels)
     out = Result(y.numpy(), last.numpy(), saved.numpy())
-    run(p.workers, batch * p.groups, lambda a, b, _: kernels.forward(a, b, p.groups, p.width, view, out))
+    run(p.workers, p.shares, lambda a, b, *_: kernels.forward(a, b, p.groups, p.width, view, out))
     return y, last.transpose(1, 2).contiguous() if want_last else y.new_empty(0), saved if save else y.new_empty(0)
 
 
@@ -80,19 +81,19 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) 
     gu, gdelta = (p.like.new_empty(view.u.shape) for _ in range(2))
     gz = p.like.new_empty(view.u.shape) if view.gated else gu  # not written without a gate
     gB, gC = (p.like.new_empty(p.groups, *view.B.shape) for _ in range(2))
-    gA, gD, gbias = (p.like.new_zeros(p.workers, *array.shape) for array in (view.At, view.D, view.bias))
+    gA, gD, gbias = (p.like.new_zeros(len(p.shares), *array.shape) for array in (view.At, view.D, view.bias))
     gfirst = p.like.new_empty(view.first.shape)
     glast = gy.new_zeros(gfirst.shape) if glast is None else glast.transpose(1, 2)
     tensors = (gy, glast, gu, gdelta, gz, gB, gC, gA, gD, gbias, gfirst)
     g, states = Gradients(*(_array(tensor) for tensor in tensors)), saved.numpy()
     run(
         p.workers,
-        view.u.shape[0] * p.groups,
-        lambda a, b, worker: kernels.backward(a, b, p.groups, p.width, worker, view, g, states),
+        p.shares,
+        lambda a, b, _, share: kernels.backward(a, b, p.groups, p.width, share, view, g, states),
     )
     sums = [tensor.sum(0) for tensor in (gA, gB, gC, gD, gbias)]
     gA, gB, gC, gD, gbias = sums
-    return gu, gdelta, gA.t(), gB, gC, gD, gz, gbias, gfirst.transpose(1, 2)
+    return gu, gdelta, gA.t().contiguous(), gB, gC, gD, gz, gbias, gfirst.transpose(1, 2).contiguous()
 
 
 def saved_like(x: ScanInputs) -> Tensor:

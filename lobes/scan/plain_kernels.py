@@ -302,15 +302,15 @@ def load_gradient(p, g, b, t, d0, w, lanes, S, o):
 
 
 @njit(**_PART)
-def store_gradients(p, g, worker, b, t, d0, w, S, o):
+def store_gradients(p, g, share, b, t, d0, w, S, o):
     for d in range(U0, w):
         g.u[b, t, d0 + d] = S[DY + o + d] * p.D[d0 + d] + S[SB + o + d] * S[DT + o + d]
     for d in range(U0, w):
         g.delta[b, t, d0 + d] = (S[SA + o + d] + S[SB + o + d] * p.u[b, t, d0 + d]) * S[SLOPE + o + d]
     for d in range(U0, w):
-        g.D[worker, d0 + d] += S[DY + o + d] * p.u[b, t, d0 + d]
+        g.D[share, d0 + d] += S[DY + o + d] * p.u[b, t, d0 + d]
     for d in range(U0, w):
-        g.bias[worker, d0 + d] += g.delta[b, t, d0 + d]
+        g.bias[share, d0 + d] += g.delta[b, t, d0 + d]
     if p.gated:
         for d in range(U0, w):
             z = p.z[b, t, d0 + d]
@@ -338,7 +338,7 @@ def backward_state(p, g, group, b, n, s0, m, lanes, grad_state, grad_a, A, A2, S
 
 
 @njit(**_PART)
-def backward_chunk(p, g, saved, worker, group, b, c, d0, w, lanes, grad_state, grad_a, A, A2, S):
+def backward_chunk(p, g, saved, share, group, b, c, d0, w, lanes, grad_state, grad_a, A, A2, S):
     """One chunk of one block; `grad_state` and `grad_a` [N, STRIDE] are read and replaced."""
     s0 = c * STEPS
     m = min(STEPS, p.lengths[b] - s0)
@@ -352,11 +352,11 @@ def backward_chunk(p, g, saved, worker, group, b, c, d0, w, lanes, grad_state, g
             S[H + d] = saved[b, c, n, d0 + d]
         backward_state(p, g, group, b, n, s0, m, lanes, grad_state, grad_a, A, A2, S)
     for i in range(U0, m):
-        store_gradients(p, g, worker, b, time_of(p, b, s0 + i), d0, w, S, i * NEXT)
+        store_gradients(p, g, share, b, time_of(p, b, s0 + i), d0, w, S, i * NEXT)
 
 
 @njit(**_PART)
-def backward_block(p, g, saved, worker, group, b, d0, w, lanes, grad_state, grad_a, A, A2, S):
+def backward_block(p, g, saved, share, group, b, d0, w, lanes, grad_state, grad_a, A, A2, S):
     states = U(p.At.shape[0])
     chunks = (p.lengths[b] + STEPS - U1) // STEPS
     clear_padding(S, w, lanes)
@@ -366,11 +366,11 @@ def backward_block(p, g, saved, worker, group, b, d0, w, lanes, grad_state, grad
     load_rows(grad_a, A, U0, U0, lanes, ONE)  # all zero
     for k in range(U0, chunks):
         c = chunks - U1 - k
-        backward_chunk(p, g, saved, worker, group, b, c, d0, w, lanes, grad_state, grad_a, A, A2, S)
+        backward_chunk(p, g, saved, share, group, b, c, d0, w, lanes, grad_state, grad_a, A, A2, S)
     for n in range(U0, states):
         for d in range(U0, w):
             g.first[b, n, d0 + d] = grad_state[n, d]
-            g.At[worker, n, d0 + d] += grad_a[n, d]
+            g.At[share, n, d0 + d] += grad_a[n, d]
     for t in range(p.lengths[b], U(p.u.shape[1])):
         for d in range(U0, w):
             g.u[b, t, d0 + d] = ZERO
@@ -380,8 +380,8 @@ def backward_block(p, g, saved, worker, group, b, d0, w, lanes, grad_state, grad
 
 
 @njit(fastmath=_CORRECT, **_OPTIONS)
-def backward(start, stop, groups, width, worker, p, g, saved):
-    """`forward`'s jobs start..stop on the way back; slice `worker` of the summed gradients is this call's own."""
+def backward(start, stop, groups, width, share, p, g, saved):
+    """`forward`'s jobs start..stop on the way back; slice `share` of the summed gradients is this call's own."""
     channels, states = p.u.shape[2], p.At.shape[0]
     blocks = (channels + width - 1) // width
     scratch = np.empty((4, states, STRIDE), F)
@@ -394,5 +394,5 @@ def backward(start, stop, groups, width, worker, p, g, saved):
             w = min(width, channels - k * width)
             lanes = (w + LANES - 1) // LANES * LANES
             grad_state, grad_a, A, A2 = scratch[0], scratch[1], scratch[2], scratch[3]
-            place = (U(worker), U(group), b, U(k * width), U(w), U(lanes))
+            place = (U(share), U(group), b, U(k * width), U(w), U(lanes))
             backward_block(p, g, saved, *place, grad_state, grad_a, A, A2, S)

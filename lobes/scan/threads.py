@@ -14,6 +14,7 @@ from functools import cache
 import torch
 
 SMALL = 2**19  # state updates (B L D N) below which one thread is faster
+SMALLEST = 1 / 16  # of the jobs, the last part that is dealt
 
 
 def workers_for(updates: int) -> int:
@@ -21,12 +22,37 @@ def workers_for(updates: int) -> int:
     return 1 if updates < SMALL else torch.get_num_threads()
 
 
-def run(workers: int, jobs: int, kernel: Callable[[int, int, int], None]) -> None:
-    """Call kernel(start, stop, worker) over contiguous shares of the jobs; the calling thread takes the first share."""
-    bounds = [jobs * worker // workers for worker in range(workers + 1)]
-    shares = list(zip(bounds[:-1], bounds[1:], range(workers), strict=True))
-    pending = [_pool(os.getpid()).submit(kernel, *share) for share in shares[1:]]
-    kernel(*shares[0])
+def split(jobs: int, workers: int) -> list[tuple[int, int]]:
+    """Contiguous shares of the jobs: half of them dealt to all workers, then half of the rest, and so on.
+
+    A thread that is held up, by its core or by waking late, leaves the later, smaller shares to the others. The shares
+    depend on nothing but the two numbers, and so does what is added up by share. Of no jobs, one share is made.
+
+    Example
+    -------
+    >>> split(16, 2)
+    [(0, 4), (4, 8), (8, 10), (10, 12), (12, 13), (13, 14), (14, 15), (15, 16)]
+    """
+    shares, start = [], 0
+    while start < jobs:
+        left = jobs - start
+        part = left if workers == 1 or left <= SMALLEST * jobs else (left + 1) // 2
+        bounds = [start + part * worker // workers for worker in range(workers + 1)]
+        shares += [(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if a < b]
+        start += part
+    return shares or [(0, 0)]
+
+
+def run(workers: int, shares: list[tuple[int, int]], kernel: Callable[[int, int, int, int], None]) -> None:
+    """Call kernel(start, stop, worker, share) for all shares; the calling thread is one of the workers."""
+    queue = iter([(*share, i) for i, share in enumerate(shares)])
+
+    def work(worker: int) -> None:
+        for start, stop, i in queue:  # several threads take from it: a list's iterator gives each item once
+            kernel(start, stop, worker, i)
+
+    pending = [_pool(os.getpid()).submit(work, worker) for worker in range(1, workers)]
+    work(0)
     for future in pending:
         future.result()
 

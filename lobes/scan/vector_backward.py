@@ -23,7 +23,20 @@ from lobes.scan.simd import (
     store_float,
     total_folded,
 )
-from lobes.scan.vector_kernels import CHUNK, DTU, RATE, Y, copy, expect, length_of, prepare, present, two_states
+from lobes.scan.vector_kernels import (
+    CHUNK,
+    DTU,
+    RATE,
+    Y,
+    block_decays,
+    clear,
+    copy,
+    expect,
+    length_of,
+    of_channels,
+    prepare,
+    two_states,
+)
 from lobes.scan.vector_kernels import ROW as FORWARD_ROW
 from lobes.scan.vector_math import (
     LN2,
@@ -57,20 +70,33 @@ class Gradients(NamedTuple):
     z: Rows  # [B, L, D]
     B: int  # [groups, B, L, N], to be summed over groups
     C: int  # [groups, B, L, N]
-    sums: int  # [workers, blocks, N + 2, LANES], of A, then D, then the bias; added to
-    rests: int  # the same for what rounding left of the sums
+    sums: int  # [shares, blocks, N + 2, LANES], of A, then D, then the bias
     first: int  # [B, blocked]; 0: not wanted
 
 
 def backward_scratch(states: int, blocks: int) -> int:
-    """Bytes that a call of `backward` needs: two states over a chunk, its rows, its sums, gradients of states."""
-    return BYTES * (4 * CHUNK + states * (CHUNK + blocks)) + CHUNK * ROW
+    """Bytes that a call of `backward` needs: what `Scratch` names."""
+    return BYTES * (4 * CHUNK + states * (CHUNK + 2 * blocks) + (states + 2) * blocks) + CHUNK * ROW
+
+
+class Scratch(NamedTuple):
+    """Memory of one call, as addresses."""
+
+    path: int  # [CHUNK, 4, LANES], decays and states of two states over a chunk
+    rows: int  # [CHUNK, ROW]
+    sums: int  # [N / 2, CHUNK, 2, LANES], gradients of B and C of a chunk, each half a vector
+    grad_state: int  # blocked
+    decays: int  # A, blocked
+    rests: int  # [blocks, N + 2, LANES], what rounding left of the share's sums
 
 
 @njit(**PART)
-def clear(to, count):
-    for n in range(count):
-        store(to + n * BYTES, splat(ZERO))
+def lay_out(p, scratch):
+    rows = scratch + 4 * CHUNK * BYTES
+    sums = rows + CHUNK * ROW
+    grad_state = sums + CHUNK * p.states * BYTES
+    decays = grad_state + p.blocks * p.states * BYTES
+    return Scratch(scratch, rows, sums, grad_state, decays, decays + p.blocks * p.states * BYTES)
 
 
 @njit(**PART)
@@ -130,14 +156,14 @@ def two_states_back(B, B_step, C, C_step, count, A, h0, h1, path, grad_state, gr
 
 
 @njit(**PART)
-def finish(p, g, b, k, s0, count, rows, worker):
-    """Write the gradients of u, delta and z of a chunk; add its part of those of D and of the bias."""
+def finish(p, g, b, k, s0, count, rows, sums, rests):
+    """Write the gradients of u, delta and z of a chunk; add its part to `sums` and `rests` of D and of the bias."""
     length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
     u, u_step = first_row(p.u, b, length, p.reverse, at)
     gu, gu_step = first_row(g.u, b, length, p.reverse, at)
     gdelta, gdelta_step = first_row(g.delta, b, length, p.reverse, at)
     gz, gz_step = first_row(g.z, b, length, p.reverse, at)
-    skip, grad_skip, grad_bias = present(p.D, at), splat(ZERO), splat(ZERO)
+    skip, grad_skip, grad_bias = of_channels(p.D, k, room), splat(ZERO), splat(ZERO)
     for i in range(count):
         s, row = s0 + i, rows + i * ROW
         behind = s - CHUNK
@@ -151,9 +177,8 @@ def finish(p, g, b, k, s0, count, rows, worker):
         if p.gated:
             expect(gz + behind * gz_step, True)
             write(gz + s * gz_step, load(row + GATE) * load(row + Y), room)
-    block = ((worker * p.blocks + k) * (p.states + 2) + p.states) * BYTES
-    add_keeping_rest(g.sums + block, g.rests + block, grad_skip)
-    add_keeping_rest(g.sums + block + BYTES, g.rests + block + BYTES, grad_bias)
+    add_keeping_rest(sums, rests, grad_skip)
+    add_keeping_rest(sums + BYTES, rests + BYTES, grad_bias)
 
 
 @njit(**PART)
@@ -169,44 +194,60 @@ def store_sums(p, g, group, items, b, length, s0, count, sums):
 
 
 @njit(**PART)
-def backward_item(p, g, items, group, worker, b, k0, k1, scratch):
-    """Gradients of the blocks k0 .. k1 of one item."""
+def backward_item(p, g, items, group, b, k0, k1, share_sums, m):
+    """Gradients of the blocks k0 .. k1 of one item; `m` is the call's memory."""
     length, size = length_of(p, b), p.states * BYTES
-    path, rows = scratch, scratch + 4 * CHUNK * BYTES
-    sums = rows + CHUNK * ROW
-    grad_state = sums + CHUNK * size
     B, B_step = first_row(p.B, b, length, p.reverse, 0)
     C, C_step = first_row(p.C, b, length, p.reverse, 0)
-    copy(grad_state, g.last, (b * p.blocks + k0) * size, (k1 - k0) * p.states)
+    copy(m.grad_state, g.last, (b * p.blocks + k0) * size, (k1 - k0) * p.states)
     for c in range((length + CHUNK - 1) // CHUNK - 1, -1, -1):
         s0 = c * CHUNK
         count = min(length, s0 + CHUNK) - s0
-        clear(sums, CHUNK * p.states)
+        clear(m.sums, CHUNK * p.states)
         for k in range(k0, k1):
             saved = g.saved + ((b * p.chunks + c) * p.blocks + k) * size
-            here = grad_state + (k - k0) * size
-            block = (worker * p.blocks + k) * (size + 2 * BYTES)
-            grad_A, rest_A = g.sums + block, g.rests + block
-            prepare(p, b, k, s0, count, -CHUNK, rows, ROW, SLOPE)
-            prepare_gradients(p, g, b, k, s0, count, rows)
+            grad_state, A = m.grad_state + (k - k0) * size, m.decays + k * size
+            mine, rests = share_sums + k * (size + 2 * BYTES), m.rests + k * (size + 2 * BYTES)
+            prepare(p, b, k, s0, count, -CHUNK, m.rows, ROW, SLOPE)
+            prepare_gradients(p, g, b, k, s0, count, m.rows)
             for n in range(0, p.states, 2):
-                at = n * BYTES
-                B_n, C_n, A = B + s0 * B_step + 4 * n, C + s0 * C_step + 4 * n, p.A + k * size + at
-                h0, h1 = two_states(B_n, B_step, C_n, C_step, count, A, saved + at, path, True, rows, ROW)
+                at, B_n, C_n = n * BYTES, B + s0 * B_step + 4 * n, C + s0 * C_step + 4 * n
+                h0, h1 = two_states(B_n, B_step, C_n, C_step, count, A + at, saved + at, m.path, True, m.rows, ROW)
                 two_states_back(
-                    B_n, B_step, C_n, C_step, count, A, h0, h1, path,
-                    here + at, grad_A + at, rest_A + at, rows, sums + at * CHUNK,
+                    B_n, B_step, C_n, C_step, count, A + at, h0, h1, m.path,
+                    grad_state + at, mine + at, rests + at, m.rows, m.sums + at * CHUNK,
                 )  # fmt: skip
-            finish(p, g, b, k, s0, count, rows, worker)
-        store_sums(p, g, group, items, b, length, s0, count, sums)
+            finish(p, g, b, k, s0, count, m.rows, mine + size, rests + size)
+        store_sums(p, g, group, items, b, length, s0, count, m.sums)
     if g.first != 0:
-        copy(g.first + (b * p.blocks + k0) * size, grad_state, 0, (k1 - k0) * p.states)
+        copy(g.first + (b * p.blocks + k0) * size, m.grad_state, 0, (k1 - k0) * p.states)
 
 
 @njit(**OPTIONS)
-def backward(start, stop, groups, worker, items, scratch, p, g):
-    """`forward`'s jobs start .. stop on the way back; slice `worker` of the summed gradients is this call's own."""
+def backward(start, stop, groups, share, items, scratch, p, g):
+    """`forward`'s jobs start .. stop on the way back; slice `share` of the summed gradients is this call's own."""
+    m, vectors = lay_out(p, scratch), p.blocks * (p.states + 2)
+    share_sums = g.sums + share * vectors * BYTES
+    block_decays(p, m.decays)
+    clear(m.rests, vectors)
+    clear(share_sums, vectors)
     for j in range(start, stop):
         group = j % groups
         k0, k1 = p.blocks * group // groups, p.blocks * (group + 1) // groups
-        backward_item(p, g, items, group, worker, j // groups, k0, k1, scratch)
+        backward_item(p, g, items, group, j // groups, k0, k1, share_sums, m)
+
+
+@njit(**OPTIONS)
+def add_shares(p, sums, shares, A, D, bias):
+    """Add the slices of `sums` up in order and write the gradients of A [D, N], D and the bias [D]."""
+    vectors, states = p.blocks * (p.states + 2), p.states - p.odd
+    for i in range(1, shares):
+        for v in range(vectors):
+            at = sums + v * BYTES
+            store(at, load(at) + load(at + i * vectors * BYTES))
+    for d in range(p.channels):
+        here = sums + d // LANES * (p.states + 2) * BYTES + 4 * (d % LANES)
+        for n in range(states):
+            store_float(A + 4 * (d * states + n), load_float(here + n * BYTES))
+        store_float(D + 4 * d, load_float(here + p.states * BYTES))
+        store_float(bias + 4 * d, load_float(here + (p.states + 1) * BYTES))

@@ -13,10 +13,10 @@ from lobes.scan import simd, vector_backward, vector_math
 from lobes.scan import vector_kernels as kernels
 from lobes.scan.inputs import ScanInputs, dense
 from lobes.scan.simd import LANES
-from lobes.scan.threads import run, workers_for
+from lobes.scan.threads import run, split, workers_for
 
 ALIGNMENT = 64
-KERNELS = (kernels.forward, vector_backward.backward)
+KERNELS = (kernels.forward, vector_backward.backward, vector_backward.add_shares)
 SOURCES = (simd, vector_math, kernels, vector_backward)  # what they are compiled from
 
 
@@ -41,17 +41,17 @@ class Problem:
             *(F.pad(tensor, (0, 1)) if self.odd else dense(tensor) for tensor in (x.B, x.C)),
         ]
         self.first = None if x.initial_state is None else self.block(x.initial_state)
-        lengths = None if x.lengths is None else x.lengths.contiguous()
-        self.rest = [self.block(x.A), *map(self._channels, (x.D, x.delta_bias)), lengths, self.first]
-        sizes = (self.steps, self.channels, self.states, self.blocks, self.chunks)
+        small = (x.A, x.D, x.delta_bias, x.lengths)
+        self.rest = [*(None if tensor is None else tensor.contiguous() for tensor in small), self.first]
+        sizes = (self.steps, self.channels, self.states, self.odd, self.blocks, self.chunks)
         places = [*map(rows, self.rows), *map(address, self.rest)]
         self.view = kernels.Problem._make([*places, *sizes, x.reverse, x.delta_softplus, x.z is not None])
         self._share()
 
     def block(self, tensor: Tensor) -> Tensor:
         """[..., D, N] -> [..., K, N, LANES], with zeros in the channels that fill the last block."""
-        filled, missing = tensor.detach(), self.blocks * LANES - self.channels
-        filled = F.pad(filled, (0, self.odd, 0, missing)) if self.odd or missing else filled
+        missing = self.blocks * LANES - self.channels
+        filled = F.pad(tensor, (0, self.odd, 0, missing)) if self.odd or missing else tensor
         return filled.unflatten(-2, (self.blocks, LANES)).transpose(-1, -2).contiguous()
 
     def unblock(self, tensor: Tensor) -> Tensor:
@@ -60,12 +60,11 @@ class Problem:
 
     def real(self, tensor: Tensor) -> Tensor:
         """[..., N], without an odd state's partner."""
-        return tensor[..., : self.states - self.odd]
+        return tensor[..., :-1].contiguous() if self.odd else tensor
 
-    def new(self, *shape: int, fill: float | None = None) -> Tensor:
+    def new(self, *shape: int) -> Tensor:
         """A tensor [*shape, K, N, LANES]."""
-        size = (*shape, self.blocks, self.states, LANES)
-        return self.like.new_empty(size) if fill is None else self.like.new_full(size, fill)
+        return self.like.new_empty(*shape, self.blocks, self.states, LANES)
 
     def new_rows(self, *shape: int) -> Tensor:
         """A tensor [B, L, ...] that a kernel fills up to the items' ends; zeros past them."""
@@ -78,27 +77,24 @@ class Problem:
         start = -(-self.memory.data_ptr() // ALIGNMENT) * ALIGNMENT
         return [start + worker * room for worker in range(self.workers)]
 
-    def _channels(self, tensor: Tensor | None) -> Tensor | None:
-        """[D] -> [K * LANES]."""
-        if tensor is None or self.channels == self.blocks * LANES:
-            return None if tensor is None else tensor.detach().contiguous()
-        return F.pad(tensor.detach(), (0, self.blocks * LANES - self.channels))
-
     def _share(self) -> None:
         """Cut the work: groups of blocks in each item, threads."""
         threads = workers_for(self.batch * self.steps * self.channels * self.states)
         self.groups = min(self.blocks, -(-threads // max(self.batch, 1)))
         self.workers = max(1, min(threads, self.batch * self.groups))
+        self.shares = split(self.batch * self.groups, self.workers)
 
 
 def forward(problem: Problem, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y [B, L, D], the last state [B, D, N] if wanted, and the states before every chunk if to be saved."""
     p = problem
     y, last = p.new_rows(p.batch, p.steps, p.channels), p.new(p.batch) if want_last else None
-    saved = p.new(p.batch, p.chunks, fill=None if p.full else 0.0) if save else None
+    saved = p.new(p.batch, p.chunks) if save else None
+    if saved is not None and not p.full:
+        saved.zero_()  # short items leave their last chunks alone
     out = kernels.Result(rows(y), address(last), address(saved))
     scratch = p.scratch(kernels.forward_scratch(p.states, p.blocks))
-    run(p.workers, p.batch * p.groups, lambda a, b, w: kernels.forward(a, b, p.groups, scratch[w], p.view, out))
+    run(p.workers, p.shares, lambda a, b, w, _: kernels.forward(a, b, p.groups, scratch[w], p.view, out))
     last = y.new_empty(0) if last is None else p.real(p.unblock(last)).contiguous()
     return y, last, y.new_empty(0) if saved is None else saved
 
@@ -110,22 +106,21 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) 
     gu, gdelta = (p.new_rows(p.batch, p.steps, p.channels) for _ in range(2))
     gz = p.new_rows(p.batch, p.steps, p.channels) if p.view.gated else gu  # not written without a gate
     gB, gC = (p.new_rows(p.groups, p.batch, p.steps, p.states) for _ in range(2))
-    sums = gy.new_zeros(2, p.workers, p.blocks, p.states + 2, LANES)
+    sums = gy.new_empty(len(p.shares), p.blocks, p.states + 2, LANES)
+    gA, *of_channels = gy.new_empty(p.channels, p.states - p.odd), gy.new_empty(p.channels), gy.new_empty(p.channels)
     gfirst = None if p.first is None else p.new(p.batch)
     known, rows_out = (rows(gy), address(glast), address(saved)), (rows(gu), rows(gdelta), rows(gz))
-    places = map(address, (gB, gC, *sums, gfirst))
-    g = vector_backward.Gradients._make([*known, *rows_out, *places])
+    g = vector_backward.Gradients._make([*known, *rows_out, *map(address, (gB, gC, sums, gfirst))])
     scratch = p.scratch(vector_backward.backward_scratch(p.states, p.blocks))
     run(
         p.workers,
-        p.batch * p.groups,
-        lambda a, b, w: vector_backward.backward(a, b, p.groups, w, p.batch, scratch[w], p.view, g),
+        p.shares,
+        lambda a, b, w, i: vector_backward.backward(a, b, p.groups, i, p.batch, scratch[w], p.view, g),
     )
+    vector_backward.add_shares(p.view, address(sums), len(p.shares), *map(address, (gA, *of_channels)))
     gB, gC = (p.real(tensor[0] if p.groups == 1 else tensor.sum(0)) for tensor in (gB, gC))
-    total = sums[0, 0] if p.workers == 1 else sums[0].sum(0)
-    gA, gD, gbias = p.unblock(total).split([p.states, 1, 1], 1)  # [D, N + 2] side by side
-    gfirst = gy.new_empty(0) if gfirst is None else p.real(p.unblock(gfirst))
-    return gu, gdelta, p.real(gA), gB, gC, gD[:, 0].clone(), gz, gbias[:, 0].clone(), gfirst
+    gfirst = gy.new_empty(0) if gfirst is None else p.real(p.unblock(gfirst)).contiguous()
+    return gu, gdelta, gA, gB, gC, of_channels[0], gz, of_channels[1], gfirst
 
 
 def saved_like(x: ScanInputs) -> Tensor:
@@ -146,4 +141,5 @@ def address(tensor: Tensor | None) -> int:
 
 def rows(tensor: Tensor) -> vector_math.Rows:
     """Where the rows of [B, L, ...] lie."""
-    return vector_math.Rows(tensor.data_ptr(), 4 * tensor.stride(0), 4 * tensor.stride(1))
+    item, step, _ = tensor.stride()
+    return vector_math.Rows(tensor.data_ptr(), 4 * item, 4 * step)

@@ -26,6 +26,7 @@ from lobes.scan.simd import (
     prefetch_to_write,
     splat,
     store,
+    store_float,
 )
 from lobes.scan.vector_math import (
     LOG2E,
@@ -57,14 +58,15 @@ class Problem(NamedTuple):
     z: Rows  # [B, L, D], not read unless gated
     B: Rows  # [B, L, N]
     C: Rows  # [B, L, N]
-    A: int  # blocked
-    D: int  # [blocks, LANES]; 0: zeros
-    bias: int  # [blocks, LANES]; 0: zeros
+    A: int  # [D, N], without the partner of an odd state
+    D: int  # [D]; 0: zeros
+    bias: int  # [D]; 0: zeros
     lengths: int  # int64 [B]; 0: all have `steps`
     first: int  # [B, blocked], initial state; 0: zeros
     steps: int
     channels: int
     states: int
+    odd: int  # 1 where the last of the states is there only to make their number even
     blocks: int
     chunks: int
     reverse: bool
@@ -81,8 +83,8 @@ class Result(NamedTuple):
 
 
 def forward_scratch(states: int, blocks: int) -> int:
-    """Bytes that a call of `forward` needs."""
-    return BYTES * states * blocks + CHUNK * ROW
+    """Bytes that a call of `forward` needs: A and the state, both blocked, and a chunk's rows."""
+    return 2 * BYTES * states * blocks + CHUNK * ROW
 
 
 @njit(**PART)
@@ -91,16 +93,32 @@ def length_of(p, b):
 
 
 @njit(**PART)
-def present(source, offset):
-    """The vector `offset` bytes behind `source`; where there is no source, zeros."""
-    return splat(ZERO) if source == 0 else load(source + offset)
+def of_channels(source, k, room):
+    """Block k of [D], of which `room` channels are left; where there is no source, zeros."""
+    return splat(ZERO) if source == 0 else read(source + k * BYTES, room)
 
 
 @njit(**PART)
 def copy(to, source, offset, count):
     """Copy vectors from `offset` bytes behind `source`; where there is no source, zeros."""
     for n in range(count):
-        store(to + n * BYTES, present(source, offset + n * BYTES))
+        store(to + n * BYTES, splat(ZERO) if source == 0 else load(source + offset + n * BYTES))
+
+
+@njit(**PART)
+def clear(to, count):
+    copy(to, 0, 0, count)
+
+
+@njit(**PART)
+def block_decays(p, to):
+    """Write A [D, N] as [blocks, N, LANES], with zeros where there is no channel or state."""
+    clear(to, p.blocks * p.states)
+    states = p.states - p.odd
+    for d in range(p.channels):
+        k, lane = d // LANES, d % LANES
+        for n in range(states):
+            store_float(to + (k * p.states + n) * BYTES + 4 * lane, load_float(p.A + 4 * (d * states + n)))
 
 
 @njit(**PART)
@@ -119,7 +137,7 @@ def prepare(p, b, k, s0, count, ahead, rows, row_size, slope):
     length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
     u, u_step = first_row(p.u, b, length, p.reverse, at)
     delta, delta_step = first_row(p.delta, b, length, p.reverse, at)
-    skip, bias = present(p.D, at), present(p.bias, at)
+    skip, bias = of_channels(p.D, k, room), of_channels(p.bias, k, room)
     for i in range(count):
         s, row = s0 + i, rows + i * row_size
         expect(u + (s + ahead) * u_step, False)
@@ -169,10 +187,9 @@ def finish(p, out, b, k, s0, count, rows):
 
 
 @njit(**PART)
-def forward_item(p, out, b, k0, k1, rows):
+def forward_item(p, out, b, k0, k1, decays, state, rows):
     """Run the blocks k0 .. k1 of one item."""
     length, size = length_of(p, b), p.states * BYTES  # bytes of the states of a block
-    state = rows + CHUNK * ROW
     B, B_step = first_row(p.B, b, length, p.reverse, 0)
     C, C_step = first_row(p.C, b, length, p.reverse, 0)
     copy(state, p.first, (b * p.blocks + k0) * size, (k1 - k0) * p.states)
@@ -188,7 +205,7 @@ def forward_item(p, out, b, k0, k1, rows):
                 at = n * BYTES
                 h0, h1 = two_states(
                     B + s0 * B_step + 4 * n, B_step, C + s0 * C_step + 4 * n, C_step, count,
-                    p.A + k * size + at, here + at, 0, False, rows, ROW,
+                    decays + k * size + at, here + at, 0, False, rows, ROW,
                 )  # fmt: skip
                 store(here + at, h0)
                 store(here + at + BYTES, h1)
@@ -200,6 +217,10 @@ def forward_item(p, out, b, k0, k1, rows):
 @njit(**OPTIONS)
 def forward(start, stop, groups, scratch, p, out):
     """Run the jobs start .. stop; job j is item j // groups and share j % groups of its blocks."""
+    state = scratch + p.blocks * p.states * BYTES
+    rows = state + p.blocks * p.states * BYTES
+    block_decays(p, scratch)
     for j in range(start, stop):
         g = j % groups
-        forward_item(p, out, j // groups, p.blocks * g // groups, p.blocks * (g + 1) // groups, scratch)
+        k0, k1 = p.blocks * g // groups, p.blocks * (g + 1) // groups
+        forward_item(p, out, j // groups, k0, k1, scratch, state, rows)

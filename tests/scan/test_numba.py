@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -80,6 +81,48 @@ def test_one_thread_when_torch_has_one_or_the_work_is_small(two_threads):
     assert threads.workers_for(10 * 16 * 16) == 1
     torch.set_num_threads(1)
     assert threads.workers_for(64 * 100 * 256 * 16) == 1
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 2, 3, 7, 128, 1000])
+@pytest.mark.parametrize("workers", [1, 2, 3, 16])
+def test_shares_hold_every_job_once_and_get_smaller(jobs, workers):
+    shares = threads.split(jobs, workers)
+    assert [job for start, stop in shares for job in range(start, stop)] == list(range(jobs))
+    assert all(stop > start for start, stop in shares) or shares == [(0, 0)]
+    assert workers > 1 or len(shares) == 1
+    if jobs >= 16 * workers > 16:
+        sizes = [stop - start for start, stop in shares]
+        assert sizes[-1] <= sizes[0] // 4 and max(sizes) <= -(-jobs // (2 * workers)) + 1
+
+
+def test_a_worker_that_is_held_up_leaves_its_shares_to_the_others():
+    shares, taken = threads.split(64, 2), {0: [], 1: []}
+    started, released = threading.Event(), threading.Event()
+
+    def kernel(start, stop, worker, share):
+        taken[worker].append(share)
+        if worker == 1:
+            started.set()
+            assert released.wait(60)
+        assert started.wait(60)
+        if len(taken[0]) == len(shares) - 1:
+            released.set()
+
+    threads.run(2, shares, kernel)
+    assert len(taken[1]) == 1 and sorted(taken[0] + taken[1]) == list(range(len(shares)))
+
+
+def test_a_kernel_that_fails_in_another_thread_is_heard_of():
+    started = threading.Event()
+
+    def kernel(start, stop, worker, share):
+        if worker == 1:
+            started.set()
+            raise ValueError("worker 1")
+        assert started.wait(60)
+
+    with pytest.raises(ValueError, match="worker 1"):
+        threads.run(2, threads.split(64, 2), kernel)
 
 
 def test_an_engine_that_is_wrong_is_not_used(monkeypatch, caplog):
