@@ -55,21 +55,26 @@ def refuses(x: Facts) -> str | None:
 
 def scan(x: ScanInputs, want_last: bool) -> tuple[Tensor, Tensor]:
     """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x`."""
-    return operate(cast_rows(x), "numba", want_last)
+    return operate(x, "numba", want_last)
 
 
 def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y, the last state if wanted and, if a backward pass may follow, the states before every chunk."""
+    """Return y, the last state if wanted and, if a backward pass may follow, the states before every chunk.
+
+    Half-precision rows get float32 copies that live no longer than the call: a graph keeps the rows themselves.
+    """
     engine = _engine()
-    return engine.forward(engine.Problem(x), save, want_last)
+    y, last, saved = engine.forward(engine.Problem(cast_rows(x)), save, want_last)
+    return y.to(x.u.dtype), last, saved
 
 
 def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C, D, z, delta_bias and initial_state; of what is absent, nothing."""
     engine = _engine()
     given = (x.u, x.delta, x.A, x.B, x.C, x.D, x.z, x.delta_bias, x.initial_state)
-    gradients = engine.backward(engine.Problem(x), saved, gy, glast)
-    return tuple(gy.new_empty(0) if x is None else gradient for x, gradient in zip(given, gradients, strict=True))
+    gradients = engine.backward(engine.Problem(cast_rows(x)), saved, gy.to(x.A.dtype), glast)
+    pairs = zip(given, gradients, strict=True)
+    return tuple(gy.new_empty(0) if tensor is None else gradient.to(tensor.dtype) for tensor, gradient in pairs)
 
 
 def saved_like(x: ScanInputs) -> Tensor:

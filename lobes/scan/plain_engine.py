@@ -99,7 +99,7 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) 
 def saved_like(x: ScanInputs) -> Tensor:
     """An empty tensor of the shape of the saved states."""
     chunks = (x.u.shape[1] + kernels.CHUNK - 1) // kernels.CHUNK
-    return x.u.new_empty(x.u.shape[0], chunks, x.A.shape[1], x.u.shape[2])
+    return x.A.new_empty(x.u.shape[0], chunks, x.A.shape[1], x.u.shape[2])
 
 
 def _array(tensor: Tensor) -> Any:

@@ -126,7 +126,7 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) 
 def saved_like(x: ScanInputs) -> Tensor:
     """An empty tensor of the shape of the saved states."""
     blocks, chunks = blocks_and_chunks(x)
-    return x.u.new_empty(x.u.shape[0], chunks, blocks, x.A.shape[1] + x.A.shape[1] % 2, LANES)
+    return x.A.new_empty(x.u.shape[0], chunks, blocks, x.A.shape[1] + x.A.shape[1] % 2, LANES)
 
 
 def blocks_and_chunks(x: ScanInputs) -> tuple[int, int]:

@@ -124,3 +124,17 @@ def test_second_derivatives_are_refused(make):
     (grad,) = torch.autograd.grad(y.sum(), inputs["u"], create_graph=True)
     with pytest.raises(RuntimeError):
         grad.sum().backward()
+
+
+def test_a_graph_keeps_half_precision_rows_as_they_are(make):
+    rows = ("u", "delta", "B", "C", "z")
+    inputs = {
+        name: (tensor.bfloat16() if name in rows else tensor).requires_grad_()
+        for name, tensor in make(2, 20, 8, 4).items()
+    }
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        selective_scan(**inputs, delta_softplus=True, backend="numba")
+    for name in rows:
+        shaped = [tensor for tensor in kept if tensor.shape == inputs[name].shape]
+        assert shaped and all(tensor.dtype == torch.bfloat16 for tensor in shaped)
