@@ -166,7 +166,7 @@ def _announcer(event: Any, kernels: tuple[Any, ...]) -> Any:
             if dispatcher in kernels:
                 self.started = time.perf_counter()
                 logger.warning(
-                    "Compiling %s for this machine: once, about 4 s; kept in %s",
+                    "Compiling %s for this machine: once, at most about 4 s; kept in %s",
                     f"{dispatcher.__module__}.{dispatcher.__name__}",
                     dispatcher.stats.cache_path or "memory only",
                 )

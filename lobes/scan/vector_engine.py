@@ -107,7 +107,7 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) 
     gz = p.new_rows(p.batch, p.steps, p.channels) if p.view.gated else gu  # not written without a gate
     gB, gC = (p.new_rows(p.groups, p.batch, p.steps, p.states) for _ in range(2))
     sums = gy.new_empty(len(p.shares), p.blocks, p.states + 2, LANES)
-    gA, *of_channels = gy.new_empty(p.channels, p.states - p.odd), gy.new_empty(p.channels), gy.new_empty(p.channels)
+    gA, gD, gbias = (gy.new_empty(p.channels, *more) for more in ([p.states - p.odd], [], []))
     gfirst = None if p.first is None else p.new(p.batch)
     known, rows_out = (rows(gy), address(glast), address(saved)), (rows(gu), rows(gdelta), rows(gz))
     g = vector_backward.Gradients._make([*known, *rows_out, *map(address, (gB, gC, sums, gfirst))])
@@ -117,10 +117,10 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) 
         p.shares,
         lambda a, b, w, i: vector_backward.backward(a, b, p.groups, i, p.batch, scratch[w], p.view, g),
     )
-    vector_backward.add_shares(p.view, address(sums), len(p.shares), *map(address, (gA, *of_channels)))
+    vector_backward.add_shares(p.view, address(sums), len(p.shares), *map(address, (gA, gD, gbias)))
     gB, gC = (p.real(tensor[0] if p.groups == 1 else tensor.sum(0)) for tensor in (gB, gC))
     gfirst = gy.new_empty(0) if gfirst is None else p.real(p.unblock(gfirst)).contiguous()
-    return gu, gdelta, gA, gB, gC, of_channels[0], gz, of_channels[1], gfirst
+    return gu, gdelta, gA, gB, gC, gD, gz, gbias, gfirst
 
 
 def saved_like(x: ScanInputs) -> Tensor:
