@@ -209,6 +209,16 @@ def where_less(typing_context, a, b, x, y):
 
 
 @intrinsic
+def product_minus(typing_context, x, y, z):
+    """x y - z, rounded once; slow where the machine has no instruction for it."""
+
+    def generate(context, builder, signature, args):
+        return _call(builder, f"llvm.fma.{_NAME}", _FLOATS, [args[0], args[1], builder.fneg(args[2])])
+
+    return Vector(Vector, Vector, Vector), generate
+
+
+@intrinsic
 def power_of_two(typing_context, x):
     """The float32 whose bits are those of `x`, shifted up into the exponent: 2^(k - 127) for low bits k."""
 

@@ -13,6 +13,7 @@ from lobes.scan.simd import (
     load,
     load_some,
     power_of_two,
+    product_minus,
     root_of_two,
     splat,
     store,
@@ -27,7 +28,9 @@ PART: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True, "forceinline": Tr
 
 F = np.float32
 ZERO, ONE = F(0), F(1)
+NOTHING = F(-0.0)  # a sum with it is no operation; with zero it is one, for the sake of zeros' signs
 LOG2E, LN2 = F(1.4426950408889634), F(0.6931471805599453)
+LOG2E_REST = F(1.4426950408889634 - float(LOG2E))
 
 # With a table (AVX-512): 2^x = 2^floor(k) 2^(j/32) 2^f, where k is x rounded to 32nds and j its part below one. A sum
 # with GRID has no place for less than a 32nd, and j is in its low bits. The polynomial is within 1e-9, and so nearly
@@ -37,11 +40,11 @@ Q3, Q2, Q1 = F(0.05550438785), F(0.24022791657), F(0.69314718056)
 
 
 @njit(**PART)
-def exp2_by_table(x):
-    """2^x with AVX-512, which looks up a root of two and scales by a power of it; NaN for an infinite x."""
+def exp2_by_table(x, rest):
+    """2^(x + rest) with AVX-512, which looks up a root of two and scales by a power of it; NaN for an infinite x."""
     r = x + GRID
     k = r - GRID
-    f, root = x - k, root_of_two(r)
+    f, root = x - k + rest, root_of_two(r)
     return times_power_of_two(((f * Q3 + Q2) * f + Q1) * f * root + root, k)
 
 
@@ -49,32 +52,39 @@ def exp2_by_table(x):
 # the result is 0, far above 127 infinity; NaN stays NaN. A sum with MAGIC has no place for a fraction: k + 127 is in
 # its low bits.
 MAGIC = F(12582912 + 127)
-LOWEST, HIGHEST = F(-127), F(128)
+LOWEST, HIGHEST, DEEPEST = F(-127), F(128), F(-88)  # of 2^x, and of e^x
 P6, P5, P4 = F(1.535336188319500e-4), F(1.339887440266574e-3), F(9.618437357674640e-3)
 P3, P2, P1 = F(5.550332471162809e-2), F(2.402264791363012e-1), F(6.931472028550421e-1)
 
 
 @njit(**PART)
-def exp2_by_shifting(x):
-    """2^x on any machine: the low bits of x + MAGIC, shifted, are those of 2^k."""
+def exp2_by_shifting(x, rest):
+    """2^(x + rest) on any machine: the low bits of x + MAGIC, shifted, are those of 2^k."""
     low, high = splat(LOWEST), splat(HIGHEST)
     x = where_less(x, low, low, x)
     x = where_less(high, x, high, x)
     r = x + MAGIC
-    f = x - (r - MAGIC)
+    f = x - (r - MAGIC) + rest
     p = (((((f * P6 + P5) * f + P4) * f + P3) * f + P2) * f + P1) * f + ONE
     return p * power_of_two(r)
 
 
-exp2 = exp2_by_table if AVX512 else exp2_by_shifting
+exp2_of_sum = exp2_by_table if AVX512 else exp2_by_shifting
+
+
+@njit(**PART)
+def exp2(x):
+    return exp2_of_sum(x, splat(NOTHING))
 
 
 @njit(**PART)
 def exp_of_minus(x):
-    """exp(-|x|), also for an infinite x."""
-    zero, low = splat(ZERO), splat(LOWEST)
-    y = where_less(zero, x, zero - x, x) * LOG2E
-    return exp2(where_less(y, low, low, y))
+    """exp(-|x|), also for an infinite x; what rounding takes from x log2(e) is not lost."""
+    zero, low = splat(ZERO), splat(DEEPEST)
+    x = where_less(zero, x, zero - x, x)
+    x = where_less(x, low, low, x)
+    y = x * LOG2E
+    return exp2_of_sum(y, x * LOG2E_REST + product_minus(x, splat(LOG2E), y))
 
 
 @njit(**PART)

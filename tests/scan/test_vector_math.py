@@ -30,17 +30,24 @@ def applied(function, x, results=1):
     return out[:, : len(x)].astype(np.float64)
 
 
-def assert_close(got, truth, x=0.0):
-    """Beside its own rounding, exp(x) = 2^(x log2(e)) has that of log2(e) and of the product, both times |x|."""
-    assert (np.abs(got / truth - 1) < 4e-7 + 8e-8 * np.abs(x)).all()
+def assert_close(got, truth):
+    assert (np.abs(got / truth - 1) < 4e-7).all()
 
 
 FORMS = [vector_math.exp2_by_shifting] + ([vector_math.exp2_by_table] if simd.AVX512 else [])
+
+
+def of_one_number(form):
+    """2^x by a form that computes 2^(x + rest)."""
+    return vector_math.njit(**vector_math.PART)(lambda x: form(x, simd.splat(vector_math.NOTHING)))
+
+
 MODERATE = np.concatenate([np.linspace(-80, 80, 40001), np.array([0.0, -0.0, 1e-30, -1e-30])]).astype(np.float32)
 
 
 @pytest.mark.parametrize("exp2", FORMS, ids=lambda f: f.__name__)
 def test_exp2(exp2):
+    exp2 = of_one_number(exp2)
     assert_close(applied(exp2, MODERATE)[0], np.exp2(MODERATE.astype(np.float64)))
     ends = np.array([-126, 127, -1000, 1000, -1e30, 1e30, np.nan], np.float32)
     low, high, *far, nan = applied(exp2, ends)[0]
@@ -49,6 +56,7 @@ def test_exp2(exp2):
 
 @pytest.mark.parametrize("exp2", FORMS, ids=lambda f: f.__name__)
 def test_exp2_falls_to_zero_without_a_step_up(exp2):
+    exp2 = of_one_number(exp2)
     x = np.linspace(-200, -120, 5001, dtype=np.float32)
     y = applied(exp2, x)[0]
     assert (y >= 0).all() and (np.diff(y) >= 0).all() and y[0] == 0
@@ -56,7 +64,7 @@ def test_exp2_falls_to_zero_without_a_step_up(exp2):
 
 def test_sigmoid():
     x = MODERATE.astype(np.float64)
-    assert_close(applied(vector_math.sigmoid, MODERATE)[0], 1 / (1 + np.exp(-x)), x)
+    assert_close(applied(vector_math.sigmoid, MODERATE)[0], 1 / (1 + np.exp(-x)))
     ends = applied(vector_math.sigmoid, np.array([-np.inf, np.inf, -1e30, 1e30, np.nan], np.float32))[0]
     assert ends[:4] == pytest.approx([0, 1, 0, 1], abs=1e-37) and np.isnan(ends[4])
 
@@ -64,8 +72,8 @@ def test_sigmoid():
 def test_softplus_and_its_slope():
     x = MODERATE.astype(np.float64)
     value, slope = applied(vector_math.softplus_and_slope, MODERATE, 2)
-    assert_close(value, np.logaddexp(0, x), x)
-    assert_close(slope, 1 / (1 + np.exp(-x)), x)
+    assert_close(value, np.logaddexp(0, x))
+    assert_close(slope, 1 / (1 + np.exp(-x)))
     value, slope = applied(vector_math.softplus_and_slope, np.array([np.inf, -np.inf, 1e30, np.nan], np.float32), 2)
     assert value[:3].tolist() == pytest.approx([np.inf, 0, 1e30], rel=1e-6, abs=1e-37) and np.isnan(value[3])
     assert slope[:3].tolist() == pytest.approx([1, 0, 1], abs=1e-37) and np.isnan(slope[3])
