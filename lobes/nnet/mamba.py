@@ -89,7 +89,7 @@ class SelectiveCore(nn.Module):
         """
         u = conv_silu(x, self.conv1d.weight, self.conv1d.bias, self.reverse)  # type: ignore[arg-type]
         dt, B, C = self._select(u)
-        # A contiguous transpose of the few columns decides how both gradients are multiplied: on CPUs a third of the time
+        # a contiguous transpose of the few columns lets both gradients be multiplied in a third of the time on CPUs
         return selective_scan(
             u,
             dt @ self.dt_proj.weight.t().contiguous(),  # [B, L, D]
