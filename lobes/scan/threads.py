@@ -7,8 +7,9 @@ DataLoader worker), and the others do not allow calls from several threads.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
 import torch
@@ -52,7 +53,11 @@ def run(workers: int, shares: list[tuple[int, int]], kernel: Callable[[int, int,
             kernel(start, stop, worker, i)
 
     pending = [_pool(os.getpid()).submit(work, worker) for worker in range(1, workers)]
-    work(0)
+    try:
+        work(0)
+    finally:  # after an interruption nobody takes what is left, and the memory is in use until all are done
+        deque(queue, maxlen=0)
+        wait(pending)
     for future in pending:
         future.result()
 

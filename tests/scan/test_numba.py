@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -123,6 +124,23 @@ def test_a_kernel_that_fails_in_another_thread_is_heard_of():
 
     with pytest.raises(ValueError, match="worker 1"):
         threads.run(2, threads.split(64, 2), kernel)
+
+
+def test_an_interruption_waits_for_the_other_threads_and_ends_their_work():
+    started, taken, finished = threading.Event(), [], []
+
+    def kernel(start, stop, worker, share):
+        taken.append(share)
+        if worker == 0:
+            assert started.wait(60)
+            raise KeyboardInterrupt
+        started.set()
+        time.sleep(0.5)
+        finished.append(share)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(2, threads.split(64, 2), kernel)
+    assert len(taken) == 2 and len(finished) == 1
 
 
 def test_an_engine_that_is_wrong_is_not_used(monkeypatch, caplog):
