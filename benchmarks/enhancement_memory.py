@@ -26,7 +26,8 @@ import torch
 from _common import MEGABYTE, RESULTS, about, timed, write
 from memory import peak, start_peak
 
-from lobes.models import contract, get_model
+from lobes.models import get_model
+from lobes.models.base import contract
 from lobes.scan import torch_blocked
 
 PRESETS = ("bs_bimamba_abl1", "bs_bimamba_abl2", "bs_bimamba_abl3", "mbs_net")

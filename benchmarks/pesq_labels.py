@@ -88,7 +88,7 @@ def recipe_step(options: argparse.Namespace) -> tuple[Any, Any]:
     from speechbrain.core import Stage
     from speechbrain.dataio.batch import PaddedBatch
 
-    from lobes.training.config import load, resolve
+    from lobes.config import load, resolve
 
     precision = "bf16" if options.device.startswith("cuda") else "fp32"
     overrides = {"data_folder": "none", "output_folder": tempfile.mkdtemp(), "metric_start": 1, "precision": precision}

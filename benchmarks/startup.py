@@ -53,7 +53,7 @@ def parse() -> argparse.Namespace:
 
 def make_corpus(folder: Path) -> Path:
     """A few mixtures, enough for some steps."""
-    from lobes.data import corpus
+    from lobes.polsess import corpus
 
     return corpus.make_corpus(folder, counts={"train": 16, "val": 4, "test": 4})
 

@@ -23,7 +23,7 @@ app = typer.Typer(
 def corpus(
     out: Annotated[Path, typer.Argument(help="The corpus becomes OUT/NAME.")],
     name: Annotated[str, typer.Option(help="Name of the corpus.")] = "mini",
-    speech: Annotated[list[Path] | None, typer.Option(help="One folder per talker; else espeak-ng speaks.")] = None,
+    speech: Annotated[list[Path] | None, typer.Option(help="One folder per speaker; else espeak-ng speaks.")] = None,
     scenes: Annotated[list[Path] | None, typer.Option(help="One folder per scene class; else synthesised.")] = None,
     events: Annotated[list[Path] | None, typer.Option(help="One folder per event class; else synthesised.")] = None,
     rirs: Annotated[list[Path] | None, typer.Option(help="Folder of room responses; else simulated.")] = None,
@@ -40,7 +40,7 @@ def corpus(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a corpus made before.")] = False,
 ) -> None:
     """Make a corpus in the PolSESS format."""
-    from lobes.data.corpus import make_corpus
+    from lobes.polsess.corpus import make_corpus
 
     folder = make_corpus(
         out,
@@ -120,9 +120,10 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
 ) -> None:
     """Score a model on a data set, whatever it was trained on."""
-    from lobes.evaluation.evaluate import evaluate as evaluate_manifest
+    from lobes.evaluation.manifest import evaluate as evaluate_manifest
+    from lobes.evaluation.summary import format_table
     from lobes.inference import Separator
-    from lobes.metrics import METRICS, format_table
+    from lobes.metrics import METRICS
 
     separator = Separator.from_hparams(model, run_opts=_run_opts(device))
 

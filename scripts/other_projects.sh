@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes an environment for each project that lobes.inference.adapters knows, .venv-NAME, and runs the adapters' tests in
+# Makes an environment for each project that lobes.inference.third_party knows, .venv-NAME, and runs the adapters' tests in
 # it. The lines are those of the module's docstring. `sh scripts/other_projects.sh NAME` does one of them.
 set -eu
 cd "$(dirname "$0")/.."

@@ -139,7 +139,7 @@ def test_models_table(lobes: Run, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_corpus_hands_its_options_on(lobes: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    import lobes.data.corpus as corpus
+    import lobes.polsess.corpus as corpus
 
     got = {}
 
@@ -159,7 +159,7 @@ def test_corpus_hands_its_options_on(lobes: Run, monkeypatch: pytest.MonkeyPatch
 def test_corpus_defaults_are_those_of_the_function():
     import inspect
 
-    from lobes.data.corpus import build
+    from lobes.polsess.corpus import build
 
     options = inspect.signature(cli.corpus).parameters
     assert {split: options[split].default for split in ("train", "val", "test")} == build.COUNTS

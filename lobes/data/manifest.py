@@ -21,10 +21,10 @@ REQUIRED = ("ID", "duration", "mix_wav", "s1_wav")
 COLUMNS = (
     *("ID", "duration", "mix_wav", "s1_wav", "s2_wav"),
     *("scene_wav", "event_wav", "sp1_reverb_wav", "sp2_reverb_wav", "ev_reverb_wav"),
-    *("has_reverb", "same_talker", "talker1", "talker2"),
+    *("has_reverb", "same_speaker", "speaker1", "speaker2"),
     *("SSR", "sceneClass", "eventClass", "sceneOffsetDB", "sceneVolumeGain"),
 )
-BOOLEANS = ("has_reverb", "same_talker")
+BOOLEANS = ("has_reverb", "same_speaker")
 FLOATS = ("SSR", "sceneOffsetDB", "sceneVolumeGain")
 SHOWN = 3  # how many names an error lists
 FIRST = 50  # how many rows check_files="first" looks at
@@ -84,7 +84,7 @@ def read_manifest(
     Returns
     -------
     list of dict
-        In the file's order. `duration` is a float in seconds; `has_reverb` and `same_talker` are bools; SSR,
+        In the file's order. `duration` is a float in seconds; `has_reverb` and `same_speaker` are bools; SSR,
         sceneOffsetDB and sceneVolumeGain are floats; everything else is a string. Empty cells stay "".
 
     Raises

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from lobes.data.audio import write
-from lobes.evaluation.utterances import ScoreJob, write_per_utterance
-from lobes.metrics.summary import format_table, summarise
+from lobes.evaluation.scoring import ScoreJob, write_per_utterance
+from lobes.evaluation.summary import format_table, summarise
 from lobes.metrics.utterance import best_order
 
 logger = logging.getLogger(__name__)

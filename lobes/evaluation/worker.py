@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from lobes.errors import UserError
-from lobes.evaluation.utterances import ScoreJob, failed, score_job
+from lobes.evaluation.scoring import ScoreJob, failed, score_job
 
 NICENESS = 10  # who waits for the scores does not compute; a training that goes on meanwhile comes first
 

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lobes import __version__
-from lobes.inference.run_folder import Run
+from lobes.runs.folder import Run
 
 TASKS = {
     "ES": "enhancement: one speaker in noise and reverberation in, the dry speech out",
@@ -63,7 +63,7 @@ def model_card(run: Run) -> str:
     Arguments
     ---------
     run : Run
-        From `lobes.inference.run_folder.read_run`.
+        From `lobes.runs.folder.read_run`.
 
     Returns
     -------

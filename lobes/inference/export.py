@@ -17,8 +17,8 @@ from torch import Tensor
 from lobes import __version__
 from lobes.errors import UserError
 from lobes.inference.card import model_card
-from lobes.inference.run_folder import Run, read_run
-from lobes.inference.weights import SUMS_FILE, write_sums
+from lobes.runs.folder import Run, read_run
+from lobes.runs.weights import SUMS_FILE, write_sums
 
 FILES = ("hyperparams.yaml", "masknet.ckpt", "README.md", SUMS_FILE)
 
@@ -29,10 +29,10 @@ num_spks: {num_sources}
 sample_rate: {sample_rate}
 
 # SpeechBrain computes decoder(encoder(mix) * masknet(encoder(mix))); with these three that is model(mix).
-encoder: !new:lobes.inference.adapter.MixAndOnes
-masknet: !new:lobes.inference.adapter.MappingMaskNet
+encoder: !new:lobes.inference.speechbrain_adapter.MixAndOnes
+masknet: !new:lobes.inference.speechbrain_adapter.MappingMaskNet
 {model}
-decoder: !new:lobes.inference.adapter.TakeEstimate
+decoder: !new:lobes.inference.speechbrain_adapter.TakeEstimate
 {enhance_model}
 modules:
   encoder: !ref <encoder>
@@ -43,11 +43,11 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
   loadables:
     masknet: !ref <masknet>
   custom_hooks:  # strict: SpeechBrain's default would leave random weights where keys do not match
-    masknet: !name:lobes.inference.weights.load_strictly
+    masknet: !name:lobes.runs.weights.load_strictly
 """
 
 # With one source the folder is one for SpeechBrain's WaveformEnhancement, too: the same network under another name.
-ENHANCE_MODEL = """enhance_model: !new:lobes.inference.adapter.EnhanceModel
+ENHANCE_MODEL = """enhance_model: !new:lobes.inference.speechbrain_adapter.EnhanceModel
   model: !ref <masknet.model>
 """
 

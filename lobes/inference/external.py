@@ -2,7 +2,7 @@
 S sources.
 
 The factory is called with the word, if there is one, and returns an object with the attributes `sample_rate` (Hz) and
-`num_sources` that maps a mixture [T] (torch.Tensor, float32) to its sources [S,T]. See `lobes.inference.adapters`.
+`num_sources` that maps a mixture [T] (torch.Tensor, float32) to its sources [S,T]. See `lobes.inference.third_party`.
 """
 
 from __future__ import annotations

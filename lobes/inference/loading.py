@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from lobes.errors import UserError
-from lobes.inference.weights import check_sums, load_strictly
+from lobes.runs.weights import check_sums, load_strictly
 
 
 def load_folder(

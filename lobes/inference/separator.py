@@ -15,14 +15,14 @@ from torch import Tensor
 from lobes.data import audio
 from lobes.data.rates import resample
 from lobes.errors import UserError
-from lobes.inference.adapter import MappingMaskNet, adapt
+from lobes.inference.batches import Waveform, checked_lengths, to_batch
 from lobes.inference.external import NAME, External
 from lobes.inference.files import read_mono, stretched, targets_of, write_columns
-from lobes.inference.inputs import Waveform, checked_lengths, to_batch
 from lobes.inference.loading import load_folder
-from lobes.inference.locate import is_run_folder, locate
-from lobes.inference.run_folder import read_run
+from lobes.inference.speechbrain_adapter import MappingMaskNet, adapt
 from lobes.metrics.pcs import RATE as PCS_RATE
+from lobes.runs.folder import read_run
+from lobes.runs.locate import is_run_folder, locate
 
 
 class Separator(SepformerSeparation):
@@ -43,7 +43,7 @@ class Separator(SepformerSeparation):
     Example
     -------
     >>> import torch
-    >>> from lobes.inference.adapter import adapt
+    >>> from lobes.inference.speechbrain_adapter import adapt
     >>> class Halves(torch.nn.Module):
     ...     def forward(self, mix, lengths=None):
     ...         return torch.stack([mix / 2, mix / 2], dim=-1)

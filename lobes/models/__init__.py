@@ -8,7 +8,7 @@ __all__ = ["from_checkpoint", "get_model", "list_models"]
 
 
 def from_checkpoint(path: str | Path):  # noqa: ANN201  torch is not imported here
-    """Load a checkpoint of the PolSESS separation project; see `lobes.models.old_checkpoints.from_checkpoint`.
+    """Load a checkpoint of the PolSESS separation project; see `lobes.models.convert.polsess_project.from_checkpoint`.
 
     Example
     -------
@@ -17,6 +17,6 @@ def from_checkpoint(path: str | Path):  # noqa: ANN201  torch is not imported he
     ...
     lobes.errors.UserError: no_such.pt: expected a checkpoint file, found nothing there
     """
-    from lobes.models import old_checkpoints
+    from lobes.models.convert import polsess_project
 
-    return old_checkpoints.from_checkpoint(path)
+    return polsess_project.from_checkpoint(path)

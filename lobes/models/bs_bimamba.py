@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from lobes.errors import UserError
-from lobes.models.band_mask import BandMaskModel
+from lobes.models.base.band_mask import BandMaskModel
 from lobes.nnet.band_mamba import CrossBandBiMamba, IntraBandBiMamba
 
 ADAPTIVE = (*[2] * 11, *[3] * 12, *[4] * 8)  # hidden sizes over D, up to 1, 4 and 8 kHz
@@ -43,7 +43,7 @@ class BSBiMamba(BandMaskModel):
     causal : bool
         Forward in time only, norms over the past, masks on frames l-2 to l.
     **spectral
-        As in `lobes.models.spectral.SpectralModel`.
+        As in `lobes.models.base.envelope.SpectralModel`.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lobes.models.band_mask import BandMaskModel
+from lobes.models.base.band_mask import BandMaskModel
 from lobes.nnet.banded import cumulative_norm, global_norm
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
@@ -30,7 +30,7 @@ class BSRNN(BandMaskModel):
     causal : bool
         Norms over the past, masks on frames l-2 to l.
     **spectral
-        As in `lobes.models.spectral.SpectralModel`.
+        As in `lobes.models.base.envelope.SpectralModel`.
 
     Raises
     ------

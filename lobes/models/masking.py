@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lobes.errors import UserError
-from lobes.models.contract import check_mixtures
-from lobes.models.copies import draw_copies_anew
+from lobes.models.base.contract import check_mixtures
+from lobes.models.base.reinitialise import draw_copies_anew
 from lobes.nnet.lengths import to_samples
 from lobes.nnet.level import item_level, to_unit_level
 

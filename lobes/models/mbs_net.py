@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lobes.models.contract import run_layer
-from lobes.models.spectral import SpectralModel
+from lobes.models.base.contract import run_layer
+from lobes.models.base.envelope import SpectralModel
 from lobes.nnet.band_mamba import CrossBandBiMamba, IntraBandBiMamba
 from lobes.nnet.band_split import BandDecoder, BandSplit
 from lobes.nnet.precision import at_least_fp32, no_autocast
@@ -44,7 +44,7 @@ class MBSNet(SpectralModel):
     causal : bool
         Forward in time only, norms over the past.
     compress
-        As in `lobes.models.spectral.SpectralModel`, like all in `**spectral`.
+        As in `lobes.models.base.envelope.SpectralModel`, like all in `**spectral`.
 
     Raises
     ------

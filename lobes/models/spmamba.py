@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lobes.errors import UserError, did_you_mean
-from lobes.models.gridnet import GridNet
+from lobes.models.base.gridnet import GridNet
 from lobes.nnet.bimamba import BiMamba
 from lobes.nnet.gridnet import GridNetBlock
 
@@ -106,8 +106,8 @@ class SPMamba(GridNet):
 
     @classmethod
     def from_upstream(cls, path: str | Path, **options) -> SPMamba:
-        """Load a checkpoint of the reference implementation; see `lobes.models.upstream.load_spmamba`."""
-        from lobes.models.upstream import load_spmamba
+        """Load a checkpoint of the reference implementation; see `load_spmamba` in `lobes.models.convert`."""
+        from lobes.models.convert.spmamba_reference import load_spmamba
 
         return load_spmamba(path, **options)
 

@@ -5,7 +5,7 @@ B batch, T samples, L frames, F bins, D channels, S sources.
 
 from __future__ import annotations
 
-from lobes.models.gridnet import GridNet
+from lobes.models.base.gridnet import GridNet
 from lobes.nnet.bilstm import BiLSTM
 from lobes.nnet.gridnet import GridNetBlock
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lobes.scan import numba_backend
+from lobes.kernels.threads import run, split, workers_for
+from lobes.scan.cpu import numba_backend
 from lobes.scan.inputs import dense
-from lobes.scan.threads import run, split, workers_for
 
 EXPONENTS = 2  # a channel's step costs about as much as so many state updates of the scan
 
@@ -98,17 +98,17 @@ def _kernels() -> Any:
     """The module of compiled kernels where the scan's vectors work, else None."""
     if not numba_backend.has_vectors():
         return None
-    from lobes.nnet import depthwise_kernels
-    from lobes.scan import simd, vector_math
+    from lobes.kernels import depthwise as depthwise_kernels
+    from lobes.kernels import simd, simd_math
 
     kernels = (depthwise_kernels.forward, depthwise_kernels.backward)
-    numba_backend.keep_compiled(kernels, (simd, vector_math, depthwise_kernels))
+    numba_backend.keep_compiled(kernels, (simd, simd_math, depthwise_kernels))
     return depthwise_kernels
 
 
 def _problem(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[Any, list[Tensor]]:
     """The kernels' view of the inputs, and the tensors x, taps, bias that it has addresses of."""
-    from lobes.scan.simd import LANES
+    from lobes.kernels.simd import LANES
 
     channels, _, width = weight.shape
     blocks = -(-channels // LANES)
@@ -120,7 +120,7 @@ def _problem(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[An
 
 
 def _rows(tensor: Tensor) -> Any:
-    from lobes.scan.vector_engine import rows
+    from lobes.scan.cpu.vector_engine import rows
 
     return rows(tensor)
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from lobes.errors import UserError, did_you_mean
-from lobes.scan import mamba_ssm, numba_backend, reference, torch_blocked, triton_backend
+from lobes.scan import reference, torch_blocked
+from lobes.scan.cpu import numba_backend
+from lobes.scan.cuda import mamba_ssm_backend, triton_backend
 from lobes.scan.inputs import Facts, ScanInputs, cast, check, facts
 
 logger = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ _MODULES = {
     "torch": torch_blocked,
     "numba": numba_backend,
     "triton": triton_backend,
-    "mamba_ssm": mamba_ssm,
+    "mamba_ssm": mamba_ssm_backend,
 }
 _FASTEST = {"cpu": ("numba",), "cuda": ("mamba_ssm", "triton")}  # by device, best first; `torch` runs everywhere
 

@@ -20,8 +20,8 @@ from lobes.scan.inputs import ScanInputs
 
 MODULES = {
     "torch": "lobes.scan.torch_blocked",
-    "numba": "lobes.scan.numba_backend",
-    "triton": "lobes.scan.triton_backend",
+    "numba": "lobes.scan.cpu.numba_backend",
+    "triton": "lobes.scan.cuda.triton_backend",
 }
 _INPUTS = (
     "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? delta_bias, "

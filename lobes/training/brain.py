@@ -20,10 +20,10 @@ from speechbrain.utils.distributed import if_main_process, main_process_only
 
 from lobes.errors import UserError
 from lobes.evaluation.results import write_json
-from lobes.evaluation.utterances import ScoreJob
-from lobes.inference.pretrained import start_from
+from lobes.evaluation.scoring import ScoreJob
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
+from lobes.runs.fine_tune import start_from
 from lobes.training.launch import command, commit, machine, seconds_since_launch
 from lobes.training.memory import keep_freed_memory, peak_megabytes
 from lobes.training.optim import build_optimizer
@@ -240,7 +240,7 @@ class SeparationBrain(SafeStepBrain):
         Returns
         -------
         dict
-            The summary of `lobes.metrics.summary.summarise`.
+            The summary of `lobes.evaluation.summary.summarise`.
         """
         loader = self.make_dataloader(test_set, sb.Stage.TEST, ckpt_prefix=None, **(test_loader_kwargs or {}))
         self.on_evaluate_start(max_key or (None if min_key else self.monitor), min_key)

@@ -17,7 +17,7 @@ import torch
 from speechbrain.utils.distributed import if_main_process
 
 from lobes.evaluation.results import with_audio, write_results
-from lobes.evaluation.utterances import ScoreJob, score_many
+from lobes.evaluation.scoring import ScoreJob, score_many
 from lobes.metrics.pcs import LEAST, RATE, pcs
 from lobes.training.brain import SeparationBrain
 from lobes.training.memory import peak_megabytes

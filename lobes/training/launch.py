@@ -65,7 +65,7 @@ def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
     """
     from speechbrain.utils.run_opts import RunOptions
 
-    from lobes.training.config import resolve
+    from lobes.config import resolve
 
     if not argv or argv[0].startswith("-") and argv[0] not in ("-h", "--help"):
         raise UserError("expected a recipe file first: python train.py hparams/NAME.yaml --data_folder FOLDER")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lobes.evaluation.utterances import ScoreJob
+from lobes.evaluation.scoring import ScoreJob
 from lobes.evaluation.worker import WorkerPool
 
 

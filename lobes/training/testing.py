@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lobes.evaluation.results import with_audio, write_results
-from lobes.evaluation.utterances import ScoreJob, score_many
+from lobes.evaluation.scoring import ScoreJob, score_many
 
 
 def score_jobs(

@@ -4,7 +4,7 @@
 > python librimix_prepare.py /data/Libri2Mix results/manifests --mixtures both --train train-360
 
 The folder is what LibriMix's scripts make: `wav8k/min/{train-360,train-100,dev,test}/{mix_clean,s1,s2,...}`. The kinds
-of mixtures are `clean` (the talkers) and `both` (talkers and noise; the noise is no source).
+of mixtures are `clean` (the speakers) and `both` (speakers and noise; the noise is no source).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from lobes.data.ready import command_line, prepare, refuse_unknown, root_of, source_parts
+from lobes.data.parallel_folders import command_line, prepare, refuse_unknown, root_of, source_parts
 from lobes.errors import exit_on_user_error
 
 MIXTURES = ("clean", "both")
@@ -50,14 +50,14 @@ def prepare_librimix(
     train_subset : str
         "train-100" or "train-360".
     check_files, verify_sum
-        As in `lobes.data.ready.prepare`.
+        As in `lobes.data.parallel_folders.prepare`.
     skip_prep : bool
         Trust the manifests that are there.
 
     Raises
     ------
     UserError
-        A word that is not one of these, a missing folder, and what `lobes.data.ready.prepare` raises.
+        A word that is not one of these, a missing folder, and what `lobes.data.parallel_folders.prepare` raises.
     """
     if skip_prep:
         return
@@ -69,11 +69,11 @@ def prepare_librimix(
     parts |= {"noise": "noise"} if mixtures == "both" else {}
     names = {"train": train_subset, **SPLITS}
     splits = {split: {part: root / name / folder for part, folder in parts.items()} for split, name in names.items()}
-    prepare(splits, data_folder, save_folder, talkers, sample_rate, check_files, verify_sum)
+    prepare(splits, data_folder, save_folder, speakers, sample_rate, check_files, verify_sum)
 
 
-def talkers(stem: str) -> list[str]:
-    """The talkers of 103-1240-0003_1235-135887-0017: 103 and 1235."""
+def speakers(stem: str) -> list[str]:
+    """The speakers of 103-1240-0003_1235-135887-0017: 103 and 1235."""
     return [utterance.split("-")[0] for utterance in stem.split("_")]
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train, validate and test a separator on LibriMix: two or three talkers, clean or in noise.
+"""Train, validate and test a separator on LibriMix: two or three speakers, clean or in noise.
 
 > python train.py hparams/spmamba.yaml --data_folder /data/LibriMix
 

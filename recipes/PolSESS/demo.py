@@ -3,9 +3,9 @@
 
 > python demo.py [--seed 1234] [--output results/demo]
 
-It makes a miniature PolSESS corpus whose talkers are voices of the speech synthesiser espeak-ng, trains a
+It makes a miniature PolSESS corpus whose speakers are voices of the speech synthesiser espeak-ng, trains a
 small SPMamba for a fixed number of steps and a small ConvTasNet for the same seconds (task ES: one speaker,
-enhanced), tests both on talkers that training never heard, exports the SPMamba, loads it with SpeechBrain's
+enhanced), tests both on speakers that training never heard, exports the SPMamba, loads it with SpeechBrain's
 stock SepformerSeparation and separates files with it. All results land in the output folder: see report.html.
 """
 
@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lobes.errors import UserError, exit_on_user_error
-from lobes.evaluation.runs import Run, collect, run_all, stage
-from lobes.evaluation.side_by_side import replace_section
+from lobes.reports.tables import replace_section
+from lobes.runs.launcher import Run, collect, run_all, stage
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -95,7 +95,7 @@ def plan(options: argparse.Namespace) -> str:
     training = 2 * (SECONDS["step"] * options.steps + SECONDS["test"])
     seconds = SECONDS["mixture"] * sum(counts.values()) + training + SECONDS["rest"]
     return (
-        f"Lobes demo, task {TASK}: one talker of a noisy mixture is enhanced.\n"
+        f"Lobes demo, task {TASK}: one speaker of a noisy mixture is enhanced.\n"
         f"  corpus      {counts['train']} training and {counts['test']} test mixtures of 4 s, "
         "Polish sentences spoken by espeak-ng\n"
         f"  models      {FIRST} for {options.steps} steps, {SECOND} for the same seconds\n"
@@ -123,8 +123,8 @@ def clear(output: Path) -> None:
 
 
 def make_data(options: argparse.Namespace) -> Path:
-    """Make the corpus; talkers, scenes and events of the three splits are different ones."""
-    from lobes.data.corpus import make_corpus
+    """Make the corpus; speakers, scenes and events of the three splits are different ones."""
+    from lobes.polsess.corpus import make_corpus
 
     return make_corpus(options.output / "corpus", name="mini", counts=sizes(options), seed=options.seed)
 
@@ -159,7 +159,7 @@ def export_and_check(run_folder: Path, exported: Path, mix_file: Path) -> None:
 
     from lobes.data.audio import read_mono
     from lobes.inference import export_pretrained
-    from lobes.inference.run_folder import read_run
+    from lobes.runs.folder import read_run
 
     export_pretrained(run_folder, exported)
     stock = SepformerSeparation.from_hparams(source=str(exported), run_opts={"device": "cpu"})

@@ -8,9 +8,9 @@ import math
 from pathlib import Path
 
 from lobes.data.audio import read
-from lobes.evaluation import side_by_side as table
-from lobes.evaluation.report import Curve, Example, Table, write_report
-from lobes.evaluation.runs import Outcome, number
+from lobes.reports import tables as table
+from lobes.reports.html import Curve, Example, Table, write_report
+from lobes.runs.launcher import Outcome, number
 
 SHOWN = 3  # test items on the page
 VARIANTS = "The letters tell what the mixture holds beside speech: S scene, E sound event, R reverb."
@@ -41,7 +41,7 @@ def write_utterances(path: Path, outcomes: Outcomes) -> None:
 def write_page(output: Path, task: str, outcomes: Outcomes, facts: dict[str, str]) -> None:
     """Write report.html."""
     tests = len(next(iter(outcomes.values())).utterances)
-    note = f"{tests} test mixtures of talkers that training never heard. {table.UNITS} {table.CLEAN}"
+    note = f"{tests} test mixtures of speakers that training never heard. {table.UNITS} {table.CLEAN}"
     tables = [
         Table("Means over the test set", table.HEADER, result_rows(outcomes, task), note),
         Table("SI-SDRi in dB by variant", *table.variant_rows(outcomes, task), VARIANTS),
@@ -62,9 +62,9 @@ def write_page(output: Path, task: str, outcomes: Outcomes, facts: dict[str, str
 def introduction(task: str) -> list[str]:
     """Say what the page shows and what it does not."""
     return [
-        f"Task {task}: enhance one talker in a scene with a sound event, indoors also with reverb. "
+        f"Task {task}: enhance one speaker in a scene with a sound event, indoors also with reverb. "
         "Both models saw the same corpus for the same number of training seconds. Of each, the checkpoint "
-        "that was best on the valid talkers is tested.",
+        "that was best on the valid speakers is tested.",
         "Speech is synthetic and training takes minutes. The page shows that every part works; it does not "
         "tell which kind of model is better on real data.",
     ]
@@ -87,7 +87,7 @@ def example(output: Path, outcomes: Outcomes, place: int, folder: Path) -> Examp
     """Read the signals of one test item and say what each model made of it."""
     item = folder.name
     rows = {name: next(row for row in o.utterances if row["id"] == item) for name, o in outcomes.items()}
-    files = {"mixture": folder / "mix.wav", "target: talker 1, dry": folder / "s1.wav"}
+    files = {"mixture": folder / "mix.wav", "target: speaker 1, dry": folder / "s1.wav"}
     for name, row in rows.items():
         files[f"{name}, {gain(row)}"] = output / name / "audio" / item / "s1_hat.wav"
     signals = {label: read(path)[0] for label, path in files.items()}

@@ -5,7 +5,7 @@
 
 The folder is read as its generator leaves it: `{train,val,test}/{clean,scene,event,...,mix}/` and one table
 `corpus_<NAME>_<subset>_final.csv` per subset, in the subset's folder or beside it, with 34 columns or the older 31.
-Renaming the folder does no harm. Talkers are read out of the paths of the original recordings.
+Renaming the folder does no harm. Speakers are read out of the paths of the original recordings.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def prepare_polsess(
     splits: Sequence[str] = ("train", "valid", "test"),
     max_samples: Mapping[str, int] | None = None,
     seed: int = 1234,
-    drop_same_talker: bool = False,
+    drop_same_speaker: bool = False,
     verify_sum: int | None = None,
     check_files: str = "all",
     sample_rate: int = 8000,
@@ -68,8 +68,8 @@ def prepare_polsess(
         Split -> size of a random subset, by `seed`; a smaller one is part of a larger one.
     seed : int
         For `max_samples`.
-    drop_same_talker : bool
-        Leave out of train the mixtures of one talker with himself (known from the original paths). Valid and test
+    drop_same_speaker : bool
+        Leave out of train the mixtures of one speaker with himself (known from the original paths). Valid and test
         stay whole, so that scores compare.
     verify_sum : int, optional
         Check that each mixture is the sum of its parts, up to this many steps of 16 bit (16 is ample).
@@ -96,7 +96,7 @@ def prepare_polsess(
         "tables": {
             split: [str(table), table.stat().st_size, table.stat().st_mtime_ns] for split, table in tables.items()
         },
-        **{"max_samples": dict(max_samples or {}), "seed": seed, "drop_same_talker": drop_same_talker},
+        **{"max_samples": dict(max_samples or {}), "seed": seed, "drop_same_speaker": drop_same_speaker},
         **{"verify_sum": verify_sum, "check_files": check_files, "sample_rate": sample_rate},
     }
     stamp = Stamp(save / STAMP, options, tables)
@@ -106,7 +106,7 @@ def prepare_polsess(
     stamp.remove()
     found = {split: _prepare_split(split, root, options) for split in splits}
     _refuse_shared_ids(found)
-    for note in shared_talkers(found):
+    for note in shared_speakers(found):
         print(note)
     for split, rows in found.items():
         write_manifest(save / f"{split}.csv", [portable(row, root) for row in rows])
@@ -141,15 +141,16 @@ def read_table(table: Path, folder: Path) -> list[Row]:
     return sorted(rows, key=lambda row: row["ID"])
 
 
-def talker_of(path: str) -> str:
-    r"""Return the talker of an original recording, or "" when the path does not tell.
+def speaker_of(path: str) -> str:
+    r"""Return the speaker of an original recording, or "" when the path does not tell.
 
     MLS: first number of the file name (reader). Polish Read Speech: SESxxxx (session). Corpora made by `lobes corpus`
-    (`made\<talker>\<file>`) and others: the parent folder.
+    (`made\<speaker>\<file>`) and others: the parent folder.
 
     Example
     -------
-    >>> talker_of(r"D:\mls\6892_5003_000123.flac"), talker_of(r"D:\emu\SES0012\utt7.wav"), talker_of(r"made\anna\1.wav")
+    >>> paths = r"D:\mls\6892_5003_000123.flac", r"D:\emu\SES0012\utt7.wav", r"made\anna\1.wav"
+    >>> tuple(map(speaker_of, paths))
     ('6892', 'SES0012', 'anna')
     """
     folders = re.split(r"[\\/]+", path.strip())
@@ -174,23 +175,23 @@ def choose(rows: list[Row], number: int | None, seed: int, split: str) -> list[R
 def summary(split: str, rows: Sequence[Row], dropped: int, limited: int) -> str:
     """Describe a split in one line."""
     indoor = sum(row["has_reverb"] for row in rows)
-    same = sum(row["same_talker"] is True for row in rows)
+    same = sum(row["same_speaker"] is True for row in rows)
     hours = sum(row["duration"] for row in rows) / 3600
     line = f"PolSESS {split}: {len(rows)} mixtures, {hours:.2f} h, {indoor} indoor, {len(rows) - indoor} outdoor"
-    line += f", {same} of one talker with himself"
+    line += f", {same} of one speaker with himself"
     line += f" ({dropped} more left out)" if dropped else ""
     return line + (f", {limited} differ from their sum where a limiter acted" if limited else "")
 
 
-def shared_talkers(found: Mapping[str, Sequence[Row]]) -> Iterator[str]:
-    """Note talkers of the training set that speak in another split too (the published corpus has them)."""
-    talkers = {
-        split: {row[key] for row in rows for key in ("talker1", "talker2")} - {""} for split, rows in found.items()
+def shared_speakers(found: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    """Note speakers of the training set that speak in another split too (the published corpus has them)."""
+    speakers = {
+        split: {row[key] for row in rows for key in ("speaker1", "speaker2")} - {""} for split, rows in found.items()
     }
-    for split in talkers:
-        shared = talkers[split] & talkers.get("train", set()) if split != "train" else set()
+    for split in speakers:
+        shared = speakers[split] & speakers.get("train", set()) if split != "train" else set()
         if shared:
-            yield f"PolSESS {split}: note: {len(shared)} of {len(talkers[split])} talkers also speak in train"
+            yield f"PolSESS {split}: note: {len(shared)} of {len(speakers[split])} speakers also speak in train"
 
 
 def _row(where: str, cells: Mapping[str, Any], folder: Path) -> Row:
@@ -204,17 +205,17 @@ def _row(where: str, cells: Mapping[str, Any], folder: Path) -> Row:
         if present and not cells[column]:
             raise UserError(f"{where}: {column} is empty" + (", but the row has reverb." if part in REVERB else "."))
         row[f"{part}_wav"] = str(folder / sub_folder / cells[column]) if present else ""
-    row["talker1"], row["talker2"] = (talker_of(cells[column]) for column in ORIGINS)
-    known = row["talker1"] and row["talker2"]
-    row |= {"has_reverb": indoor, "same_talker": row["talker1"] == row["talker2"] if known else ""}
+    row["speaker1"], row["speaker2"] = (speaker_of(cells[column]) for column in ORIGINS)
+    known = row["speaker1"] and row["speaker2"]
+    row |= {"has_reverb": indoor, "same_speaker": row["speaker1"] == row["speaker2"] if known else ""}
     return row | {column: cells.get(column, "") for column in COPIED}
 
 
 def _prepare_split(split: str, root: Path, options: Mapping[str, Any]) -> list[Row]:
     """Read, choose and check the rows of one split, and print its summary."""
     table = Path(options["tables"][split][0])
-    dropping = options["drop_same_talker"] and split == "train"
-    rows, dropped = _without_same_talker(read_table(table, root / FOLDERS[split]), dropping, table)
+    dropping = options["drop_same_speaker"] and split == "train"
+    rows, dropped = _without_same_speaker(read_table(table, root / FOLDERS[split]), dropping, table)
     rows = choose(rows, options["max_samples"].get(split), options["seed"], split)
     seconds = check_audio(rows, options["sample_rate"], options["check_files"])
     limited = 0 if options["verify_sum"] is None else check_sum(rows, options["verify_sum"])
@@ -257,10 +258,10 @@ def _refuse_missing_columns(table: Path, columns: Sequence[str]) -> None:
         raise UserError(f"{table}: {len(missing)} columns are missing: {shorten(missing)}.{hint}")
 
 
-def _without_same_talker(rows: list[Row], drop: bool, table: Path) -> tuple[list[Row], int]:
-    kept = [row for row in rows if not (drop and row["same_talker"])]
+def _without_same_speaker(rows: list[Row], drop: bool, table: Path) -> tuple[list[Row], int]:
+    kept = [row for row in rows if not (drop and row["same_speaker"])]
     if not kept:
-        raise UserError(f"{table}: drop_same_talker leaves none of {len(rows)} rows; set it to false.")
+        raise UserError(f"{table}: drop_same_speaker leaves none of {len(rows)} rows; set it to false.")
     return kept, len(rows) - len(kept)
 
 
@@ -281,7 +282,7 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--splits", nargs="+", default=list(FOLDERS), help="among train, valid, test")
     parser.add_argument("--max_train_samples", type=int, help="size of a random subset of train")
     parser.add_argument("--seed", type=int, default=1234)
-    parser.add_argument("--drop_same_talker", action="store_true", help="leave mixtures of one talker out of train")
+    parser.add_argument("--drop_same_speaker", action="store_true", help="leave mixtures of one speaker out of train")
     parser.add_argument("--verify_sum", type=int, help="check mix = sum of parts, up to so many 16-bit steps")
     parser.add_argument("--check_files", default="all", help="all, first or none")
     parser.add_argument("--sample_rate", type=int, default=8000)

@@ -5,7 +5,7 @@
 > python realdata.py --preset spmamba --baseline convtasnet --device cuda
 > python realdata.py --corpora_only                 # for a race of more models, see ../race.py
 
-One corpus is for task ES (enhance one talker) and one for SB (separate both); talkers, recordings and rooms
+One corpus is for task ES (enhance one speaker) and one for SB (separate both); speakers, recordings and rooms
 of the test are never heard in training. Whatever is done is kept: the same command after an interruption goes
 on where it stopped. The table goes into RESULTS.md beside this file.
 """
@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lobes.errors import UserError, exit_on_user_error
-from lobes.evaluation import side_by_side as table
-from lobes.evaluation.runs import Outcome, Run, collect, run_all, stage
+from lobes.reports import tables as table
+from lobes.runs.launcher import Outcome, Run, collect, run_all, stage
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -81,7 +81,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--minutes", type=float, help="training minutes of each run (default: 10; 20 with --jobs 2)")
     add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
     add("--threads", type=int, help="of each run (default: 2; 1 with --jobs 2)")
-    add("--corpora_only", action="store_true", help="make the corpora, for recipes/race.py, and stop")
+    add("--corpora_only", action="store_true", help="make the corpora, for recipes/comparison.py, and stop")
     add("--device", help="for example cuda (default: what train.py chooses)")
     options = parser.parse_args(argv)
     if options.jobs < 1:
@@ -115,7 +115,7 @@ def find_realdata(folder: Path) -> Path:
 
 def make_data(data: Path, task: str, output: Path) -> Path:
     """Make the corpus of a task once; it gets its name when it is complete."""
-    from lobes.data.corpus import make_corpus
+    from lobes.polsess.corpus import make_corpus
 
     name = f"real_{task.lower()}"
     finished = output / "corpora" / name
@@ -141,7 +141,7 @@ def make_data(data: Path, task: str, output: Path) -> Path:
 
 def stage_sounds(data: Path, classes: Mapping[str, Sequence[str]], folder: Path) -> Path:
     """Link recordings as <split>/<class>/<file>, each in the split that the manifest gives it."""
-    from lobes.evaluation.runs import read_rows
+    from lobes.runs.launcher import read_rows
 
     split_of = {row["path"]: SPLIT_NAMES[row["split"]] for row in read_rows(data / "manifest.csv")}
     shutil.rmtree(folder, ignore_errors=True)
@@ -167,7 +167,7 @@ def make_run(options: argparse.Namespace, corpus: Path, task: str, model: str, s
         "task": task,
         "seed": seed,
         "dynamic_mixing": True,  # also for the large presets, whose files leave it off
-        "training_signal_len": 16000,  # the same for both models; half of it was worse for SB on the valid talkers
+        "training_signal_len": 16000,  # the same for both models; half of it was worse for SB on the valid speakers
         "max_minutes": options.minutes,
         "N_epochs": 100_000,  # the minutes end the training
         "ckpt_interval_minutes": 2,
@@ -208,8 +208,8 @@ def introduction(options: argparse.Namespace) -> list[str]:
         f"{COUNTS['val']} valid, {COUNTS['test']} test mixtures of 4 s, {INDOOR_SHARE:.0%} indoors). "
         "Speech: LibriSpeech and VCTK (training), LibriSpeech and LJ Speech (valid), LibriSpeech (test). "
         "Scenes: household recordings of Speech Commands, and ESC-10, as home, beach, park, residential_area. "
-        "Events: dog, clock and chainsaw of ESC-10. Rooms are simulated. No talker and no recording is in "
-        "two splits. Training mixes dynamically; the checkpoint that is best on the valid talkers is tested. "
+        "Events: dog, clock and chainsaw of ESC-10. Rooms are simulated. No speaker and no recording is in "
+        "two splits. Training mixes dynamically; the checkpoint that is best on the valid speakers is tested. "
         f"{options.preset} and {options.baseline} train for the same time.",
     ]
 

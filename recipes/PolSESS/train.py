@@ -18,10 +18,10 @@ if __name__ == "__main__":
 import torch
 from polsess_prepare import prepare_polsess
 
-from lobes.data import mmipc
 from lobes.data.audio import read_mono
-from lobes.data.remix import Remixer, perturb_speed
 from lobes.errors import exit_on_user_error
+from lobes.polsess import mmipc
+from lobes.polsess.remix import Remixer, perturb_speed
 from lobes.training import mixtures
 
 
@@ -96,7 +96,7 @@ def all_parts(row, hparams):
     return {name: reader(row, hparams)(name) for name in names}
 
 
-OPTIONS = ("max_train_items", "seed", "drop_same_talker", "verify_sum", "check_files", "sample_rate", "skip_prep")
+OPTIONS = ("max_train_items", "seed", "drop_same_speaker", "verify_sum", "check_files", "sample_rate", "skip_prep")
 
 
 def prepare(data_folder, save_folder, max_train_items, **options):

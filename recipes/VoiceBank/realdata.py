@@ -4,7 +4,7 @@
 > python realdata.py                    # the whole table, about 100 min on two cores
 > python realdata.py --models bsrnn bs_bimamba_abl1 bs_bimamba_abl2 bs_bimamba_abl3 mbs_net --minutes 10 --device cuda
 
-Talkers and recordings of noise of the test are never heard in training. Whatever is done is kept: the same command
+Speakers and recordings of noise of the test are never heard in training. Whatever is done is kept: the same command
 after an interruption goes on where it stopped. The table goes into RESULTS.md beside this file.
 """
 
@@ -21,9 +21,9 @@ from typing import Any
 from realdata_set import describe, make_set
 
 from lobes.errors import UserError, exit_on_user_error
-from lobes.evaluation import side_by_side as table
-from lobes.evaluation.runs import Outcome, Run, collect, run_all, stage
-from lobes.evaluation.utterances import read_per_utterance
+from lobes.evaluation.scoring import read_per_utterance
+from lobes.reports import tables as table
+from lobes.runs.launcher import Outcome, Run, collect, run_all, stage
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -51,9 +51,9 @@ NUMBERS = {"pesq": 2, "stoi": 3, "si_sdr": 2, "csig": 2, "cbak": 2, "covl": 2, "
 INTRODUCTION = (
     "A set in VoiceBank's layout at 16 kHz: {sizes}. Speech: LibriSpeech and VCTK (training), LibriSpeech, LJ Speech "
     "and VoiceBank-DEMAND's own six pairs of p287 (valid), LibriSpeech (test). Noise: household recordings of Speech "
-    "Commands, and ESC-10. Training at 0, 5, 10 and 15 dB, test at 2.5, 7.5, 12.5 and 17.5 dB. No talker and no "
+    "Commands, and ESC-10. Training at 0, 5, 10 and 15 dB, test at 2.5, 7.5, 12.5 and 17.5 dB. No speaker and no "
     "recording is in two splits. All models train for the same time with the same losses, without a metric "
-    "discriminator; the checkpoint with the highest PESQ on the valid talkers is tested, on whole files."
+    "discriminator; the checkpoint with the highest PESQ on the valid speakers is tested, on whole files."
 )
 UNITS = (
     "PESQ wide band; CSIG, CBAK, COVL by Loizou's definition; SSNR and SI-SDR in dB; better: share of the files above "
@@ -136,7 +136,7 @@ def results_text(
     from lobes.training.launch import command
 
     first = next(iter(outcomes.values()))
-    sizes = ", ".join(f"{name} {c['pairs']} pairs of {c['talkers']} talkers" for name, c in counts.items())
+    sizes = ", ".join(f"{name} {c['pairs']} pairs of {c['speakers']} speakers" for name, c in counts.items())
     rows = [noisy_row(first), *(model_row(*item, folders[item[0]]) for item in outcomes.items())]
     times = f"{options.minutes:g} min of training a run, {options.jobs} run(s) at a time, {options.threads} thread(s)"
     lines = [

@@ -1,7 +1,7 @@
 """A set in VoiceBank-DEMAND's layout from real recordings: six pairs of VoiceBank itself, and speech mixed with noise.
 
 The pairs of p287 are for validation, as in the full set. All others are mixed: pieces of real speech with real noise,
-at VoiceBank's levels. No talker and no recording of noise is in two of the three splits. T samples.
+at VoiceBank's levels. No speaker and no recording of noise is in two of the three splits. T samples.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def make_set(data: Path, target: Path, seed: int) -> list[str]:
     Returns
     -------
     list of str
-        The talkers that are kept for validation.
+        The speakers that are kept for validation.
     """
     rows = read_manifest(data)
     draft = target.with_name(target.name + ".part")
@@ -81,22 +81,22 @@ def mixtures(
     shares = np.array([len(noise) for noise in noises]) ** 0.5  # long recordings more often, but not by their length
     count: dict[str, int] = {}
     for index in rng.permutation(len(pieces) * REPEATS[split])[: MOST[split]]:
-        talker, clean = pieces[index % len(pieces)]
+        speaker, clean = pieces[index % len(pieces)]
         noise = noises[rng.choice(len(noises), p=shares / shares.sum())]
         snr = SNRS[split][rng.integers(len(SNRS[split]))]
-        count[talker] = count.get(talker, 0) + 1
-        yield f"{talker}_{count[talker]:03d}", *mix(clean, excerpt(noise, len(clean), rng), snr)
+        count[speaker] = count.get(speaker, 0) + 1
+        yield f"{speaker}_{count[speaker]:03d}", *mix(clean, excerpt(noise, len(clean), rng), snr)
 
 
 def pieces_of(data: Path, row: Row) -> list[tuple[str, np.ndarray]]:
-    """Cut a recording into pieces of at most four seconds: (talker, samples)."""
+    """Cut a recording into pieces of at most four seconds: (speaker, samples)."""
     samples = audio.read_mono(data / row["path"], RATE)
     cuts = [samples[start : start + PIECE] for start in range(0, len(samples), PIECE)]
     return [(name_of(row["speaker"]), cut) for cut in cuts if len(cut) >= SHORTEST]
 
 
 def name_of(speaker: str) -> str:
-    """A talker's name as the part of a file's name before the first underscore."""
+    """A speaker's name as the part of a file's name before the first underscore."""
     return speaker.replace("_", "-")
 
 
@@ -126,10 +126,10 @@ def write_pair(folder: Path, split: str, name: str, clean: np.ndarray, noisy: np
 
 
 def describe(folder: Path, held_out: Sequence[str]) -> dict[str, Any]:
-    """Number of pairs and talkers of each split."""
+    """Number of pairs and speakers of each split."""
     found: dict[str, Any] = {}
     for split, name in FOLDERS.items():
         files = [path.name.split("_")[0] for path in (folder / f"noisy_{name}").glob("*.wav")]
-        talkers = [t for t in files if split == "test" or (t in held_out) == (split == "valid")]
-        found[split] = {"pairs": len(talkers), "talkers": len(set(talkers))}
+        speakers = [t for t in files if split == "test" or (t in held_out) == (split == "valid")]
+        found[split] = {"pairs": len(speakers), "speakers": len(set(speakers))}
     return found

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Train, validate and test an enhancement model on VoiceBank-DEMAND: one talker in noise, at 16 kHz.
+"""Train, validate and test an enhancement model on VoiceBank-DEMAND: one speaker in noise, at 16 kHz.
 
 > python train.py hparams/mbs_net.yaml --data_folder /data/VoiceBank
 
 Two objectives (`objective` in the YAML file): `compressed`, the losses of MP-SENet and SEMamba on compressed spectra,
 and `published`, those of the open BSRNN. To both a metric discriminator can be added from an epoch on. The checkpoint
-with the highest PESQ on two held-out talkers of the training set is tested. The same command resumes a stopped run.
+with the highest PESQ on two held-out speakers of the training set is tested. The same command resumes a stopped run.
 """
 
 import sys
@@ -22,12 +22,12 @@ from voicebank_download import download as fetch
 from voicebank_prepare import prepare_voicebank
 
 from lobes.data.audio import read_mono
-from lobes.data.mmipc import item_rng
 from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics.pcs import pcs_at_level
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.power import to_power
 from lobes.objectives.spectrum import compressed_spectrum_loss, magnitude, published_loss
+from lobes.polsess.mmipc import item_rng
 from lobes.training import mixtures
 from lobes.training.enhancement import EnhancementBrain
 

@@ -3,7 +3,7 @@
 
 > python wsj0mix_prepare.py /data/wsj0-mix/2speakers results/manifests
 
-The folder is what the mixing scripts make: `wav8k/min/{tr,cv,tt}/{mix,s1,s2[,s3]}`. Validation (cv) shares its talkers
+The folder is what the mixing scripts make: `wav8k/min/{tr,cv,tt}/{mix,s1,s2[,s3]}`. Validation (cv) shares its speakers
 with training by design; the test (tt) does not.
 """
 
@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from lobes.data.ready import command_line, prepare, root_of, source_parts
+from lobes.data.parallel_folders import command_line, prepare, root_of, source_parts
 from lobes.errors import exit_on_user_error
 
 SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}
@@ -42,25 +42,25 @@ def prepare_wsj0mix(
     mode : str
         "min": as long as the shortest source, "max": as the longest.
     check_files, verify_sum
-        As in `lobes.data.ready.prepare`.
+        As in `lobes.data.parallel_folders.prepare`.
     skip_prep : bool
         Trust the manifests that are there.
 
     Raises
     ------
     UserError
-        A wrong mode, a missing folder, and what `lobes.data.ready.prepare` raises.
+        A wrong mode, a missing folder, and what `lobes.data.parallel_folders.prepare` raises.
     """
     if skip_prep:
         return
     root = root_of(data_folder, sample_rate, mode, "data_folder is the one that holds wav8k, such as 2speakers.")
     parts = source_parts(num_spks)
     splits = {split: {part: root / name / part for part in parts} for split, name in SPLITS.items()}
-    prepare(splits, data_folder, save_folder, talkers, sample_rate, check_files, verify_sum, shared_talkers=["valid"])
+    prepare(splits, data_folder, save_folder, speakers, sample_rate, check_files, verify_sum, shared_speakers=["valid"])
 
 
-def talkers(stem: str) -> list[str]:
-    """The talkers of 050a0501_1.7668_22go010u_-1.7668: 050 and 22g."""
+def speakers(stem: str) -> list[str]:
+    """The speakers of 050a0501_1.7668_22go010u_-1.7668: 050 and 22g."""
     return [utterance[:3] for utterance in stem.split("_")[::2]]
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lobes.data.ready import check_and_write, command_line, prepare, refuse_shared_talkers, source_parts
+from lobes.data.parallel_folders import check_and_write, command_line, prepare, refuse_shared_speakers, source_parts
 from lobes.errors import UserError, exit_on_user_error
 
 SPLITS = ("train", "valid", "test")
@@ -43,15 +43,15 @@ def prepare_custom(
     sample_rate : int
         In Hz, of all files.
     check_files, verify_sum
-        As in `lobes.data.ready.prepare`.
+        As in `lobes.data.parallel_folders.prepare`.
     skip_prep : bool
         Trust the manifests that are there.
 
     Raises
     ------
     UserError
-        Neither folders nor tables, a table without a column, and what `lobes.data.ready.prepare` raises. Columns
-        `talker1`, `talker2` ... of a table are checked for talkers that are in two splits; folders name none.
+        Neither folders nor tables, a table without a column, and what `lobes.data.parallel_folders.prepare` raises.
+        Columns `speaker1`, `speaker2` ... of a table are checked for speakers in two splits; folders name none.
     """
     if skip_prep:
         return
@@ -59,7 +59,7 @@ def prepare_custom(
     parts = source_parts(num_spks)
     if (root / "train.csv").is_file():
         rows = {split: read_table(root, split, parts) for split in SPLITS}
-        refuse_shared_talkers(rows, ())
+        refuse_shared_speakers(rows, ())
         check_and_write(rows, root, Path(save_folder), sample_rate, check_files, verify_sum)
         return
     if not (root / "train" / "mix").is_dir():

@@ -15,8 +15,8 @@ from speechbrain.inference.separation import SepformerSeparation
 
 from lobes.errors import UserError
 from lobes.inference.export import FILES, export_pretrained
-from lobes.inference.run_folder import read_run
 from lobes.inference.separator import Separator
+from lobes.runs.folder import read_run
 
 MakeRun = Callable[..., Path]
 

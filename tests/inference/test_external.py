@@ -99,7 +99,7 @@ def test_asteroids_models(monkeypatch):
     base = types.SimpleNamespace(from_pretrained=lambda name: Model() if name == "owner/net" else None)
     monkeypatch.setitem(sys.modules, "asteroid", types.ModuleType("asteroid"))
     monkeypatch.setitem(sys.modules, "asteroid.models", types.SimpleNamespace(BaseModel=base))
-    separator = Separator.from_hparams("lobes.inference.adapters:asteroid=owner/net")
+    separator = Separator.from_hparams("lobes.inference.third_party:asteroid=owner/net")
     mix = torch.randn(2, 700)
     assert separator.sample_rate == 8000 and torch.equal(separator.separate_batch(mix)[..., 1], mix / 4)
 
@@ -121,7 +121,7 @@ def test_clearvoices_models(monkeypatch, tmp_path, weights):
         monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(ClearVoice=Tool))
     reader = types.SimpleNamespace(audio_norm=lambda x: (x * 4, 0.25))
     monkeypatch.setitem(sys.modules, "clearvoice.dataloader.dataloader", reader)
-    word = "lobes.inference.adapters:clearvoice=MossFormer2_SS_16K"
+    word = "lobes.inference.third_party:clearvoice=MossFormer2_SS_16K"
     if not weights:
         with pytest.raises(UserError, match="could not be downloaded"):
             Separator.from_hparams(word)
@@ -135,4 +135,4 @@ def test_clearvoices_models(monkeypatch, tmp_path, weights):
 @pytest.mark.parametrize("package", ["asteroid", "clearvoice"])
 def test_a_package_that_is_not_installed_is_named(package):
     with pytest.raises(UserError, match=f"{package} is not installed.*pip install {package}"):
-        Separator.from_hparams(f"lobes.inference.adapters:{package}=some/model")
+        Separator.from_hparams(f"lobes.inference.third_party:{package}=some/model")

@@ -24,7 +24,7 @@ def test_asteroids_networks(tmp_path, name):
     network = models.get(name)(n_src=2, sample_rate=8000, **SMALL[name]).eval()
     saved = {"model_name": name, "model_args": network.get_model_args(), "state_dict": network.get_state_dict()}
     torch.save({**saved, "infos": {"software_versions": {"torch_version": torch.__version__}}}, tmp_path / "model.bin")
-    separator = Separator.from_hparams(f"lobes.inference.adapters:asteroid={tmp_path / 'model.bin'}")
+    separator = Separator.from_hparams(f"lobes.inference.third_party:asteroid={tmp_path / 'model.bin'}")
     mix = torch.randn(2, 4001) / 10
     with torch.no_grad():
         expected = torch.stack([network(item[None])[0] for item in mix])  # [B,S,T]
@@ -36,7 +36,7 @@ def test_a_file_of_asteroid_with_objects_that_could_run_code(tmp_path):
     pytest.importorskip("asteroid.models")
     torch.save({"model_name": "ConvTasNet", "state_dict": {}, "infos": Path}, tmp_path / "model.bin")
     with pytest.raises(UserError, match=r"model.bin: holds more than weights.*pathlib"):
-        Separator.from_hparams(f"lobes.inference.adapters:asteroid={tmp_path / 'model.bin'}")
+        Separator.from_hparams(f"lobes.inference.third_party:asteroid={tmp_path / 'model.bin'}")
 
 
 def test_mossformer2_as_the_tool_itself_runs_it_on_a_file(tmp_path, monkeypatch):
@@ -56,7 +56,7 @@ def test_mossformer2_as_the_tool_itself_runs_it_on_a_file(tmp_path, monkeypatch)
     mix = np.random.default_rng(0).integers(-3000, 3000, 56000).astype(np.float32) / 32768
     audio.write(tmp_path / "mix.wav", mix, 16000, "PCM_16")
 
-    separator = Separator.from_hparams(f"lobes.inference.adapters:clearvoice={MOSSFORMER}")
+    separator = Separator.from_hparams(f"lobes.inference.third_party:clearvoice={MOSSFORMER}")
     estimates = separator.separate_batch(torch.from_numpy(mix)[None])[0].numpy().T  # [S,T]
     by_file = np.stack(ClearVoice("speech_separation", [MOSSFORMER])(str(tmp_path / "mix.wav")))[:, 0]
     level = np.sqrt(np.mean(mix**2) / np.mean(by_file**2, axis=1, keepdims=True))  # files come at the tool's own level
@@ -68,4 +68,4 @@ def test_missing_weights_are_an_error_and_not_random_ones(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match="could not be downloaded"):
-        Separator.from_hparams(f"lobes.inference.adapters:clearvoice={MOSSFORMER}")
+        Separator.from_hparams(f"lobes.inference.third_party:clearvoice={MOSSFORMER}")

@@ -18,8 +18,8 @@ from speechbrain.lobes.models.dual_path import Decoder, Encoder
 from lobes.data import audio
 from lobes.errors import UserError
 from lobes.inference import Separator
-from lobes.inference.adapter import adapt
 from lobes.inference.export import export_pretrained
+from lobes.inference.speechbrain_adapter import adapt
 
 RATES = [8000, 16000, 44100, 11025, 7919]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lobes.inference import Separator
-from lobes.inference.pretrained import start_from
 from lobes.models import get_model
+from lobes.runs.fine_tune import start_from
 
 SIZES = {
     "small": {"N": 16, "K": 20, "n_layers": 1, "n_transformer_layers": 1, "n_heads": 2, "d_ffn": 16},

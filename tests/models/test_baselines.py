@@ -10,7 +10,7 @@ from torch import nn
 
 from lobes.errors import UserError
 from lobes.models import get_model
-from lobes.models.copies import draw_copies_anew
+from lobes.models.base.reinitialise import draw_copies_anew
 from lobes.models.masking import longest_input
 from lobes.nnet.bilstm import BiLSTM
 from lobes.nnet.bimamba import SharedBiMamba

@@ -29,7 +29,7 @@ def test_equals_the_twin_with_gradients(reverse, steps, channels, taps):
 
 
 def test_two_threads_give_the_same(monkeypatch):
-    monkeypatch.setattr("lobes.scan.threads.SMALL", 0)
+    monkeypatch.setattr("lobes.kernels.threads.SMALL", 0)
     inputs = torch.randn(5, 9, 47), torch.randn(40, 1, 4), torch.randn(40), torch.randn(5, 9, 40)
     one = results(conv_silu, *inputs)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)

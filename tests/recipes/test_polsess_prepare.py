@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from lobes.data import audio, mmipc
+from lobes.data import audio
 from lobes.data.manifest import check_files, read_manifest
 from lobes.errors import UserError
+from lobes.polsess import mmipc
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "PolSESS" / "polsess_prepare.py"
 COLUMNS_34 = (
@@ -28,7 +29,7 @@ COLUMNS_34 = (
 COLUMNS_31 = [c for c in COLUMNS_34 if c not in ("sceneRandomDB", "sceneOffsetDB", "sceneVolumeGain")]
 FOLDERS = {"s1": "clean", "s2": "clean", "sp1_reverb": "sp1_reverb", "sp2_reverb": "sp2_reverb"}
 FOLDERS |= {"scene": "scene", "event": "event", "ev_reverb": "ev_reverb", "mix": "mix"}
-TALKERS = [
+SPEAKERS = [
     (r"D:\mls\train\audio\6892\1_2\6892_5003_000123.flac", r"D:\mls\train\audio\6892\7_7\6892_77_000001.flac"),
     (r"D:\mls\train\audio\6892\1_2\6892_5003_000123.flac", r"D:\emu\audio\SES0012\rich001.wav"),
     (r"D:\emu\audio\SES0012\rich001.wav", r"D:\emu\audio\SES0013\rich001.wav"),
@@ -66,7 +67,7 @@ def write_example(folder: Path, subset: str, number: int, rng: np.random.Generat
 def table_row(subset: str, number: int, names: dict, indoor: bool) -> dict:
     row = dict.fromkeys(COLUMNS_34, "1")
     row |= {"subset": subset, "SSR": str(number % 11 - 5), "sceneOffsetDB": "-7.25", "sceneVolumeGain": "0.5"}
-    row["speech1OryginalPath"], row["speech2OryginalPath"] = TALKERS[number % 4]
+    row["speech1OryginalPath"], row["speech2OryginalPath"] = SPEAKERS[number % 4]
     row |= {"speaker1File": names["s1"], "speaker2File": names["s2"], "mixFile": names["mix"]}
     row |= {"sceneFile": names["scene"], "eventFile": names["event"], "eventClass": "dog"}
     row |= {f"reverbForSpeaker{n}": names.get(f"sp{n}_reverb", "") for n in (1, 2)}
@@ -129,8 +130,8 @@ def test_manifests_of_the_exact_format(recipe, original, tmp_path, capsys):
     assert indoor["duration"] == 0.25 and indoor["SSR"] == -5.0 and indoor["sceneOffsetDB"] == -7.25
     assert (indoor["sceneClass"], outdoor["sceneClass"], indoor["eventClass"]) == ("home", "park", "dog")
     screen = capsys.readouterr().out
-    assert "PolSESS train: 8 mixtures, 0.00 h, 6 indoor, 2 outdoor, 2 of one talker with himself" in screen
-    assert "test: note: 5 of 5 talkers also speak in train" in screen
+    assert "PolSESS train: 8 mixtures, 0.00 h, 6 indoor, 2 outdoor, 2 of one speaker with himself" in screen
+    assert "test: note: 5 of 5 speakers also speak in train" in screen
 
 
 def test_prepared_rows_render(recipe, original, tmp_path):
@@ -161,10 +162,10 @@ def test_the_folder_may_move(recipe, folder, tmp_path):
     check_files(read_manifest(tmp_path / "out" / "train.csv", moved))
 
 
-def test_talkers(recipe, original, tmp_path):
+def test_speakers(recipe, original, tmp_path):
     recipe.prepare_polsess(original, tmp_path)
     rows = read_manifest(tmp_path / "train.csv", original)
-    found = [(row["talker1"], row["talker2"], row["same_talker"]) for row in rows[:4]]
+    found = [(row["speaker1"], row["speaker2"], row["same_speaker"]) for row in rows[:4]]
     assert found == [
         ("6892", "6892", True),
         ("6892", "SES0012", False),
@@ -174,7 +175,7 @@ def test_talkers(recipe, original, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "talker"),
+    ("path", "speaker"),
     [
         (r"C:\x\SES0123.wav", "SES0123"),
         ("/data/PolSESS1/mls/10_20_30.flac", "10"),
@@ -184,22 +185,22 @@ def test_talkers(recipe, original, tmp_path):
         ("", ""),
     ],
 )
-def test_talker_of_odd_paths(recipe, path, talker):
-    assert recipe.talker_of(path) == talker
+def test_speaker_of_odd_paths(recipe, path, speaker):
+    assert recipe.speaker_of(path) == speaker
 
 
-def test_unknown_talkers_are_neither_same_nor_dropped(recipe, folder, tmp_path):
+def test_unknown_speakers_are_neither_same_nor_dropped(recipe, folder, tmp_path):
     change(folder, 0, speech1OryginalPath="NaN", speech2OryginalPath="NaN")
-    recipe.prepare_polsess(folder, tmp_path / "out", drop_same_talker=True)
+    recipe.prepare_polsess(folder, tmp_path / "out", drop_same_speaker=True)
     rows = read_manifest(tmp_path / "out" / "train.csv", folder)
-    assert [row["same_talker"] for row in rows].count("") == 1 and len(rows) == 6
+    assert [row["same_speaker"] for row in rows].count("") == 1 and len(rows) == 6
 
 
-def test_drop_same_talker(recipe, original, tmp_path, capsys):
-    recipe.prepare_polsess(original, tmp_path, drop_same_talker=True)
+def test_drop_same_speaker(recipe, original, tmp_path, capsys):
+    recipe.prepare_polsess(original, tmp_path, drop_same_speaker=True)
     rows = read_manifest(tmp_path / "train.csv", original)
-    assert len(rows) == 6 and not any(row["same_talker"] for row in rows)
-    assert "0 of one talker with himself (2 more left out)" in capsys.readouterr().out
+    assert len(rows) == 6 and not any(row["same_speaker"] for row in rows)
+    assert "0 of one speaker with himself (2 more left out)" in capsys.readouterr().out
     recipe.prepare_polsess(original, tmp_path / "kept")
     for split in ("valid", "test"):
         assert (tmp_path / f"{split}.csv").read_bytes() == (tmp_path / "kept" / f"{split}.csv").read_bytes()
@@ -405,4 +406,4 @@ def test_command_line(original, tmp_path):
 def test_generated_corpus_passes(recipe, corpus, tmp_path):
     recipe.prepare_polsess(corpus, tmp_path, verify_sum=4)
     rows = read_manifest(tmp_path / "train.csv", corpus)
-    assert rows and not any(row["same_talker"] for row in rows) and all(row["talker1"] for row in rows)
+    assert rows and not any(row["same_speaker"] for row in rows) and all(row["speaker1"] for row in rows)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lobes.config import load, resolve
 from lobes.inference import Separator, export_pretrained
-from lobes.inference.run_folder import read_run
-from lobes.training.config import load, resolve
+from lobes.runs.folder import read_run
 
 ROOT = Path(__file__).parents[2]
 with (ROOT / "tests" / "recipes.csv").open(newline="") as file:

@@ -13,9 +13,9 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from lobes.cli import app
+from lobes.config import resolve
 from lobes.data import audio
 from lobes.inference import export_pretrained
-from lobes.training.config import resolve
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "VoiceBank"
 HPARAMS = sorted((RECIPE / "hparams").glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""The table of five models on real recordings: no shared talkers, every run once, a section that is replaced."""
+"""The table of five models on real recordings: no shared speakers, every run once, a section that is replaced."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ def maker(recipe_module):
 
 @pytest.fixture
 def recordings(tmp_path):
-    """Two talkers and two noises for each split, and a pair of VoiceBank's."""
+    """Two speakers and two noises for each split, and a pair of VoiceBank's."""
     rng, folder = np.random.default_rng(0), tmp_path / "recordings"
     rows = []
     for split in ("train", "valid", "test"):
@@ -56,20 +56,20 @@ def recordings(tmp_path):
     return folder
 
 
-def test_no_talker_is_in_two_splits_and_the_snr_is_right(maker, recordings, tmp_path):
+def test_no_speaker_is_in_two_splits_and_the_snr_is_right(maker, recordings, tmp_path):
     held_out = maker.make_set(recordings, tmp_path / "set", seed=3)
     assert held_out == ["p287", "valid-0", "valid-1"]
     files = {
         name: sorted((tmp_path / "set" / name).glob("*.wav"))
         for name in ("noisy_trainset_28spk_wav", "noisy_testset_wav")
     }
-    talkers = [{path.name.split("_")[0] for path in paths} for paths in files.values()]
-    assert talkers == [{"p287", "valid-0", "valid-1", "train-0", "train-1"}, {"test-0", "test-1"}]
+    speakers = [{path.name.split("_")[0] for path in paths} for paths in files.values()]
+    assert speakers == [{"p287", "valid-0", "valid-1", "train-0", "train-1"}, {"test-0", "test-1"}]
     for path in files["noisy_testset_wav"]:
         noisy, clean = (audio.read_mono(p) for p in (path, path.parents[1] / "clean_testset_wav" / path.name))
         snr = 10 * np.log10(np.square(clean).sum() / np.square(noisy - clean).sum())
         assert min(abs(snr - wanted) for wanted in maker.TEST_SNRS) < 0.05
-    assert maker.describe(tmp_path / "set", held_out)["train"] == {"pairs": 8, "talkers": 2}
+    assert maker.describe(tmp_path / "set", held_out)["train"] == {"pairs": 8, "speakers": 2}
 
 
 def test_the_same_seed_gives_the_same_files(maker, recordings, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lobes.errors import UserError
-from lobes.scan import backends, interface, numba_backend, selective_scan
+from lobes.scan import backends, interface, selective_scan
+from lobes.scan.cpu import numba_backend
 
 
 @pytest.fixture(autouse=True)

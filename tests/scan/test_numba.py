@@ -15,7 +15,9 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from lobes.scan import numba_backend, selective_scan, threads
+from lobes.kernels import threads
+from lobes.scan import selective_scan
+from lobes.scan.cpu import numba_backend
 
 
 @pytest.fixture
@@ -144,7 +146,7 @@ def test_an_interruption_waits_for_the_other_threads_and_ends_their_work():
 
 
 def test_an_engine_that_is_wrong_is_not_used(monkeypatch, caplog):
-    from lobes.scan import vector_engine
+    from lobes.scan.cpu import vector_engine
 
     original = vector_engine.forward
     monkeypatch.setattr(vector_engine, "forward", lambda *args: [2 * part for part in original(*args)])
@@ -153,7 +155,7 @@ def test_an_engine_that_is_wrong_is_not_used(monkeypatch, caplog):
         found = numba_backend._engine()
     numba_backend._engine.cache_clear()
     assert found.__name__ == numba_backend.PLAIN
-    assert "vector kernels do not work here (a small scan of lobes.scan.vector_engine is off by" in caplog.text
+    assert "vector kernels do not work here (a small scan of lobes.scan.cpu.vector_engine is off by" in caplog.text
 
 
 def test_the_proof_of_an_engine_leaves_no_trace_in_a_checkpoint(make):
@@ -212,7 +214,7 @@ def _fresh_process(**environment: str) -> str:
 @pytest.mark.slow
 def test_first_use_says_that_it_compiles_and_the_second_loads(tmp_path):
     first = _fresh_process(NUMBA_CACHE_DIR=str(tmp_path))
-    assert "Compiling lobes.scan.vector_kernels.forward" in first and str(tmp_path) in first
+    assert "Compiling lobes.scan.cpu.vector_forward.forward" in first and str(tmp_path) in first
     second = _fresh_process(NUMBA_CACHE_DIR=str(tmp_path))
     assert "Compiling" not in second and "OUTPUT torch.Size([1, 4, 8])" in second
     assert float(second.split("SECONDS")[1].split()[0]) < 3

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from lobes.scan import selective_scan, triton_backend
+from lobes.scan import selective_scan
+from lobes.scan.cuda import triton_backend
 from lobes.scan.inputs import Facts, ScanInputs
 from lobes.scan.operator import _arguments
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from lobes.errors import UserError
-from lobes.scan import interface, selective_scan, triton_backend
+from lobes.scan import interface, selective_scan
+from lobes.scan.cuda import triton_backend
 from lobes.scan.inputs import Facts
 
 interpreted = pytest.mark.skipif(not triton_backend.interpreted(), reason="Triton compiles for the GPU here")
@@ -148,7 +149,8 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from lobes.scan import triton_backend as backend, triton_kernels as kernels
+from lobes.scan.cuda import triton_kernels as kernels
+from lobes.scan.cuda import triton_backend as backend
 
 floats, rows, sizes = "*fp32", ("*bf16", "i32", "i32"), ("i32",) * 5
 types = {name: floats for name in ("A D bias first last saved glast gA gD gbias gfirst total end".split())}

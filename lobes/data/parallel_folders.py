@@ -1,0 +1,187 @@
+"""Mixtures that lie ready on disk, one folder for each part and equal names in all: LibriMix, WSJ0-mix and kin."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lobes.data.checks import check_audio, check_sum
+from lobes.data.manifest import portable, shorten, write_manifest
+from lobes.data.stamp import Stamp
+from lobes.errors import UserError
+
+Row = dict[str, Any]
+Speakers = Callable[[str], Sequence[str]]  # a file's stem to the names of its speakers; () where names do not tell
+NOTES = "prepare.json"
+MODES = ("min", "max")  # LibriMix and WSJ0-mix: as long as the shortest source, or as the longest
+
+
+def source_parts(num_spks: int) -> list[str]:
+    """The parts of a mixture that every data set has: mix, s1, s2 ..."""
+    return ["mix", *(f"s{number}" for number in range(1, num_spks + 1))]
+
+
+def root_of(data_folder: str | os.PathLike[str], sample_rate: int, mode: str, hint: str) -> Path:
+    """`<data_folder>/wav8k/min` and its like; where there is none, an error that ends with the hint."""
+    refuse_unknown("mode", mode, MODES)
+    root = Path(data_folder) / f"wav{sample_rate // 1000}k" / mode
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder. {hint}")
+    return root
+
+
+def refuse_unknown(name: str, value: str, known: Sequence[str]) -> None:
+    """Stop where an option is not one of the known words."""
+    if value not in known:
+        raise UserError(f"{name}: expected {' or '.join(known)}, got {value!r}.")
+
+
+def command_line(description: str) -> argparse.ArgumentParser:
+    """The arguments that every preparation of this kind has."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    add = parser.add_argument
+    add("data_folder", type=Path)
+    add("save_folder", type=Path)
+    add("--num_spks", type=int, default=2)
+    add("--sample_rate", type=int, default=8000)
+    add("--verify_sum", type=int, help="largest deviation of a mixture from its parts, in 16-bit steps")
+    return parser
+
+
+def rows_of(folders: Mapping[str, Path], speakers: Speakers) -> list[Row]:
+    """A row for each name that the folders hold.
+
+    Arguments
+    ---------
+    folders : mapping
+        Part -> folder: "mix", "s1", "s2" ... and perhaps "noise".
+    speakers : callable
+        Tells the speakers of a mixture from its file's stem.
+
+    Returns
+    -------
+    list of dict
+        ID, `<part>_wav`, speaker1, speaker2 ...; sorted by ID.
+
+    Raises
+    ------
+    UserError
+        A folder that is missing or empty, a file without its partners.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as root:
+    ...     for part in ("mix", "s1"):
+    ...         Path(root, part).mkdir(); Path(root, part, "a-1.wav").touch()
+    ...     found = rows_of({part: Path(root, part) for part in ("mix", "s1")}, lambda stem: stem.split("-")[:1])
+    >>> found[0]["ID"], found[0]["speaker1"], Path(found[0]["s1_wav"]).name
+    ('a-1', 'a', 'a-1.wav')
+    """
+    names = {part: {path.name for path in folder.glob("*.wav")} for part, folder in folders.items()}
+    for part, found in names.items():
+        if not found:
+            raise UserError(f"{folders[part]}: expected WAV files of {part}, found none. Look at data_folder.")
+        alone = sorted(names["mix"] ^ found)
+        if alone:
+            raise UserError(
+                f"{len(alone)} files are in one of {folders['mix']} and {folders[part]} alone: {shorten(alone)}. "
+                "Every mixture needs a file of the same name for each part."
+            )
+    return [
+        {
+            "ID": Path(name).stem,
+            **{f"{part}_wav": str(folder / name) for part, folder in folders.items()},
+            **{f"speaker{number}": who for number, who in enumerate(speakers(Path(name).stem), start=1)},
+        }
+        for name in sorted(names["mix"])
+    ]
+
+
+def prepare(
+    splits: Mapping[str, Mapping[str, Path]],
+    data_folder: str | os.PathLike[str],
+    save_folder: str | os.PathLike[str],
+    speakers: Speakers = lambda stem: (),
+    sample_rate: int = 8000,
+    check_files: str = "all",
+    verify_sum: int | None = None,
+    shared_speakers: Sequence[str] = (),
+) -> None:
+    """Write `<save_folder>/{train,valid,test}.csv`. Does nothing when they were made with the same options before.
+
+    Arguments
+    ---------
+    splits : mapping
+        Split -> part -> folder.
+    data_folder, save_folder : str or PathLike
+        The data set's folder, which paths in the manifests are relative to, and where they go.
+    speakers : callable
+        As in `rows_of`.
+    sample_rate : int
+        In Hz.
+    check_files : str
+        Existence, rate and equal lengths of "all" files, of the "first" 50 rows, or "none".
+    verify_sum : int, optional
+        Largest deviation of a mixture from the sum of its parts, in 16-bit steps; None: not checked.
+    shared_speakers : sequence of str
+        Splits that share speakers with training by design (validation in WSJ0-2mix).
+
+    Raises
+    ------
+    UserError
+        As `rows_of`; damaged files, unequal lengths, another rate, wrong sums; a speaker of training in another split.
+    """
+    root, save = Path(os.path.abspath(data_folder)), Path(save_folder)
+    options = {
+        "data_folder": str(root),
+        "files": {split: {part: count(folder) for part, folder in parts.items()} for split, parts in splits.items()},
+        **{"sample_rate": sample_rate, "check_files": check_files, "verify_sum": verify_sum},
+    }
+    stamp = Stamp(save / NOTES, options, tuple(splits))
+    if stamp.holds():
+        print(f"{root.name}: the manifests in {save} are up to date")
+        return
+    rows = {split: rows_of(parts, speakers) for split, parts in splits.items()}
+    refuse_shared_speakers(rows, shared_speakers)
+    stamp.remove()
+    check_and_write(rows, root, save, sample_rate, check_files, verify_sum)
+    stamp.write()
+
+
+def check_and_write(
+    rows: Mapping[str, Sequence[Row]],
+    root: Path,
+    save: Path,
+    sample_rate: int,
+    check_files: str,
+    verify_sum: int | None,
+) -> None:
+    """Check the audio of each split's rows, as `prepare` says, and write them with their durations."""
+    for split, found in rows.items():
+        seconds = check_audio(found, sample_rate, check_files)
+        if verify_sum is not None:
+            check_sum(found, verify_sum)
+        timed = [{**row, "duration": duration} for row, duration in zip(found, seconds, strict=True)]
+        print(f"{root.name} {split}: {len(timed)} mixtures, {sum(seconds) / 3600:.2f} h")
+        write_manifest(save / f"{split}.csv", [portable(row, root) for row in timed])
+
+
+def count(folder: Path) -> list[Any]:
+    """A folder and the number of its WAV files, to tell whether a preparation still holds."""
+    return [str(folder), sum(1 for _ in folder.glob("*.wav"))]
+
+
+def refuse_shared_speakers(rows: Mapping[str, Sequence[Row]], allowed: Sequence[str]) -> None:
+    """Stop where a speaker of the training set is in another split."""
+    found = {split: {row[key] for row in of for key in row if key.startswith("speaker")} for split, of in rows.items()}
+    for split in (name for name in found if name != "train" and name not in allowed):
+        both = sorted(found["train"] & found[split])
+        if both:
+            raise UserError(
+                f"{len(both)} speakers are in train and in {split}: {shorten(both)}. A score on speakers heard "
+                "in training says little about others; make the splits anew."
+            )

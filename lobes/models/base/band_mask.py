@@ -1,0 +1,72 @@
+"""Band split, layers, and a complex mask of three taps for each bin: what BSRNN and BS-BiMamba share.
+
+B batch, L frames, F bins, K bands, D channels, S sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from lobes.models.base.contract import run_layer
+from lobes.models.base.envelope import SpectralModel
+from lobes.nnet.band_split import BandDecoder, BandSplit
+from lobes.nnet.deep_filter import CAUSAL, CENTRED, filter_over_time
+from lobes.nnet.precision import at_least_fp32, no_autocast
+
+
+class BandMaskModel(SpectralModel):
+    """Layers on bands between a `BandSplit` and a `BandDecoder` whose features are masks.
+
+    Arguments
+    ---------
+    n_channels : int
+        Channels D of a band.
+    layers : callable
+        Makes the layers, which map [B, L, K, D] to itself.
+    expansion : int or sequence of int
+        Hidden size of the mask decoder over D, one for all bands or one for each.
+    as_published : bool
+        An untrained model gives noise, as in the published code; else it lets the mixture through, about.
+    **spectral
+        As in `lobes.models.base.envelope.SpectralModel`. A causal model has masks on frames l-2 to l, else l-1 to l+1.
+    """
+
+    def __init__(
+        self,
+        n_channels: int,
+        layers: Callable[[], Iterable[nn.Module]],
+        expansion: int | Sequence[int],
+        as_published: bool = False,
+        **spectral: Any,
+    ) -> None:
+        super().__init__(**spectral)
+        self.offsets = CAUSAL if self.causal else CENTRED
+        self.split = BandSplit(self.widths, n_channels, self.causal)
+        self.layers = nn.ModuleList(layers())
+        mask = [part for offset in self.offsets for part in (float(offset == 0), 0.0)] * self.num_sources
+        start = None if as_published else mask
+        self.decoder = BandDecoder(self.widths, n_channels, expansion, len(mask), causal=self.causal, start=start)
+
+    def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+        """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
+        x = self.split(spectrum, frames)  # [B, L, K, D]
+        for layer in self.layers:
+            x = run_layer(layer, x, frames, self.gradient_checkpointing)
+        return masked(self.decoder(x, frames), spectrum, self.num_sources, self.offsets)
+
+
+def masked(features: Tensor, spectrum: Tensor, num_sources: int, offsets: tuple[int, ...]) -> Tensor:
+    """Apply the masks in `features` [B, L, F, S taps 2] to `spectrum` [B, 2, L, F]: [B, S, 2, L, F].
+
+    Example
+    -------
+    >>> import torch
+    >>> masked(torch.rand(1, 5, 4, 12), torch.rand(1, 2, 5, 4), 2, CENTRED).shape
+    torch.Size([1, 2, 2, 5, 4])
+    """
+    with no_autocast(spectrum):
+        masks = at_least_fp32(features).unflatten(3, (num_sources, len(offsets), 2))  # [B, L, F, S, P, 2]
+        return filter_over_time(spectrum, masks.permute(0, 3, 4, 5, 1, 2), offsets)

@@ -1,0 +1,1 @@
+"""PolSESS: its variants, MM-IPC, curriculum, remixing, and a synthesiser of corpora in its format."""

@@ -1,0 +1,58 @@
+"""Clips: where sound comes from, grouped by speaker or class, and kept apart by split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lobes.data import audio
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording that is read when it is needed.
+
+    Arguments
+    ---------
+    group : str
+        The speaker of speech, the class of a scene or an event.
+    label : str
+        What the CSV says about its origin: `made\\<group>\\<file>`, so the parent folder is the group.
+    load : callable
+        () -> (float32 [T], rate in Hz).
+    path : Path, optional
+        The user's file, for messages.
+    """
+
+    group: str
+    label: str
+    load: Callable[[], tuple[np.ndarray, int]] = field(compare=False, repr=False)
+    path: Path | None = None
+
+
+# split -> speaker or class -> its clips
+Pools = Mapping[str, Mapping[str, list[Clip]]]
+
+
+def label_of(group: str, file_name: str) -> str:
+    r"""Write the origin of a clip as the tables hold paths: Windows style, parent folder = speaker or class.
+
+    Example
+    -------
+    >>> print(label_of("pl_anna", "0001.wav"))
+    made\pl_anna\0001.wav
+    """
+    return f"made\\{group}\\{file_name}"
+
+
+def file_clip(group: str, path: Path) -> Clip:
+    """Make the clip of an audio file; several channels are averaged."""
+    return Clip(group, label_of(group, path.name), lambda: _read_mono(path), path)
+
+
+def _read_mono(path: Path) -> tuple[np.ndarray, int]:
+    samples, rate = audio.read(path)
+    return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate

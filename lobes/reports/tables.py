@@ -1,0 +1,155 @@
+"""Finished training runs side by side: the same numbers for each, as rows of text for a page or a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lobes.polsess.mmipc import ALL_VARIANTS, in_improvement_mean
+from lobes.runs.launcher import Outcome
+
+HEADER = (
+    "model",
+    "SI-SDR in",
+    "SI-SDR out",
+    "SI-SDRi",
+    "improved",
+    "SDRi",
+    "PESQ",
+    "STOI",
+    "steps",
+    "training",
+)
+UNITS = (
+    "SI-SDR and SDR in dB, means over variants with equal weight; improved: share of items with a higher "
+    "SI-SDR than the input; PESQ (about 1 to 4.5) and STOI (0 to 1) of the output."
+)
+CLEAN = "In ES and EB, variant C is left out of these means: there the input is the target itself."
+
+
+def variants_of(summary: Mapping[str, Any], task: str) -> dict[str, Mapping[str, Any]]:
+    """Return a summary's variants that count in the means of a task, in the usual order."""
+    found = summary["variants"]
+    return {name: found[name] for name in ALL_VARIANTS if name in found and in_improvement_mean(task, name)}
+
+
+def means(summary: Mapping[str, Any], task: str) -> dict[str, float]:
+    """Return the SI-SDR of input and output and further scores, as means over the variants that count.
+
+    The input's SI-SDR is the output's minus the improvement, so the three columns of a table always agree.
+
+    Example
+    -------
+    >>> one = {"si_sdr": 5.0, "si_sdri": 4.0, "sdri": 4.5, "pesq": 1.5, "stoi": 0.7}
+    >>> means({"variants": {"SER": one, "C": {**one, "si_sdri": -99.0}}}, "ES")["si_sdr_in"]
+    1.0
+    """
+    variants = variants_of(summary, task)
+    names = ("si_sdr", "si_sdri", "sdri", "pesq", "stoi")
+    result = {name: mean(row.get(name) for row in variants.values()) for name in names}
+    return {"si_sdr_in": result["si_sdr"] - result["si_sdri"], **result}
+
+
+def mean(values: Iterable[float | None]) -> float:
+    """Mean of the finite values; NaN if there are none.
+
+    Example
+    -------
+    >>> mean([1.0, None, 3.0, float("nan")])
+    2.0
+    """
+    kept = [value for value in values if value is not None and math.isfinite(value)]
+    return fmean(kept) if kept else math.nan
+
+
+def model_row(label: str, outcome: Outcome, task: str) -> list[str]:
+    """Return a model's row under `HEADER`."""
+    score = means(outcome.summary, task)
+    levels = [show(score[name]) for name in ("si_sdr_in", "si_sdr", "si_sdri")]
+    others = [show(score["sdri"]), show(score["pesq"]), show(score["stoi"], 3)]
+    steps, seconds = outcome.trained
+    return [label, *levels, share(outcome), *others, str(steps), f"{seconds:.0f} s"]
+
+
+def share(outcome: Outcome) -> str:
+    """Return the share of improved items in per cent."""
+    value = outcome.summary["improved_share"]
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
+def variant_rows(labelled: Mapping[str, Outcome], task: str) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the improvement by variant, one row per model."""
+    names = [name for name in ALL_VARIANTS if any(name in variants_of(o.summary, task) for o in labelled.values())]
+    rows = [
+        [label, *(show(outcome.summary["variants"].get(name, {}).get("si_sdri")) for name in names)]
+        for label, outcome in labelled.items()
+    ]
+    return ["model", *names], rows
+
+
+def show(value: float | None, digits: int = 2) -> str:
+    """Write a number for a table; what is missing is a dash.
+
+    Example
+    -------
+    >>> show(1.234), show(None), show(float("nan"))
+    ('1.23', '-', '-')
+    """
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def as_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align a table for a terminal.
+
+    Example
+    -------
+    >>> print(as_text(["a", "dB"], [["first", "1.0"]]))
+    a       dB
+    first  1.0
+    """
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
+        for line in lines
+    )
+
+
+def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table for a Markdown file.
+
+    Example
+    -------
+    >>> print(as_markdown(["a", "dB"], [["first", "1.0"]]))
+    | a | dB |
+    |---|---:|
+    | first | 1.0 |
+    """
+    rule = "|" + "|".join(["---", *["---:"] * (len(header) - 1)]) + "|"
+    return "\n".join(["| " + " | ".join(header) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def replace_section(path: Path, name: str, text: str) -> None:
+    """Write `text` between `<!-- name:begin -->` and `<!-- name:end -->` of a file, else at its end.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> page = Path(tempfile.mkdtemp()) / "RESULTS.md"
+    >>> replace_section(page, "a", "one"); replace_section(page, "a", "two")
+    >>> page.read_text().split()
+    ['<!--', 'a:begin', '-->', 'two', '<!--', 'a:end', '-->']
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    section = f"{begin}\n{text.strip()}\n{end}"
+    if begin in old and end in old:
+        new = old[: old.index(begin)] + section + old[old.index(end) + len(end) :]
+    else:
+        new = (old.rstrip() + "\n\n" if old.strip() else "") + section + "\n"
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(new, encoding="utf-8")
+    draft.replace(path)

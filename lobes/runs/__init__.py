@@ -1,0 +1,1 @@
+"""Run folders: the only place that knows their file names. Start, record, read, load weights, fine-tune."""

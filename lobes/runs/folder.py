@@ -1,0 +1,205 @@
+"""Reading a training run's folder: its best checkpoint and its network, without the data or the optimiser."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from lobes.errors import UserError
+from lobes.runs.weights import load_strictly
+
+METRICS = ("si_sdri", "pesq")  # keys in the checkpoint's CKPT.yaml, one of which a recipe chooses by: the highest
+WEIGHTS = "separator.ckpt"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder and what its CKPT.yaml says."""
+
+    folder: Path
+    meta: dict[str, Any]
+
+    @property
+    def score(self) -> float:
+        """The validation metric; absent or not finite is the worst."""
+        value = next((self.meta[name] for name in METRICS if name in self.meta), None)
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else -math.inf
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds for inference: the network with its best weights, and where they came from."""
+
+    model: nn.Module
+    num_sources: int
+    sample_rate: int  # Hz
+    model_yaml: str  # "model: !new:..." with everything below it
+    settings: dict[str, Any]  # the plain top-level values of hyperparams.yaml
+    header: list[str]  # the comment lines at its top: version, commit, command
+    checkpoint: Checkpoint
+
+
+def read_run(folder: str | Path) -> Run:
+    """Make the network of a training run and load its best checkpoint.
+
+    Only the separator's part of `hyperparams.yaml` is constructed: no data set, optimiser or logger.
+
+    Arguments
+    ---------
+    folder : str or Path
+        As `train.py` leaves it: `hyperparams.yaml` and `save/CKPT+*/`.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    UserError
+        If it is no run folder, has no usable checkpoint, or the weights do not fit or are not finite.
+    """
+    folder = Path(folder)
+    tree, header = _read_hyperparams(folder)
+    checkpoint = best_checkpoint(folder)
+    model_yaml = _model_yaml(folder, tree)
+    model = make_model(model_yaml, folder / "hyperparams.yaml")
+    load_strictly(model, checkpoint.folder / WEIGHTS)
+    bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise UserError(f"{checkpoint.folder / WEIGHTS}: {len(bad)} tensors are not finite, the first is {bad[0]}.")
+    sources, rate = (int(getattr(model, name)) for name in ("num_sources", "sample_rate"))
+    settings = {key: value for key, value in tree.items() if isinstance(value, str | int | float | bool)}
+    # Frozen, as in the interfaces: PyTorch runs frozen LSTMs and attention by other kernels, with other last digits.
+    model.eval().requires_grad_(False)
+    return Run(model, sources, rate, model_yaml, settings, header, checkpoint)
+
+
+def best_checkpoint(folder: str | Path) -> Checkpoint:
+    """Choose the checkpoint of the highest validation SI-SDRi, or PESQ for enhancement.
+
+    A NaN or a missing value is the worst, and among equals the newest is taken. A checkpoint folder without a
+    readable CKPT.yaml or without the separator's weights (a write that was cut off) is left out.
+
+    Arguments
+    ---------
+    folder : str or Path
+        The run folder.
+
+    Raises
+    ------
+    UserError
+        If there is no usable checkpoint.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for name, score in (("a", 2.0), ("b", 3.0), ("c", ".nan")):
+    ...         checkpoint = Path(folder, "save", f"CKPT+{name}")
+    ...         checkpoint.mkdir(parents=True)
+    ...         _ = (checkpoint / "CKPT.yaml").write_text(f"si_sdri: {score}")
+    ...         (checkpoint / WEIGHTS).touch()
+    ...     best_checkpoint(folder).score
+    3.0
+    """
+    save = Path(folder) / "save"
+    found = [checkpoint for path in sorted(save.glob("CKPT+*")) if (checkpoint := _read_checkpoint(path))]
+    if not found:
+        raise UserError(
+            f"{save}: no usable checkpoint (CKPT+*/{WEIGHTS}). Train first: python train.py hparams/NAME.yaml"
+        )
+    best = max(found, key=lambda checkpoint: (checkpoint.score, checkpoint.meta.get("unixtime", 0.0)))
+    if math.isinf(best.score):
+        names = " or ".join(METRICS)
+        logger.warning("%s: no checkpoint has a validation %s; taking the newest, %s", save, names, best.folder.name)
+    return best
+
+
+def make_model(model_yaml: str, where: str | Path) -> nn.Module:
+    """Construct the network from YAML text with the single key `model`.
+
+    Arguments
+    ---------
+    model_yaml : str
+    where : str or Path
+        The file it was taken from, for messages.
+
+    Raises
+    ------
+    UserError
+        If a class or an argument in it does not exist.
+
+    Example
+    -------
+    >>> make_model("model: !new:torch.nn.Linear {in_features: 2, out_features: 3}", "x.yaml")
+    Linear(in_features=2, out_features=3, bias=True)
+    """
+    from hyperpyyaml import load_hyperpyyaml
+
+    try:
+        return load_hyperpyyaml(model_yaml)["model"]
+    except (ImportError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{where}: the separator cannot be made: {' '.join(map(str, error.args))}") from error
+
+
+def _read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    path = folder / "hyperparams.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder}: no hyperparams.yaml, so no run folder. Expected the output_folder of train.py.")
+    text = path.read_text(encoding="utf-8")
+    try:
+        tree = YAML().load(text)  # round trip: tags are kept, nothing is constructed
+    except YAMLError as error:
+        raise UserError(f"{path}: no valid YAML: {error}") from error
+    header = [line.lstrip("# ") for line in text.splitlines()[:10] if line.startswith("#")]
+    return tree, header
+
+
+def _model_yaml(folder: Path, tree: Any) -> str:
+    from ruamel.yaml import YAML
+
+    modules = tree.get("modules") if isinstance(tree, dict) else None
+    if not isinstance(modules, dict) or "separator" not in modules:
+        raise UserError(
+            f"{folder / 'hyperparams.yaml'}: no `modules: separator:`, so this is no run of a Lobes recipe."
+        )
+    node = modules["separator"]
+    _drop_comments(node)
+    text = StringIO()
+    YAML().dump({"model": node}, text)  # aliases to outside of the node become whole nodes here
+    return text.getvalue()
+
+
+def _drop_comments(node: Any) -> None:
+    """Remove comments: ruamel hangs a section's title on the last key of the section before."""
+    from ruamel.yaml.comments import Comment
+
+    if hasattr(node, Comment.attrib):
+        delattr(node, Comment.attrib)
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        _drop_comments(child)
+
+
+def _read_checkpoint(folder: Path) -> Checkpoint | None:
+    try:
+        meta = yaml.safe_load((folder / "CKPT.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        meta = None
+    if isinstance(meta, dict) and (folder / WEIGHTS).is_file():
+        return Checkpoint(folder, meta)
+    logger.warning("%s: left out, its CKPT.yaml or %s is missing or damaged", folder, WEIGHTS)
+    return None

@@ -1,0 +1,1 @@
+"""The scan on CPUs: kernels compiled by numba, with vector registers or without."""

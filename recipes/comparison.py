@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""A fair race: recipe files of one data set, trained with one budget and the same seeds; a table and a picture.
+
+> python comparison.py PolSESS --hparams spmamba_mini dprnn_tiny --data_folder DATA --options task=SB --minutes 4
+> python comparison.py PolSESS --hparams spmamba_8k dprnn --data_folder DATA --gmacs 1e7 --options task=SB device=cuda
+
+The budget is one of --minutes (of training), --steps, or --gmacs (10^9 multiply-accumulates of the training; a step
+counts as three forward passes). Whatever is done is kept: after an interruption the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lobes.errors import UserError, exit_on_user_error
+from lobes.reports import comparison
+from lobes.reports.tables import replace_section
+from lobes.runs.folder import read_run
+from lobes.runs.launcher import Outcome, Run, collect, run_all, stage
+
+HERE = Path(__file__).resolve().parent
+PASSES = 3  # forward passes that a training step costs: one forward, about two backward
+# What a run needs beside its budget; --options come after and may say otherwise.
+ALWAYS = {"N_epochs": 100_000, "ckpt_interval_minutes": 2}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train what is not trained yet, write the table and the picture."""
+    options = parse(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended, too
+    runs = {(name, seed): make_run(options, name, seed) for seed in options.seeds for name in options.hparams}
+    print(plan(options, len(runs)), flush=True)
+    with stage(f"{len(runs)} runs, {options.jobs} at a time"):
+        run_all(list(runs.values()), jobs=options.jobs, every=60)
+    outcomes = {key: collect(run) for key, run in runs.items()}
+    with stage("costs"):
+        entries = [make_entry(options, name, runs, outcomes) for name in options.hparams]
+    picture = options.results.with_name(f"race_{options.name}.svg")
+    comparison.plot(entries, picture, {"title": options.name, "budget": budget(options)})
+    text = section(options, entries, next(iter(outcomes.values())), picture.name)
+    replace_section(options.results, f"race-{options.name}", text)
+    print(f"\n{text}\n\nwritten to {options.results} and {picture.name}", flush=True)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("recipe", help="folder of recipes, such as PolSESS")
+    add("--hparams", nargs="+", required=True, help="names of its hparams/<name>.yaml")
+    add("--data_folder", type=Path, required=True)
+    add("--options", nargs="*", default=[], help="further options of train.py as key=value, for all runs")
+    add("--seeds", nargs="+", type=int, default=[1, 2])
+    add("--minutes", type=float, help="budget: minutes of training")
+    add("--steps", type=int, help="budget: optimizer steps")
+    add("--gmacs", type=float, help="budget: 10^9 multiply-accumulates")
+    add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
+    add("--threads", type=int, default=2, help="of each run (default: %(default)s)")
+    add("--name", help="of the race, in file names and headings (default: the recipe's)")
+    add("--note", default="", help="a sentence about the data, for the section")
+    add("--output", type=Path, default=HERE.parent / "results" / "race", help="default: %(default)s")
+    add("--results", type=Path, help="Markdown file for the table (default: the recipe's RESULTS.md)")
+    options = parser.parse_args(argv)
+    return checked(options)
+
+
+def checked(options: argparse.Namespace) -> argparse.Namespace:
+    """Fill in what follows from other options, and refuse what cannot be."""
+    folder = HERE / options.recipe
+    if not (folder / "train.py").is_file():
+        raise UserError(f"{folder}: no train.py. Give the name of a recipe: {', '.join(recipes())}")
+    if sum(value is not None for value in (options.minutes, options.steps, options.gmacs)) != 1:
+        raise UserError("give one budget: --minutes, --steps or --gmacs.")
+    pairs = [word.partition("=") for word in options.options]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise UserError(f"--options: expected key=value, got {' '.join(options.options)}")
+    options.settings = {name: value for name, _, value in pairs}
+    options.name = options.name or options.recipe
+    options.output = (options.output / options.name).resolve()
+    options.results = (options.results or folder / "RESULTS.md").resolve()
+    return options
+
+
+def recipes() -> list[str]:
+    """Folders beside this file that hold a train.py."""
+    return sorted(path.parent.name for path in HERE.glob("*/train.py"))
+
+
+def plan(options: argparse.Namespace, count: int) -> str:
+    """Say what will happen."""
+    time = ""
+    if options.minutes:
+        time = f" This takes about {-(-count // options.jobs) * (options.minutes + 2):.0f} min if nothing is done yet."
+    return (
+        f"{count} runs: {', '.join(options.hparams)}; seeds {', '.join(map(str, options.seeds))}; {budget(options)} "
+        f"each, {options.threads} thread(s).{time} After a stop the same command goes on.\nState in {options.output}"
+    )
+
+
+def budget(options: argparse.Namespace) -> str:
+    """The budget in words."""
+    if options.minutes is not None:
+        return f"{options.minutes:g} min of training"
+    return f"{options.steps} steps" if options.steps is not None else f"{options.gmacs:g} GMAC of training"
+
+
+def make_run(options: argparse.Namespace, name: str, seed: int) -> Run:
+    """Describe one run; its state is kept in its own folder."""
+    folder = HERE / options.recipe
+    settings = {"data_folder": options.data_folder.resolve(), "seed": seed, **ALWAYS, **options.settings}
+    settings.update(limit(options, folder / "hparams" / f"{name}.yaml", settings))
+    state = options.output / f"{name}_seed{seed}"
+    return Run(
+        state.name, folder / "train.py", f"hparams/{name}.yaml", state, settings, ("noprogressbar",), options.threads
+    )
+
+
+def limit(options: argparse.Namespace, file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The budget as an option of train.py."""
+    if options.minutes is not None:
+        return {"max_minutes": options.minutes}
+    if options.steps is not None:
+        return {"max_steps": options.steps}
+    return {"max_steps": max(1, int(options.gmacs * 1e9 / macs_of_a_step(file, settings)))}
+
+
+def macs_of_a_step(file: Path, settings: Mapping[str, Any]) -> float:
+    """Multiply-accumulates of a training step: the batch, its seconds, and three passes."""
+    from lobes.config import load, resolve
+    from lobes.evaluation.complexity import count
+
+    overrides = "\n".join(f"{name}: {value}" for name, value in settings.items() if name != "device")
+    hparams = load(resolve(file, f"{overrides}\noutput_folder: none"))
+    seconds = hparams["training_signal_len"] / hparams["sample_rate"]
+    forward = count(hparams["modules"]["separator"], seconds).total
+    return PASSES * forward * hparams["batch_size"] * hparams["grad_accumulation_factor"]
+
+
+def make_entry(
+    options: argparse.Namespace,
+    name: str,
+    runs: Mapping[tuple[str, int], Run],
+    outcomes: Mapping[tuple[str, int], Outcome],
+) -> comparison.Entry:
+    """A model's line."""
+    mine = [outcomes[name, seed] for seed in options.seeds]
+    model = read_run(runs[name, options.seeds[0]].folder).model
+    return comparison.entry(name, mine, model, options.threads)
+
+
+def section(options: argparse.Namespace, entries: Sequence[comparison.Entry], first: Outcome, picture: str) -> str:
+    """The section of RESULTS.md."""
+    from lobes.training.launch import command
+
+    lines = [
+        f"### A race of {len(entries)}: {options.name}, {budget(options)} each",
+        "",
+        *([options.note, ""] if options.note else []),
+        comparison.as_table(entries),
+        "",
+        f"![SI-SDRi against compute]({picture})",
+        "",
+        comparison.UNITS,
+        "",
+        f"- command: `{command(__file__, given(options))}` (each run's own is in its `launch.json`)",
+        f"- commit: {first.train_time.get('commit', 'unknown')}",
+        f"- seeds: {', '.join(map(str, options.seeds))}",
+        f"- machine: {first.train_time.get('machine', 'unknown')}",
+        f"- runs: {options.jobs} at a time, {options.threads} thread(s) each",
+    ]
+    return "\n".join(lines)
+
+
+def given(options: argparse.Namespace) -> list[str]:
+    """The options that make the numbers, as words of a command line."""
+    amount = next(n for n in ("minutes", "steps", "gmacs") if getattr(options, n) is not None)
+    words = [options.recipe, "--hparams", *options.hparams, "--data_folder", options.data_folder.name]
+    words += ["--options", *options.options] if options.options else []
+    words += ["--seeds", *map(str, options.seeds), f"--{amount}", f"{getattr(options, amount):g}"]
+    return [*words, "--jobs", str(options.jobs), "--threads", str(options.threads), "--name", options.name]
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(sys.argv[1:])

@@ -1,0 +1,72 @@
+"""The summary: means over what is finite, everything else counted, and JSON without NaN."""
+
+import json
+import math
+
+import pytest
+
+from lobes.evaluation.summary import format_table, summarise
+from lobes.metrics import NUMBERS
+
+
+def row(variant, si_sdr=math.nan, si_sdri=math.nan, status="ok", **numbers):
+    return {"id": "x", "variant": variant, "si_sdr": si_sdr, "si_sdri": si_sdri, "status": status, **numbers}
+
+
+ROWS = [
+    row("SER", 10.0, 4.0, pesq=2.0),
+    row("SER", 6.0, -2.0, status="pesq: NoUtterances (source 1); pesq: NoUtterances (source 2)"),
+    row("SER", status="non-finite estimate (first at sample 17, source 1)"),
+    row("S", 20.0, 8.0, pesq=3.0),
+    row("C", 30.0),
+]
+
+
+def test_variants_then_their_unweighted_mean():
+    summary = summarise(ROWS)
+    assert summary["n"] == 5 and list(summary["variants"]) == ["C", "S", "SER"]
+    ser = summary["variants"]["SER"]
+    assert ser["n"] == 3 and ser["counted"]["si_sdr"] == 2 and ser["counted"]["pesq"] == 1
+    assert ser["si_sdr"] == 8.0 and ser["si_sdri"] == 1.0 and ser["improved_share"] == 0.5
+    assert summary["mean"]["si_sdr"] == pytest.approx((8 + 20 + 30) / 3)
+    assert summary["mean"]["pesq"] == 2.5
+
+
+def test_variant_c_stays_out_of_the_improvement_and_is_named():
+    summary = summarise(ROWS)
+    assert summary["variants"]["C"]["si_sdri"] is None and summary["variants"]["C"]["failures"] == {}
+    assert summary["mean"]["si_sdri"] == (1 + 8) / 2
+    assert summary["left_out"]["si_sdri"] == ["C"] and "si_sdr" not in summary["left_out"]
+    assert summary["improved_share"] == pytest.approx(2 / 3)
+
+
+def test_failures_are_counted_per_item_and_reason():
+    expected = {"non-finite estimate": 1, "pesq: NoUtterances": 1}
+    assert summarise(ROWS)["failures"] == expected
+    assert summarise(ROWS)["variants"]["SER"]["failures"] == expected
+
+
+def test_json_has_no_nan():
+    text = json.dumps(summarise([*ROWS, row("E", math.inf, math.nan)]), allow_nan=False)
+    assert json.loads(text)["variants"]["E"]["si_sdr"] is None
+
+
+@pytest.mark.parametrize("rows", [[], [row("S")], [{"status": "silent target"}]])
+def test_nothing_to_average(rows):
+    summary = summarise(rows)
+    assert all(summary["mean"][name] is None for name in NUMBERS) and summary["improved_share"] is None
+    assert "mean" in format_table(summary)
+
+
+def test_rows_without_a_variant_and_a_generator_of_rows():
+    summary = summarise({"si_sdr": float(value), "status": "ok"} for value in range(3))
+    assert summary["variants"]["all"]["si_sdr"] == 1.0
+
+
+def test_table():
+    lines = format_table(summarise(ROWS)).splitlines()
+    headings = ["variant", "n", "SI-SDR", "SI-SDRi", "SDR", "SDRi", "PESQ", "STOI", "improved", "failed"]
+    assert lines[0].split() == headings
+    assert lines[3].split() == ["SER", "3", "8.00", "1.00", "-", "-", "2.00", "-", "50", "%", "2"]
+    assert lines[4].split()[:4] == ["mean", "5", "19.33", "4.50"]
+    assert lines[5:] == ["  1 x non-finite estimate", "  1 x pesq: NoUtterances"]

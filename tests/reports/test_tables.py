@@ -1,0 +1,66 @@
+"""The tables of finished runs: means that leave out what means nothing, and sections that are replaced in place."""
+
+import math
+
+import pytest
+
+from lobes.reports.tables import (
+    HEADER,
+    as_markdown,
+    as_text,
+    means,
+    model_row,
+    replace_section,
+    show,
+    variant_rows,
+)
+from lobes.runs.launcher import Outcome
+
+
+def outcome(**variants):
+    """An outcome with SI-SDR and SI-SDRi by variant."""
+    rows = {name: {"n": 1, "si_sdr": out, "si_sdri": gain, "pesq": None} for name, (out, gain) in variants.items()}
+    summary = {"variants": rows, "mean": {}, "improved_share": 0.5}
+    return Outcome(summary, {"steps": 10, "seconds": 61.4}, [], [])
+
+
+def test_clean_variant_counts_only_where_there_is_something_to_improve():
+    result = outcome(SER=(4.0, 3.0), SE=(6.0, 1.0), C=(30.0, -40.0))
+    enhanced, separated = means(result.summary, "ES"), means(result.summary, "SB")
+    assert (enhanced["si_sdri"], enhanced["si_sdr"], enhanced["si_sdr_in"]) == (2.0, 5.0, 3.0)
+    assert separated["si_sdri"] == pytest.approx(-12.0)
+    assert math.isnan(enhanced["pesq"])
+
+
+def test_row_fits_the_header_and_missing_numbers_are_dashes():
+    row = model_row("m", outcome(SER=(4.0, 3.0)), "SB")
+    assert len(row) == len(HEADER)
+    assert row == ["m", "1.00", "4.00", "3.00", "50 %", "-", "-", "-", "10", "61 s"]
+
+
+def test_variants_stand_in_the_usual_order_and_gaps_are_dashes():
+    header, rows = variant_rows({"a": outcome(SE=(1.0, 1.0), SER=(2.0, 2.0)), "b": outcome(SE=(1.0, 0.5))}, "SB")
+    assert header == ["model", "SER", "SE"]
+    assert rows == [["a", "2.00", "1.00"], ["b", "-", "0.50"]]
+
+
+def test_tables_keep_every_cell():
+    header, rows = ["model", "dB"], [["a long name", "1.0"], ["b", "-10.0"]]
+    lines = as_text(header, rows).splitlines()
+    assert [len(line) for line in lines] == [len(lines[0])] * 3
+    assert as_markdown(header, rows).splitlines()[2:] == ["| a long name | 1.0 |", "| b | -10.0 |"]
+
+
+def test_replacing_a_section_leaves_the_rest(tmp_path):
+    page = tmp_path / "RESULTS.md"
+    page.write_text("# Results\n\n<!-- a:begin -->\nold\n<!-- a:end -->\n\ntail\n")
+    replace_section(page, "a", "new\nlines")
+    replace_section(page, "b", "other")
+    text = page.read_text()
+    assert text.startswith("# Results\n\n<!-- a:begin -->\nnew\nlines\n<!-- a:end -->\n\ntail\n")
+    assert text.endswith("<!-- b:begin -->\nother\n<!-- b:end -->\n") and "old" not in text
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_show_writes_numbers_and_dashes():
+    assert [show(1.005, 1), show(-0.5), show(None), show(math.inf)] == ["1.0", "-0.50", "-", "-"]

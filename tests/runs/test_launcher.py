@@ -1,0 +1,99 @@
+"""Training runs are started once, resumed, never mixed up, and their failures are told."""
+
+import sys
+
+import pytest
+
+from lobes.errors import UserError
+from lobes.runs.launcher import Run, collect, number, progress, run_all, start
+
+FAKE = """
+import json, os, sys
+from pathlib import Path
+options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+out = Path(options["--output_folder"])
+count = out / "count.txt"
+count.write_text(str(int(count.read_text()) + 1 if count.exists() else 1))
+print("threads", os.environ.get("OMP_NUM_THREADS"))
+if options["--seed"] == "13":
+    sys.exit(3)
+header = "step,seconds,epoch,train_loss,valid_si_sdri,lr"
+(out / "learning_curve.csv").write_text(header + "\\n5,1.5,1,-2,3.25,0.1\\n")
+(out / "per_utterance.csv").write_text("id,variant\\na,SER\\n")
+(out / "train_time.json").write_text('{"steps": 5, "seconds": 1.5}')
+if options["--seed"] != "14":
+    (out / "summary.json").write_text('{"mean": {"si_sdri": 3.25}}')
+"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(FAKE)
+
+    def run(name, seed, **options):
+        return Run(name, script, "hparams/x.yaml", tmp_path / name, {"seed": seed, **options}, threads=1)
+
+    return run
+
+
+def test_runs_are_started_once_and_collected(make, capsys):
+    runs = [make("a", 1), make("b", 2)]
+    run_all(runs, jobs=2)
+    run_all(runs, jobs=1)
+    for run in runs:
+        assert (run.folder / "count.txt").read_text() == "1"
+        assert (run.folder / "console.txt").read_text().strip() == "threads 1"
+        outcome = collect(run)
+        assert outcome.summary["mean"]["si_sdri"] == 3.25 and outcome.train_time["steps"] == 5
+        assert outcome.curve[0]["step"] == "5" and outcome.utterances == [{"id": "a", "variant": "SER"}]
+    assert "done before: a" in capsys.readouterr().out
+    assert progress(runs[0].folder) == "step 5, 2 s, valid SI-SDRi 3.25 dB"
+
+
+def test_a_stopped_run_is_started_again(make):
+    run = make("a", 1)
+    run_all([run])
+    (run.folder / "summary.json").unlink()
+    run_all([run])
+    assert (run.folder / "count.txt").read_text() == "2"
+
+
+@pytest.mark.parametrize(("seed", "reason"), [(13, "exit code 3"), (14, "exit code 0, but without .*summary.json")])
+def test_a_failed_run_is_named_with_its_messages(make, seed, reason):
+    with pytest.raises(UserError, match=f"the run a failed .{reason}.*console.txt"):
+        run_all([make("a", seed)])
+
+
+def test_a_folder_is_not_continued_with_other_options(make):
+    run_all([make("a", 1, max_steps=5)])
+    with pytest.raises(UserError, match="max_steps: there 5, now 7"):
+        run_all([make("a", 1, max_steps=7)])
+
+
+def test_two_processes_never_train_one_run(make, tmp_path):
+    script = make("a", 1).script
+    script.write_text("import time; time.sleep(30)")
+    process = start(make("a", 1), console=False)
+    try:
+        with pytest.raises(UserError, match="still trains"):
+            start(make("a", 1), console=False)
+    finally:
+        process.kill()
+        process.wait()
+    script.write_text(FAKE)
+    run_all([make("a", 1)])
+
+
+def test_collecting_an_unfinished_run_says_what_is_missing(make):
+    with pytest.raises(UserError, match="summary.json"):
+        collect(make("never", 1))
+
+
+def test_command_is_what_a_user_would_type(make):
+    assert make("a", 1).command()[:3] == [sys.executable, "train.py", "hparams/x.yaml"]
+
+
+def test_number_reads_empty_cells_as_nan():
+    assert number("2.5") == 2.5
+    assert all(value != value for value in (number(""), number(None), number("x")))

@@ -1,0 +1,295 @@
+"""The house itself: set-up, make targets, README, lock, workflow, wheel."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BASH = "/bin/sh"
+
+
+# ------------------------------------------------------------------ set-up
+def tool(folder: Path, name: str, text: str) -> None:
+    """Put an executable script in `folder`."""
+    path = folder / name
+    path.write_text(f"#!{BASH}\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A checkout without .venv and a PATH that holds only what a shell script needs."""
+    checkout, path = tmp_path / "checkout", tmp_path / "bin"
+    (checkout / "scripts").mkdir(parents=True)
+    path.mkdir()
+    for name in ("setup.py", "requirements.lock", "scripts/setup.sh"):
+        shutil.copy(ROOT / name, checkout / name)
+    for name in ("dirname", "sed", "cut", "sha256sum", "rm", "mkdir"):
+        (path / name).symlink_to(shutil.which(name))
+    return checkout, path
+
+
+def setup(bare, **environment) -> subprocess.CompletedProcess:
+    checkout, path = bare
+    command = [BASH, "scripts/setup.sh"]
+    environment = {"PATH": str(path), **environment}
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+
+
+def fake_python(path: Path, version: str, fit: bool) -> None:
+    """A Python that says its version, and that it fits, or has the headers, or not."""
+    tool(path, "python3", f'[ "$1" = --version ] && echo "Python {version}" && exit 0\nexit {0 if fit else 1}')
+
+
+def test_wrong_python_is_one_line(bare):
+    fake_python(bare[1], "3.13.1", fit=False)
+    done = setup(bare)
+    assert done.returncode == 1 and not done.stdout
+    assert re.fullmatch(r"setup: .*3\.10, 3\.11 or 3\.12, found Python 3\.13\.1\. .*\n", done.stderr)
+
+
+def test_no_python_is_one_line(bare):
+    done = setup(bare)
+    assert done.returncode == 1
+    assert re.fullmatch(r"setup: .*3\.10, 3\.11 or 3\.12, found none\. .*\n", done.stderr)
+
+
+def test_no_compiler_is_one_line(bare):
+    fake_python(bare[1], "3.11.7", fit=True)
+    done = setup(bare, CC="no-such-compiler")
+    assert done.returncode == 1 and not done.stdout
+    assert re.fullmatch(r"setup: a C compiler is needed .*PESQ.*\n", done.stderr)
+
+
+def test_an_interrupted_installation_is_made_again(bare):
+    checkout, path = bare
+    tool(path, "gcc", "")
+    tool(path, "python3", '[ "$2" != venv ] || exit 1')  # the real work starts, and stops here
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    tool(checkout / ".venv" / "bin", "python", "")
+    done = setup(bare)
+    assert "GB" in done.stdout and "minutes" in done.stdout  # said before anything is downloaded
+    assert done.returncode and not (checkout / ".venv").exists()
+
+
+def stamp(checkout: Path, **changes: str) -> None:
+    """Leave what a finished installation leaves."""
+    from hashlib import sha256
+
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    tool(checkout / ".venv" / "bin", "python", 'echo "$@" >> calls')
+    lines = {"folder": str(checkout.resolve())}
+    for key, name in (("lock", "requirements.lock"), ("setup", "setup.py")):
+        lines[key] = sha256((checkout / name).read_bytes()).hexdigest()
+    (checkout / ".venv" / "lobes-setup.stamp").write_text("\n".join({**lines, **changes}.values()) + "\n")
+
+
+def test_an_installation_up_to_date_is_left_alone(bare):
+    stamp(bare[0])
+    done = setup(bare)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not (bare[0] / "calls").exists()
+
+
+def test_a_changed_setup_py_installs_lobes_only(bare):
+    stamp(bare[0], setup="old")
+    assert setup(bare).returncode == 0
+    calls = (bare[0] / "calls").read_text().splitlines()
+    assert len(calls) == 1 and calls[0].endswith("-e .")
+    assert setup(bare).stdout == ""
+
+
+@pytest.mark.parametrize("change", [{"lock": "old"}, {"folder": "elsewhere"}])
+def test_a_changed_lock_or_a_moved_folder_installs_all(bare, change):
+    stamp(bare[0], **change)
+    tool(bare[1], "gcc", "")
+    tool(bare[1], "python3", '[ "$2" != venv ] || exit 1')
+    done = setup(bare)
+    assert "making .venv" in done.stdout and not (bare[0] / ".venv").exists()
+
+
+# ------------------------------------------------------------------ make, CI
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def test_make_targets():
+    assert {"setup", "demo", "test", "check", "bench", "clean", "lock"} <= make_targets()
+
+
+def test_ci_run_is_check_and_test():
+    path = ROOT / ".ci" / "run"
+    text = path.read_text(encoding="utf-8")
+    assert os.access(path, os.X_OK) and text.startswith("#!/usr/bin/env bash") and "set -euo pipefail" in text
+    assert re.findall(r"^make (\w+)", text, flags=re.MULTILINE) == ["check", "test"]
+
+
+def test_workflow_calls_make_and_pins_actions_by_commit():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    job = workflow["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"] == ["3.10", "3.12"]
+    uses = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert uses and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", use) for use in uses)
+    runs = [step["run"].split()[:2] for step in job["steps"] if "run" in step]
+    assert runs == [["make", "check"], ["make", "test"]]
+
+
+def test_hooks_are_the_checks():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    tools = {hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in hooks}
+    checks = re.findall(r"^check (\w+)", (ROOT / "scripts" / "check.sh").read_text(encoding="utf-8"), re.MULTILINE)
+    assert tools == set(checks) == {"ruff", "mypy", "yamllint", "codespell"}
+
+
+# ------------------------------------------------------------------ dependencies
+def setup_lists() -> tuple[list[str], dict[str, list[str]]]:
+    """REQUIRES and EXTRAS of setup.py."""
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    values = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}
+    return ast.literal_eval(values["REQUIRES"]), ast.literal_eval(values["EXTRAS"])
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[<>=!~ \[;]", requirement)[0]
+
+
+def test_readme_gives_a_reason_for_each_dependency():
+    requires, extras = setup_lists()
+    wanted = {(name_of(item), "") for item in requires}
+    wanted |= {(name_of(item), extra) for extra, items in extras.items() for item in items}
+    rows = re.findall(r"^\| ([\w-]+) \| ?(\w*) ?\| (.+) \|$", section("Dependencies"), flags=re.MULTILINE)
+    listed = {(name, extra) for name, extra, reason in rows if len(reason) > 3 and name != "Package"}
+    assert listed == wanted
+
+
+def test_lock_is_exact_hashed_and_names_no_index():
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "://" not in text and "--index" not in text and "--find-links" not in text
+    blocks = re.split(r"\n(?=\S)", text.strip())
+    assert all(re.match(r"[\w.-]+==\S+", block) and "--hash=sha256:" in block for block in blocks)
+    locked = {block.split("==")[0] for block in blocks}
+    requires, extras = setup_lists()
+    wanted = {*requires, *(item for extra, items in extras.items() if extra != "cuda" for item in items)}
+    assert {name_of(item) for item in wanted} <= locked
+    assert "torch==2.11.0 " in text and "torchaudio==2.11.0 " in text
+
+
+# ------------------------------------------------------------------ README
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_model_table_is_what_the_command_prints():
+    from lobes.evaluation.complexity import table
+
+    shown = README.split("<!-- models:begin -->\n")[1].split("\n<!-- models:end -->")[0]
+    assert shown == table(), "write it again: lobes models --table"
+
+
+def test_readme_repeats_the_table_in_its_claims():
+    row = next(line for line in README.splitlines() if line.startswith("| `spmamba_16k`"))
+    total, scan = (float(cell) for cell in row.split("|")[3:5])
+    assert f"{total:.1f} G/s, {total - scan:.1f} without the scan" in README
+    assert f"{445.56 / total:.1f} times less" in README
+
+
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+def test_readme_python_runs(code):
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def test_readme_commands_exist():
+    commands = readme_commands()
+    for command in commands:
+        words = command.split()
+        if words[0] == "make":
+            assert words[1] in make_targets()
+        elif words[0] == "lobes":
+            assert_lobes_takes(words[1], {word for word in words if word.startswith("-")})
+        elif words[0] == "python":
+            assert (ROOT / "recipes" / "PolSESS" / words[1]).is_file()
+            assert (ROOT / "recipes" / "PolSESS" / words[2]).is_file()
+        else:
+            assert words[0] in ("cd", "source"), f"nothing tests {command}"
+    assert {"make demo", "make test"} <= set(commands)
+
+
+def assert_lobes_takes(name: str, options: set[str]) -> None:
+    """The sub-command exists and its help names the options."""
+    command = [sys.executable, "-m", "lobes.cli", name, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(re.search(rf"(?<![\w-]){option}\b", done.stdout) for option in options)
+
+
+def test_links_of_the_documents_lead_somewhere():
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+    for page in [*pages, *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_map_of_the_house_names_every_folder():
+    names = set(re.findall(r"^\| `([\w/]+)`", section("The map of the house"), flags=re.MULTILINE))
+    rooms = {f"lobes/{path.parent.name}" for path in (ROOT / "lobes").glob("*/__init__.py")}
+    assert rooms <= names
+    assert all((ROOT / name).is_dir() for name in names)
+
+
+def test_licence_is_apache():
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text and "END OF TERMS AND CONDITIONS" in text and "Copyright 2026" in text
+
+
+# ------------------------------------------------------------------ start-up, wheel
+def test_help_is_quick():
+    import time
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "lobes.cli", "--help"], check=True, capture_output=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+@pytest.mark.slow
+def test_wheel_lists_the_models(tmp_path):
+    source = tmp_path / "source"
+    ignore = shutil.ignore_patterns(".*", "results", "build", "*.egg-info", "__pycache__", "tests")
+    shutil.copytree(ROOT, source, ignore=ignore)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, source]
+    subprocess.run(command, check=True)
+    wheel = next(tmp_path.glob("*.whl"))
+    zipfile.ZipFile(wheel).extractall(tmp_path / "unpacked")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'unpacked')!r}); import lobes, lobes.models as m; "
+        "print(lobes.__file__); print(*m.list_models()); print(m.get_model('spmamba_tiny').sample_rate)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    where, models, rate = done.stdout.splitlines()
+    assert where.startswith(str(tmp_path / "unpacked"))
+    assert models.split() == sorted(path.stem for path in (ROOT / "hparams_shared" / "models").glob("*.yaml"))
+    assert rate == "8000"
+    assert b"lobes/polsess/corpus" in b"".join(name.encode() for name in zipfile.ZipFile(wheel).namelist())
