@@ -15,6 +15,7 @@ from lobes.data.manifest import read_manifest
 from lobes.data.seeding import item_rng
 
 Row = Mapping[str, Any]
+SPLITS = ("train", "valid", "test")
 
 
 def read_rows(
