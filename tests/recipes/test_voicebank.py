@@ -157,7 +157,9 @@ def test_three_runs_side_by_side(data, tiny, tmp_path):
         return subprocess.Popen(list(map(str, command)), cwd=RECIPE, env=environment, stdout=subprocess.DEVNULL)
 
     assert [process.wait() for process in [start(seed) for seed in (1, 2, 3)]] == [0, 0, 0]
-    losses = {(tmp_path / f"run{seed}" / "learning_curve.csv").read_text().splitlines()[1].split(",")[3] for seed in (1, 2, 3)}
+    losses = {
+        (tmp_path / f"run{seed}" / "learning_curve.csv").read_text().splitlines()[1].split(",")[3] for seed in (1, 2, 3)
+    }
     assert len(losses) == 3
 
 
