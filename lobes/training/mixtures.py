@@ -18,8 +18,8 @@ from speechbrain.utils.distributed import ddp_init_group, run_on_main
 from lobes.config import load
 from lobes.data.audio import read_mono
 from lobes.data.manifest import read_manifest
+from lobes.data.seeding import item_rng
 from lobes.objectives.separation import separation_loss
-from lobes.polsess.mmipc import item_rng
 from lobes.training.brain import SeparationBrain
 from lobes.training.launch import make_run_folder, read_command_line
 

@@ -19,9 +19,12 @@ import torch
 from polsess_prepare import prepare_polsess
 
 from lobes.data.audio import read_mono
+from lobes.data.seeding import item_rng
 from lobes.errors import exit_on_user_error
 from lobes.polsess import mmipc
+from lobes.polsess.curriculum import variants_at
 from lobes.polsess.remix import Remixer, perturb_speed
+from lobes.polsess.variants import ALL_VARIANTS, INDOOR_PARTS, OUTDOOR_PARTS, compatible, in_improvement_mean
 from lobes.training import mixtures
 
 
@@ -30,7 +33,7 @@ class Separation(mixtures.MixtureBrain):
 
     def improves(self, batch):
         """Whether each item's improvement means something: in ES and EB, variant C is the target itself."""
-        return [mmipc.in_improvement_mean(self.hparams.task, variant) for variant in batch.variant]
+        return [in_improvement_mean(self.hparams.task, variant) for variant in batch.variant]
 
 
 def dataio_prep(hparams):
@@ -44,7 +47,7 @@ def dataio_prep(hparams):
 def dataset(hparams, rows, clock, training):
     """Turn manifest rows into examples {id, variant, mix_sig [T], sources_sig [T,S]}."""
     if training and hparams["variants"]:
-        rows = [row for row in rows if mmipc.compatible(row["has_reverb"], hparams["variants"])]
+        rows = [row for row in rows if compatible(row["has_reverb"], hparams["variants"])]
     by_id = {row["ID"]: row for row in rows}
     make = training_examples(hparams, by_id, clock) if training else fixed_examples(hparams, by_id)
     return mixtures.examples(rows, make)
@@ -64,13 +67,13 @@ def fixed_examples(hparams, rows):
 def training_examples(hparams, rows, clock):
     """Training: variant, remix, speed and cut are drawn anew in every epoch, seeded by (seed, epoch, ID)."""
     task, curriculum = hparams["task"], hparams["curriculum"]
-    usual = hparams["variants"] or [name for name in mmipc.ALL_VARIANTS if mmipc.in_improvement_mean(task, name)]
+    usual = hparams["variants"] or [name for name in ALL_VARIANTS if in_improvement_mean(task, name)]
     remixer = Remixer(list(rows.values()), read_mono, hparams["sample_rate"]) if hparams["dynamic_mixing"] else None
 
     def make(ID):
         row, epoch = rows[ID], int(clock)
-        rng = mmipc.item_rng(hparams["seed"], epoch, ID)
-        allowed = mmipc.variants_at(curriculum, epoch) or usual
+        rng = item_rng(hparams["seed"], epoch, ID)
+        allowed = variants_at(curriculum, epoch) or usual
         variant = mmipc.draw_variant(rng, row["has_reverb"], allowed)
         if remixer is None and not hparams["speed_changes"]:
             mix, sources = mmipc.render(task, variant, row["has_reverb"], reader(row, hparams))
@@ -92,7 +95,7 @@ def reader(row, hparams):
 
 def all_parts(row, hparams):
     """Read all stored parts of an example."""
-    names = mmipc.INDOOR_PARTS if row["has_reverb"] else mmipc.OUTDOOR_PARTS
+    names = INDOOR_PARTS if row["has_reverb"] else OUTDOOR_PARTS
     return {name: reader(row, hparams)(name) for name in names}
 
 

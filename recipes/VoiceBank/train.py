@@ -22,12 +22,12 @@ from voicebank_download import download as fetch
 from voicebank_prepare import prepare_voicebank
 
 from lobes.data.audio import read_mono
+from lobes.data.seeding import item_rng
 from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics.pcs import pcs_at_level
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.power import to_power
 from lobes.objectives.spectrum import compressed_spectrum_loss, magnitude, published_loss
-from lobes.polsess.mmipc import item_rng
 from lobes.training import mixtures
 from lobes.training.enhancement import EnhancementBrain
 

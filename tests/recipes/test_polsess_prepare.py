@@ -17,7 +17,7 @@ import soundfile as sf
 from lobes.data import audio
 from lobes.data.manifest import check_files, read_manifest
 from lobes.errors import UserError
-from lobes.polsess import mmipc
+from lobes.polsess import mmipc, variants
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "PolSESS" / "polsess_prepare.py"
 COLUMNS_34 = (
@@ -138,9 +138,9 @@ def test_prepared_rows_render(recipe, original, tmp_path):
     recipe.prepare_polsess(original, tmp_path)
     for row in read_manifest(tmp_path / "train.csv", original):
         read = lambda part, row=row: audio.read_mono(row[f"{part}_wav"], 8000)  # noqa: E731
-        for variant in mmipc.variants_for(row["has_reverb"]):
+        for variant in variants.variants_for(row["has_reverb"]):
             mix, sources = mmipc.render("SB", variant, row["has_reverb"], read)
-            parts = {part: read(part) for part in mmipc.all_parts(row["has_reverb"])}
+            parts = {part: read(part) for part in variants.all_parts(row["has_reverb"])}
             added, same = mmipc.render_parts("SB", variant, parts)
             assert np.abs(mix - added).max() <= 4 / 32768
             np.testing.assert_array_equal(sources, same)
