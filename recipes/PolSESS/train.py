@@ -19,10 +19,12 @@ import torch
 from polsess_prepare import prepare_polsess
 
 from lobes.data.audio import read_mono
+from lobes.data.datasets import read_rows
 from lobes.data.seeding import item_rng
 from lobes.errors import exit_on_user_error
 from lobes.polsess import mmipc
 from lobes.polsess.curriculum import variants_at
+from lobes.polsess.manifest import TYPES
 from lobes.polsess.remix import Remixer, perturb_speed
 from lobes.polsess.variants import ALL_VARIANTS, INDOOR_PARTS, OUTDOOR_PARTS, compatible, in_improvement_mean
 from lobes.training import mixtures
@@ -39,7 +41,7 @@ class Separation(mixtures.MixtureBrain):
 def dataio_prep(hparams):
     """Build the three datasets; the returned clock [1] carries the epoch into loader workers."""
     clock = torch.zeros(1, dtype=torch.int64).share_memory_()
-    splits = {name: mixtures.read_rows(hparams, name) for name in mixtures.SPLITS}
+    splits = {name: read_rows(hparams["save_folder"], name, hparams["data_folder"], TYPES) for name in mixtures.SPLITS}
     datasets = {name: dataset(hparams, rows, clock, name == "train") for name, rows in splits.items()}
     return datasets, clock
 
