@@ -1,7 +1,7 @@
-"""The tables of MM-IPC: PolSESS tasks, variants of indoor and outdoor rows, the parts that each one keeps.
+"""Tasks and variants of PolSESS, and the parts of a mixture that each of them keeps.
 
-A variant names the layers that are KEPT beside speech: S scene, E event, R reverb, C (clean) nothing. Indoor
-rows have reverb and know SER SR ER R C, outdoor rows know SE S E C. All targets are dry.
+A variant names the layers that are kept in addition to speech: S scene, E event, R reverb; C (clean) keeps none. Rows
+indoors have reverb and the variants SER SR ER R C, rows outdoors have SE S E C. All targets are dry.
 """
 
 from __future__ import annotations
