@@ -175,6 +175,21 @@ def all_parts(indoor: bool) -> tuple[str, ...]:
     return INDOOR_PARTS if indoor else OUTDOOR_PARTS
 
 
+def describe_task(task: str) -> str:
+    """A task in words, for the card of a model.
+
+    Example
+    -------
+    >>> describe_task("ES")
+    'enhancement: one speaker in noise and reverberation in, the dry speech out'
+    """
+    return {
+        "ES": "enhancement: one speaker in noise and reverberation in, the dry speech out",
+        "EB": "enhancement: two speakers in noise and reverberation in, the sum of their dry speech out",
+        "SB": "separation: two speakers in noise and reverberation in, the dry speech of each out",
+    }[task]
+
+
 def list_names(names: Iterable[str]) -> str:
     """Join names for an error message.
 
