@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lobes.errors import UserError, did_you_mean
 
@@ -65,9 +65,43 @@ def get_model(preset: str, num_sources: int | None = None, **overrides: object) 
                 f"{preset}: unknown option {name}.{did_you_mean(name, known)} "
                 f"Options of {path.name}: {', '.join(known)}"
             )
-    num_sources = _usual_sources(path) if num_sources is None else num_sources
+    num_sources = preset_meta(preset)["num_sources"] if num_sources is None else num_sources
     with path.open(encoding="utf-8") as stream:
         return load_hyperpyyaml(stream, {"num_sources": num_sources, **overrides})[_NETWORK]
+
+
+def preset_meta(preset: str) -> dict[str, Any]:
+    """Read what a preset's file says about its network that no count can find out.
+
+    Arguments
+    ---------
+    preset : str
+        A name from `list_models`.
+
+    Returns
+    -------
+    dict
+        `source` and `receptive_field` (str), `parameters` and `num_sources` (int: the default number of sources, and
+        the parameters with it); where there is one, `published` (a published score) and `claimed` (a number of
+        parameters that the count refutes).
+
+    Raises
+    ------
+    UserError
+        If there is no such preset.
+
+    Example
+    -------
+    >>> preset_meta("spmamba_8k")["parameters"]
+    6094498
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Reads the tags of HyperPyYAML as nothing."""
+
+    Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+    return yaml.load(preset_path(preset).read_text(encoding="utf-8"), Loader)["meta"]
 
 
 def preset_path(preset: str) -> Path:
@@ -105,13 +139,7 @@ def models_folder() -> Path:
     raise UserError(f"expected the model presets in {_PACKAGE.parent}/hparams_shared/models; reinstall lobes")
 
 
-def _usual_sources(path: Path) -> int:
-    """What the comment line `# Sources: 1` of a preset says; else 2."""
-    found = re.search(r"^# Sources: (\d+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return int(found[1]) if found else 2
-
-
 def _options(path: Path) -> list[str]:
     """Names of the preset's top-level scalars."""
     names = re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return [name for name in names if name not in (_NETWORK, "num_sources")]
+    return [name for name in names if name not in (_NETWORK, "num_sources", "meta")]
