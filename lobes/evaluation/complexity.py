@@ -27,12 +27,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lobes.errors import UserError
 from lobes.models import get_model, list_models
-from lobes.models.registry import preset_path
+from lobes.models.registry import preset_meta
 from lobes.nnet.depthwise import conv_silu, conv_silu_reference
 from lobes.nnet.mamba import SelectiveCore
 
-FACTS = ("Source", "Receptive field")  # every preset's file says these
-PUBLISHED = "Published"  # and some this
+FACTS = ("receptive_field", "source")  # what the meta of every preset has to say
 HEADER = (
     "| Preset | Parameters | GMAC/s | of which scan | Sample rate | Causal | Receptive field | Published | Source |"
 )
@@ -150,9 +149,12 @@ def table(presets: list[str] | None = None) -> str:
 
 
 def _row(preset: str) -> str:
+    known = preset_meta(preset)
+    for key in FACTS:
+        if key not in known:
+            raise UserError(f"{preset}: expected {key} in the preset's meta for the model table, found none")
     model = get_model(preset)
     cost = count(model)
-    known = facts(preset)
     cells = [
         f"`{preset}`",
         f"{cost.parameters:,}",
@@ -160,44 +162,11 @@ def _row(preset: str) -> str:
         f"{cost.scan / 1e9:.2f}",
         str(model.sample_rate),
         "yes" if model.causal else "no",
-        known["receptive field"],
+        known["receptive_field"],
         known.get("published", "-"),
         known["source"],
     ]
     return "| " + " | ".join(cells) + " |"
-
-
-def facts(preset: str) -> dict[str, str]:
-    """Read what no count can tell: the comment lines `# Source: ...`, `# Receptive field: ...` and perhaps
-    `# Published: ...` of a preset's file.
-
-    Arguments
-    ---------
-    preset : str
-        A name from `list_models()`.
-
-    Returns
-    -------
-    facts : dict
-        The keys "source", "receptive field" and, where there is one, "published".
-
-    Raises
-    ------
-    UserError
-        If one of the two lines is missing.
-
-    Example
-    -------
-    >>> sorted(facts("spmamba_8k"))
-    ['published', 'receptive field', 'source']
-    """
-    path = preset_path(preset)
-    lines = (line[2:].partition(": ") for line in path.read_text(encoding="utf-8").splitlines() if line[:2] == "# ")
-    found = {key: value for key, _, value in lines if key in (*FACTS, PUBLISHED)}
-    for key in FACTS:
-        if key not in found:
-            raise UserError(f"{path.name}: expected a comment line `# {key}: ...` for the model table, found none")
-    return {key.lower(): value.strip() for key, value in found.items()}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from lobes.errors import UserError
 from lobes.evaluation import complexity
 from lobes.evaluation.complexity import count, table
 from lobes.models import get_model, list_models
-from lobes.models.registry import preset_path
+from lobes.models.registry import preset_meta, preset_path
 from lobes.nnet.mamba import Mamba
 
 RATE = 100
@@ -117,7 +117,7 @@ def test_table_has_a_row_for_each_preset():
 
 @pytest.mark.parametrize("preset", [name for name in list_models() if name.startswith("convtasnet")])
 def test_receptive_field_of_the_convolutions(preset):
-    head = complexity.facts(preset)["receptive field"]
+    head = preset_meta(preset)["receptive_field"]
     text = preset_path(preset).read_text(encoding="utf-8")
     size = {line[0]: int(line[3:]) for line in text.splitlines() if line[:1] in "LPXR" and line[1:3] == ": "}
     frames = 1 + size["R"] * (size["P"] - 1) * (2 ** size["X"] - 1)
@@ -125,12 +125,10 @@ def test_receptive_field_of_the_convolutions(preset):
     assert f"{samples / 8000:.2f} s" in head
 
 
-def test_a_preset_without_facts_is_named(tmp_path, monkeypatch):
-    preset = tmp_path / "x.yaml"
-    preset.write_text("# Source: somewhere\nnum_sources: !PLACEHOLDER\n")
-    monkeypatch.setattr(complexity, "preset_path", lambda name: preset)
-    with pytest.raises(UserError, match=r"x\.yaml.*Receptive field"):
-        complexity.facts("x")
+def test_a_preset_without_facts_is_named(monkeypatch):
+    monkeypatch.setattr(complexity, "preset_meta", lambda name: {"source": "somewhere", "num_sources": 2})
+    with pytest.raises(UserError, match="spmamba_tiny: .*receptive_field"):
+        table(["spmamba_tiny"])
 
 
 def test_lstms_are_counted_weight_by_weight():
