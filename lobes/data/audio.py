@@ -303,3 +303,9 @@ def _name(path: str | os.PathLike[str]) -> str:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "error_string", error)).strip().rstrip(".")
+
+
+def read_mono_with_rate(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    """The mean of a file's channels [T], and its rate in Hz."""
+    samples, rate = read(path)
+    return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate

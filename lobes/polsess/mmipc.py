@@ -7,12 +7,12 @@ curriculum.py). Only numpy is imported, so that training starts quickly.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from lobes.data.seeding import crc, item_rng
 from lobes.errors import UserError
 from lobes.polsess.curriculum import check_curriculum, variants_at
 from lobes.polsess.variants import (
@@ -169,30 +169,6 @@ def render_parts(task: str, variant: str, parts: Mapping[str, np.ndarray]) -> tu
     return _combine(task, choice, parts)
 
 
-def item_rng(seed: int, epoch: int | None, ID: str) -> np.random.Generator:
-    """Return the random generator of one item in one epoch: the same for any order, worker or rank.
-
-    Arguments
-    ---------
-    seed : int
-        The run's seed, >= 0.
-    epoch : int or None
-        Epoch number >= 0; None for valid and test, which do not change over epochs.
-    ID : str
-        The row's ID.
-
-    Returns
-    -------
-    np.random.Generator
-
-    Example
-    -------
-    >>> bool(item_rng(1, 2, "a").random() == item_rng(1, 2, "a").random() != item_rng(1, 3, "a").random())
-    True
-    """
-    return np.random.default_rng([seed, 0 if epoch is None else epoch + 1, _crc(ID)])
-
-
 def draw_variant(rng: np.random.Generator, indoor: bool, allowed: Sequence[str] | None = None) -> str:
     """Draw uniformly among the variants that fit the row (training).
 
@@ -214,7 +190,7 @@ def fixed_variant(ID: str, indoor: bool, allowed: Sequence[str] | None = None) -
     ('C', 'SER')
     """
     options = _options(indoor, allowed)
-    return options[_crc(ID) % len(options)]
+    return options[crc(ID) % len(options)]
 
 
 def _combine(task: str, choice: Plan, parts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -244,7 +220,3 @@ def _options(indoor: bool, allowed: Sequence[str] | None) -> tuple[str, ...]:
             "leave such rows out (mmipc.compatible)."
         )
     return options
-
-
-def _crc(ID: str) -> int:
-    return zlib.crc32(ID.encode("utf-8", "surrogateescape"))
