@@ -18,7 +18,7 @@ from lobes import __version__
 from lobes.errors import UserError
 from lobes.inference.card import model_card
 from lobes.runs import names
-from lobes.runs.folder import Run, read_run
+from lobes.runs.folder import TrainedRun, read_run
 from lobes.runs.weights import write_sums
 
 HYPERPARAMS = """# Exported by Lobes {version}. Load this folder with lobes.inference.Separator or with SpeechBrain's
@@ -102,7 +102,7 @@ def export_pretrained(run_folder: str | os.PathLike[str], out_folder: str | os.P
     return out
 
 
-def _write(run: Run, folder: Path) -> None:
+def _write(run: TrainedRun, folder: Path) -> None:
     text = HYPERPARAMS.format(
         version=__version__,
         num_sources=run.num_sources,
@@ -119,7 +119,7 @@ def _write(run: Run, folder: Path) -> None:
     write_sums(folder)
 
 
-def _verify(run: Run, folder: Path) -> None:
+def _verify(run: TrainedRun, folder: Path) -> None:
     """Reload the folder in every way and compare the output with the run's model, on the CPU."""
     generator = torch.Generator().manual_seed(0)
     # Half a second, a batch of two, an odd length: enough for every part of a network to act.

@@ -37,7 +37,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedRun:
     """What a run folder holds for inference: the network with its best weights, and where they came from."""
 
     model: nn.Module
@@ -49,7 +49,7 @@ class Run:
     checkpoint: Checkpoint
 
 
-def read_run(folder: str | Path) -> Run:
+def read_run(folder: str | Path) -> TrainedRun:
     """Make the network of a training run and load its best checkpoint.
 
     Only the separator's part of `hyperparams.yaml` is constructed: no data set, optimiser or logger.
@@ -61,7 +61,7 @@ def read_run(folder: str | Path) -> Run:
 
     Returns
     -------
-    Run
+    TrainedRun
 
     Raises
     ------
@@ -83,7 +83,7 @@ def read_run(folder: str | Path) -> Run:
     settings = {key: value for key, value in tree.items() if isinstance(value, str | int | float | bool)}
     # Frozen, as in the interfaces: PyTorch runs frozen LSTMs and attention by other kernels, with other last digits.
     model.eval().requires_grad_(False)
-    return Run(model, sources, rate, model_yaml, settings, header, checkpoint)
+    return TrainedRun(model, sources, rate, model_yaml, settings, header, checkpoint)
 
 
 def best_checkpoint(folder: str | Path) -> Checkpoint:
@@ -160,7 +160,7 @@ def _read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
 
     path = folder / names.HYPERPARAMS
     if not path.is_file():
-        raise UserError(f"{folder}: no hyperparams.yaml, so no run folder. Expected the output_folder of train.py.")
+        raise UserError(f"{folder}: no {names.HYPERPARAMS}, so no run folder. Expected the output_folder of train.py.")
     text = path.read_text(encoding="utf-8")
     try:
         tree = YAML().load(text)  # round trip: tags are kept, nothing is constructed
@@ -176,7 +176,7 @@ def _model_yaml(folder: Path, tree: Any) -> str:
     modules = tree.get("modules") if isinstance(tree, dict) else None
     if not isinstance(modules, dict) or "separator" not in modules:
         raise UserError(
-            f"{folder / 'hyperparams.yaml'}: no `modules: separator:`, so this is no run of a Lobes recipe."
+            f"{folder / names.HYPERPARAMS}: no `modules: separator:`, so this is no run of a Lobes recipe."
         )
     node = modules["separator"]
     _drop_comments(node)

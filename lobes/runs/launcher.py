@@ -178,7 +178,7 @@ def _ended(run: Run, process: subprocess.Popen[bytes], begin: float, *, console:
     if code is None:
         return False
     if code != 0 or not run.finished():
-        where = "above" if console else f"in {run.folder / 'console.txt'}"
+        where = "above" if console else f"in {run.folder / names.CONSOLE}"
         reason = f"exit code {code}" if code else "exit code 0, but without " + " or ".join(names.FINISHED)
         raise UserError(f"the run {run.name} failed ({reason}); its messages stand {where}.")
     _say(f"finished {run.name} after {time.monotonic() - begin:.0f} s")

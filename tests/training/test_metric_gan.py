@@ -100,8 +100,8 @@ def test_a_checkpoint_brings_it_back(tmp_path):
     one.labels = Labels()
     for _ in range(3):
         one.learn(*batch(1))
-    one._save(tmp_path / "gan.ckpt")
-    two._load(tmp_path / "gan.ckpt", end_of_epoch=True)
+    one.save(tmp_path / "gan.ckpt")
+    two.load(tmp_path / "gan.ckpt", end_of_epoch=True)
     pairs = zip(one.discriminator.state_dict().values(), two.discriminator.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
