@@ -14,6 +14,7 @@ import yaml
 
 from lobes import __version__
 from lobes.data import audio
+from lobes.models import list_models
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "recipes").glob("*/*.md")]
@@ -122,9 +123,9 @@ def commands(name: str) -> list[str]:
     return [line for line in lines if line]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md", "docs/models.md"])
+@pytest.mark.parametrize("name", [page.relative_to(ROOT).as_posix() for page in PAGES])
 def test_commands_of_the_documents_exist(name):
-    folder = ROOT
+    folder = (ROOT / name).parent if name.startswith("recipes/") else ROOT
     for command in commands(name):
         words = command.split()
         if words[0] == "cd":
@@ -135,6 +136,7 @@ def test_commands_of_the_documents_exist(name):
             assert_lobes_takes(words[1], {word for word in words if word.startswith("-")})
         else:
             assert words[0] == "python", f"nothing tests {command}"
+            assert "--preset" not in words or words[words.index("--preset") + 1] in list_models()
             assert all((folder / word).is_file() for word in words[1:] if word.endswith((".py", ".yaml")))
 
 
