@@ -28,7 +28,7 @@ other-projects: setup  ## the adapters to Asteroid and ClearVoice, each in an en
 check: setup  ## lint, format, types, YAML, spelling
 	@sh scripts/check.sh
 
-format: setup  ## mend what ruff can mend
+format: setup  ## fix what ruff can fix
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 bench: setup  ## measure, for about two hours; writes benchmarks/results/*.json

@@ -1,4 +1,4 @@
-"""Training runs are started once, resumed, never mixed up, and their failures are told."""
+"""Training runs are started once, resumed, never mixed up, and their failures are reported."""
 
 import sys
 

@@ -20,7 +20,7 @@ class Labels:
 
     def collect(self):
         self.calls.append("collect")
-        return 1 + self.asked[:, 0]  # tells which batch the labels belong to
+        return 1 + self.asked[:, 0]  # says which batch the labels belong to
 
     def close(self):
         self.calls.append("close")
