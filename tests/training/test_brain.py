@@ -80,7 +80,7 @@ def test_the_best_checkpoint_is_tested_not_the_newest(tiny_brain, worse_each_ste
 def test_an_epoch_whose_score_is_not_a_number_is_never_the_best(tiny_brain, worse_each_step, noises):
     data, network = noises([800, 800]), NoNumberLater()
     brain = trained(tiny_brain(worse_each_step, network, epochs=2, lr=0.2), data)
-    assert math.isnan(float(network(torch.ones(1, 2)).sum()))
+    assert math.isnan(network(torch.ones(1, 2)).sum().item())
     summary = brain.evaluate(data)
     assert summary["failures"] == {} and summary["mean"]["si_sdr"] > 5
 
