@@ -74,12 +74,12 @@ def test_a_wrong_folder_is_named(recipe, tmp_path):
         recipe.find_recordings(tmp_path / "nowhere")
 
 
-def test_the_recordings_must_be_named_before_anything_is_made(recipe, tmp_path):
+def test_the_recordings_must_be_named_before_anything_is_made(recipe, tmp_path, capsys):
     with pytest.raises(
         UserError, match="--recordings is missing.*manifest.csv with the columns path and split"
     ) as error:
         recipe.main(["--output", str(tmp_path / "out")])
-    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists() and capsys.readouterr().out == ""
 
 
 def test_variant_c_counts_only_where_there_is_something_to_improve(recipe):

@@ -133,7 +133,7 @@ def test_a_second_call_does_only_what_is_missing(recipe, tmp_path):
     assert (tmp_path / "RESULTS.md").read_text().count("### Real speech and noise") == 1
 
 
-def test_the_recordings_must_be_named_before_anything_is_made(recipe, tmp_path):
+def test_the_recordings_must_be_named_before_anything_is_made(recipe, tmp_path, capsys):
     with pytest.raises(UserError, match="--recordings is missing.*manifest.csv with the columns path, kind") as error:
         recipe.main(["--output", str(tmp_path / "out")])
-    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists() and capsys.readouterr().out == ""

@@ -35,6 +35,7 @@ def test_sound_survives_and_loud_samples_are_clipped_not_wrapped():
     np.testing.assert_allclose(samples, [0.0, 0.5, 1.0, -1.0], atol=1e-4)
 
 
+@pytest.mark.filterwarnings("error")
 def test_spectrogram_puts_a_tone_at_its_frequency_and_survives_silence_and_short_input():
     assert spectrogram_db(TONE)[:, 30].argmax() == 1000 * 256 // RATE
     assert np.isfinite(spectrogram_db(np.zeros(RATE))).all()
@@ -65,6 +66,7 @@ def test_curves_leave_out_what_is_not_finite():
     svg = curves_svg([Curve("a", [1, 2, 3], [0.5, math.nan, 2.0]), Curve("b", [], [])], "s", "dB")
     in_legend = 1
     assert svg.count('style="fill: var(--s0)') == 2 + in_legend and svg.count('style="fill: var(--s1)') == in_legend
+    assert re.search(r'"M \S+ \S+ \nL \S+ \S+ \n" style="fill: none; stroke: var\(--s0', svg)  # one line from 1 to 3
     assert "nan" not in svg.lower()
 
 

@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 import pytest
 
+from lobes.reports.figures import spectrogram_db
 from lobes.reports.html import AudioExample, Curve, Table, templates, write_report
 
 RATE = 8000
@@ -121,6 +122,12 @@ def test_the_page_suits_narrow_and_dark_screens(page):
 
 def test_the_same_input_gives_the_same_bytes(page, tmp_path):
     assert write(tmp_path / "again.html").read_bytes() == page.read_bytes()
+
+
+def test_the_mixture_sets_the_brightness():
+    quiet, loud = np.random.default_rng(0).normal(0, [[0.01], [1.0]], (2, RATE))
+    example = AudioExample("item", {"mixture": quiet, "target": loud}, RATE)
+    assert example.top_db == spectrogram_db(quiet).max() < spectrogram_db(loud).max()
 
 
 def test_what_is_not_given_is_not_on_the_page(tmp_path):
