@@ -86,9 +86,9 @@ def compared_model(label: str, outcomes: Sequence[Outcome], gmacs: float, rtf: f
     )
 
 
-def gains_of(outcome: Outcome) -> dict[tuple[str, str], float]:
-    """The finite SI-SDRi of a run by (id, variant)."""
-    gains = {(row["id"], row["variant"]): number(row["si_sdri"]) for row in outcome.utterances}
+def gains_of(outcome: Outcome) -> dict[str, float]:
+    """The finite SI-SDRi of a run by utterance."""
+    gains = {row["id"]: number(row["si_sdri"]) for row in outcome.utterances}
     return {item: gain for item, gain in gains.items() if np.isfinite(gain)}
 
 

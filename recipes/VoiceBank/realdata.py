@@ -23,10 +23,10 @@ from typing import Any
 from realdata_set import describe, find_recordings, make_set
 
 from lobes.errors import UserError, exit_on_user_error
-from lobes.evaluation.scoring import read_per_utterance
 from lobes.reports import tables as table
 from lobes.runs.launcher import Run, run_all, stage
 from lobes.runs.record import Outcome, collect
+from lobes.runs.table import read_per_utterance
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -24,7 +24,11 @@ def main(hparams, options):
     write(out / "learning_curve.csv", [curve_row(step, gain * step / 40) for step in (20, 40)])
     write(
         out / "per_utterance.csv",
-        [{"id": f"item{n}", "variant": "SER", "si_sdr": 4.0, "si_sdri": gain} for n in range(4)],
+        [
+            {"id": f"item{n}", "variant": "SER", "si_sdr": 4.0, "si_sdri": gain}
+            | {"sdr": "", "sdri": "", "pesq": "", "stoi": "", "status": "ok"}
+            for n in range(4)
+        ],
     )
     for item in range(4):
         for name, level in (("mix", 9000), ("s1", 6000), ("s1_hat", 5000)):

@@ -18,18 +18,18 @@ from pathlib import Path
 options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 out = Path(options["--output_folder"]); out.mkdir(parents=True, exist_ok=True)
 with (out / "starts.txt").open("a") as file: file.write("x\\n")
-pesq = 2.0 if "bsrnn" in sys.argv[1] else 2.25
+pesq = 2.0 if "bsrnn" in options["--preset"] else 2.25
 mean = {"pesq": pesq, "stoi": 0.8, "si_sdr": 11.0, "csig": 3.0, "cbak": 2.5, "covl": 2.2, "ssnr": 4.0}
 noisy = {**mean, "pesq": 1.5, "si_sdr": 9.0}
 (out / "summary.json").write_text(json.dumps({"mean": mean, "noisy": noisy, "pcs": mean, "noisy_pcs": noisy}))
 facts = {"steps": 40, "seconds": 12.0, "commit": "c0ffee", "machine": "a fast one"}
 (out / "train_time.json").write_text(json.dumps(facts))
-(out / "metrics.csv").write_text("step,seconds,valid_si_sdri,valid_pesq\\n40,12,1.5,2.1\\n")
+(out / "learning_curve.csv").write_text("step,seconds,valid_si_sdri,valid_pesq\\n40,12,1.5,2.1\\n")
 for ending, values in (("", (pesq, 11.0)), ("_noisy", (1.5, 9.0))):
     with (out / f"per_utterance{ending}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "variant", "si_sdr", "si_sdri", "sdr", "sdri", "pesq", "stoi", "status"])
-        writer.writerow(["a", "all", values[1], 0, 0, 0, values[0], 0.8, "ok"])
+        writer.writerow(["id", "si_sdr", "si_sdri", "sdr", "sdri", "pesq", "stoi", "status"])
+        writer.writerow(["a", values[1], 0, 0, 0, values[0], 0.8, "ok"])
 """
 
 
