@@ -54,10 +54,10 @@ def _weight(key: str, shape: tuple[int, ...]) -> torch.Tensor:
     if key.endswith("A_log"):
         return torch.log(torch.arange(1, shape[-1] + 1, dtype=torch.float64)) + 0.1 * u
     if key.endswith("dt_proj.bias"):
-        return u - 3
-    if len(shape) > 1:
+        return u - 1
+    if len(shape) > 1 and not key.endswith(("gamma", "beta")):
         return u * (1.5 / math.sqrt(math.prod(shape[1:])))
-    return 0.1 * u + (0 if key.endswith(("bias", "beta")) else 1)
+    return u / 5 + (0 if key.endswith(("bias", "beta")) else 1)
 
 
 def mixture() -> torch.Tensor:
