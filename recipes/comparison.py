@@ -157,7 +157,7 @@ def make_entry(
 
 def section(options: argparse.Namespace, entries: Sequence[comparison.Entry], first: Outcome, picture: str) -> str:
     """The section of RESULTS.md."""
-    from lobes.training.launch import command
+    from lobes.runs.provenance import command
 
     lines = [
         f"### A race of {len(entries)}: {options.name}, {budget(options)} each",

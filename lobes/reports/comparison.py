@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lobes.reports.tables import as_markdown, show
-from lobes.runs.launcher import Outcome, number
+from lobes.runs.record import Outcome, number
 
 HEADER = ("model", "SI-SDRi [95 %]", "by seed", "parameters", "GMAC/s", "RTF", "s/step", "steps", "peak MB")
 UNITS = (

@@ -182,7 +182,7 @@ def separate(exported: Path, mixes: Sequence[Path], out_folder: Path) -> None:
 
 def origin(options: argparse.Namespace, seconds: float) -> dict[str, str]:
     """Say what made these results."""
-    from lobes.training.launch import command, commit, machine
+    from lobes.runs.provenance import command, commit, machine
 
     arguments = f"--seed {options.seed} --steps {options.steps} --examples {options.examples}"
     return {

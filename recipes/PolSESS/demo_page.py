@@ -10,7 +10,7 @@ from pathlib import Path
 from lobes.data.audio import read
 from lobes.reports import tables as table
 from lobes.reports.html import Curve, Example, Table, write_report
-from lobes.runs.launcher import Outcome, number
+from lobes.runs.record import Outcome, number
 
 SHOWN = 3  # test items on the page
 VARIANTS = "The letters tell what the mixture holds beside speech: S scene, E sound event, R reverb."

@@ -183,7 +183,7 @@ def make_run(options: argparse.Namespace, corpus: Path, task: str, model: str, s
 
 def results_text(options: argparse.Namespace, outcomes: Mapping[tuple[str, str, int], Outcome]) -> str:
     """The section of RESULTS.md."""
-    from lobes.training.launch import command
+    from lobes.runs.provenance import command
 
     first = next(iter(outcomes.values())).train_time
     lines = [

@@ -137,7 +137,7 @@ def results_text(
     options: argparse.Namespace, counts: Mapping[str, Any], outcomes: Outcomes, folders: Mapping[tuple[str, int], Path]
 ) -> str:
     """The section of RESULTS.md."""
-    from lobes.training.launch import command
+    from lobes.runs.provenance import command
 
     first = next(iter(outcomes.values()))
     sizes = ", ".join(f"{name} {c['pairs']} pairs of {c['speakers']} speakers" for name, c in counts.items())

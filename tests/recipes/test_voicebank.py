@@ -85,18 +85,18 @@ def run(data, tiny, tmp_path_factory):
 
 
 def test_every_epoch_is_a_row_and_a_picture(run):
-    first, second = table(run / "metrics.csv")
+    first, second = table(run / "learning_curve.csv")
     assert [first["step"], second["step"]] == ["3", "6"]
     for name in ("train_loss", "valid_loss", "valid_pesq", "valid_stoi", "valid_si_sdr", "lr", "seconds"):
         assert np.isfinite(float(first[name])), name
     assert 1 <= float(first["valid_pesq"]) < 4.65 and float(first["peak_megabytes"]) > 100
     for name in ("magnitude", "phase", "complex", "time", "consistency"):
         assert float(first[f"train_{name}"]) > 0, name
-    assert (run / "metrics.png").read_bytes()[:4] == b"\x89PNG"
+    assert (run / "learning_curve.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_discriminator_starts_in_the_epoch_that_uses_it(run):
-    first, second = table(run / "metrics.csv")
+    first, second = table(run / "learning_curve.csv")
     assert first["train_metric"] == first["train_discriminator"] == ""
     assert float(second["train_metric"]) > 0 and float(second["train_discriminator"]) > 0
     checkpoint = torch.load(next(run.glob("save/CKPT*/metric_gan.ckpt")), weights_only=True)
@@ -116,15 +116,15 @@ def test_the_test_stands_beside_the_noisy_input_and_pcs(run):
 
 
 def test_finished_run_trains_no_more(train, run, data, tiny):
-    before = (run / "metrics.csv").read_bytes()
+    before = (run / "learning_curve.csv").read_bytes()
     train(
         "VoiceBank", tiny, "--data_folder", data, "--output_folder", run, "--N_epochs", 2, "--metric_start", 2, *SMALL
     )
-    assert (run / "metrics.csv").read_bytes() == before
+    assert (run / "learning_curve.csv").read_bytes() == before
 
 
 def test_the_checkpoint_of_the_highest_pesq_is_chosen(run):
-    scores = [float(row["valid_pesq"]) for row in table(run / "metrics.csv")]
+    scores = [float(row["valid_pesq"]) for row in table(run / "learning_curve.csv")]
     notes = [load_hyperpyyaml(path.read_text()) for path in run.glob("save/CKPT*/CKPT.yaml")]
     assert max(note["pesq"] for note in notes) == pytest.approx(max(scores), rel=1e-5)
 
@@ -157,7 +157,9 @@ def test_three_runs_side_by_side(data, tiny, tmp_path):
         return subprocess.Popen(list(map(str, command)), cwd=RECIPE, env=environment, stdout=subprocess.DEVNULL)
 
     assert [process.wait() for process in [start(seed) for seed in (1, 2, 3)]] == [0, 0, 0]
-    losses = {(tmp_path / f"run{seed}" / "metrics.csv").read_text().splitlines()[1].split(",")[3] for seed in (1, 2, 3)}
+    losses = {
+        (tmp_path / f"run{seed}" / "learning_curve.csv").read_text().splitlines()[1].split(",")[3] for seed in (1, 2, 3)
+    }
     assert len(losses) == 3
 
 
@@ -178,7 +180,7 @@ def test_odd_clips_stay_finite(train, tiny, tmp_path, objective, precision):
     train("VoiceBank", tiny, "--data_folder", root, "--output_folder", tmp_path / "run", "--training_signal_len", 4000,
           "--max_steps", 50, "--N_epochs", 9, "--objective", objective, "--precision", precision, "--lr", 0.01,
           "--test_metrics", "[si_sdr]", *SMALL)  # fmt: skip
-    rows = table(tmp_path / "run" / "metrics.csv")
+    rows = table(tmp_path / "run" / "learning_curve.csv")
     assert len(rows) == 3 and all(row["skipped"] == "0" for row in rows)
     assert all(np.isfinite(float(row["train_loss"])) for row in rows)
     weights = torch.load(next((tmp_path / "run").glob("save/CKPT*/separator.ckpt")), weights_only=True)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lobes.reports import comparison
-from lobes.runs.launcher import Outcome
+from lobes.runs.record import Outcome
 
 
 class Network(nn.Linear):

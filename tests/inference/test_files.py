@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from lobes.inference.names import base_names
+from lobes.inference.files import base_names
 
 
 def test_stem_when_it_is_unique():

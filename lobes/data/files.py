@@ -1,0 +1,71 @@
+"""Files that are there whole or not at all: write next to the place, then rename."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ENDING = ".partial"
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; it gets its real name when the block ends without an exception.
+
+    An old file stays as it is until then, and after an exception, which also removes the temporary file. The parent
+    folder is made where it is missing. Only one process may write a path at a time.
+
+    Arguments
+    ---------
+    path : str or PathLike
+        The file to write or to replace.
+
+    Yields
+    ------
+    Path
+        `<name>.partial` next to it.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with replacing(f"{folder}/new/table.csv") as partial:
+    ...         _ = partial.write_text("ID")
+    ...     partial.name, Path(f"{folder}/new/table.csv").read_text()
+    ('table.csv.partial', 'ID')
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ENDING)
+    try:
+        yield partial
+        os.replace(partial, target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write a file next to its place and rename it, so that it is there whole or not at all.
+
+    Arguments
+    ---------
+    path : str or PathLike
+        The file to write or to replace; its folder is made where it is missing.
+    content : str or bytes
+        Text is written as UTF-8 with its line ends as they are. File names that are not UTF-8, which Python holds
+        as surrogates, become their own bytes again.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_whole(f"{folder}/new/page.html", "dzień")
+    ...     Path(f"{folder}/new/page.html").read_bytes().decode()
+    'dzień'
+    """
+    raw = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    with replacing(path) as partial:
+        partial.write_bytes(raw)
