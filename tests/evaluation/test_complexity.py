@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lobes.config import read_preset
 from lobes.errors import UserError
 from lobes.evaluation import complexity
 from lobes.evaluation.complexity import count, table
 from lobes.models import get_model, list_models
-from lobes.models.registry import preset_meta, preset_path
+from lobes.models.registry import preset_meta
 from lobes.nnet.mamba import Mamba
 
 RATE = 100
@@ -118,8 +119,7 @@ def test_table_has_a_row_for_each_preset():
 @pytest.mark.parametrize("preset", [name for name in list_models() if name.startswith("convtasnet")])
 def test_receptive_field_of_the_convolutions(preset):
     head = preset_meta(preset)["receptive_field"]
-    text = preset_path(preset).read_text(encoding="utf-8")
-    size = {line[0]: int(line[3:]) for line in text.splitlines() if line[:1] in "LPXR" and line[1:3] == ": "}
+    size = read_preset(preset).options
     frames = 1 + size["R"] * (size["P"] - 1) * (2 ** size["X"] - 1)
     samples = (frames - 1) * size["L"] // 2 + size["L"]
     assert f"{samples / 8000:.2f} s" in head
