@@ -1,6 +1,6 @@
 # Every target makes .venv first when it is missing or no longer as requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow other-projects check format bench lock clean
+.PHONY: help setup demo test test-slow mutate other-projects check format bench lock clean
 export PYTHON
 BIN := .venv/bin
 
@@ -19,13 +19,16 @@ test: setup  ## the tests and the examples in docstrings, without the slow ones
 test-slow: setup  ## all tests
 	@$(BIN)/python -m pytest -m "not gpu"
 
+mutate: setup  ## break the code one line at a time, about 90 times; each break must fail a test (15 minutes)
+	@$(BIN)/python scripts/mutate.py
+
 other-projects: setup  ## the adapters to Asteroid and ClearVoice, each in an environment of its own (about 10 GB, 5 minutes)
 	@sh scripts/other_projects.sh
 
 check: setup  ## lint, format, types, YAML, spelling
 	@sh scripts/check.sh
 
-format: setup  ## mend what ruff can mend
+format: setup  ## fix what ruff can fix
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 bench: setup  ## measure, for about two hours; writes benchmarks/results/*.json

@@ -1,6 +1,6 @@
 """Lobes: state-space models for speech separation and enhancement, as SpeechBrain modules and recipes.
 
-The reason for each dependency stands in the README's dependency table; `requirements.lock` pins them exactly.
+The reason for each dependency stands in docs/dependencies.md; `requirements.lock` pins them exactly.
 """
 
 from pathlib import Path
@@ -40,9 +40,6 @@ EXTRAS = {
         "codespell>=2.3",
         "mambapy>=1.2",
     ],
-    "hpo": ["optuna>=4"],
-    "onnx": ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
-    "track": ["tensorboard>=2.16"],
 }
 
 README = HERE / "README.md"
@@ -55,7 +52,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
-    # The YAML fragments, which are the model registry, live beside lobes/ and are installed inside it.
+    # The YAML fragments, which are the model registry, live next to lobes/ and are installed inside it.
     packages=[*find_packages(include=["lobes", "lobes.*"]), "lobes.hparams_shared"],
     package_dir={"lobes.hparams_shared": "hparams_shared"},
     package_data={"lobes": ["py.typed", "reports/templates/*"], "lobes.hparams_shared": ["*.yaml", "*/*.yaml"]},

@@ -56,7 +56,7 @@ def summary(clocks: Times) -> dict[str, float]:
 
 def about(**more: Any) -> dict[str, Any]:
     """Command, commit, machine: what it takes to run a benchmark again."""
-    from lobes.training.launch import commit, machine
+    from lobes.runs.provenance import commit, machine
 
     command = " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
     return {

@@ -7,7 +7,7 @@ Rows: fp32; bf16 (autocast); gradient checkpointing; both; and the scan's chunk,
 kept (backend `torch`, where it can be changed). The last two rows are one layer of ablation 1, and the same with the
 scan as a plain loop that keeps every state, as in the published code. `saved` is what the forward pass keeps for the
 backward pass, parameters left out; `peak` is the most memory over the start of the step (of the process; on a GPU of
-its tensors). Every row comes from a fresh process. The JSON file has all rows, the Markdown file beside it a table.
+its tensors). Every row comes from a fresh process. The JSON file has all rows, the Markdown file a table.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lobes.models.base import contract
 from lobes.scan import torch_blocked
 
 PRESETS = ("bs_bimamba_abl1", "bs_bimamba_abl2", "bs_bimamba_abl3", "mbs_net")
-# What the project's first documents promised of each measure, in per cent of the memory.
+# What earlier documents of this recipe claimed that each measure saves, in per cent of the memory.
 CLAIMS = {"bf16": "40", "checkpointing": "50-60", "both": "70-80"}
 CHUNKS = (16, 32, 64)
 SEED = 1234

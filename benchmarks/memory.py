@@ -22,7 +22,7 @@ from _common import MEGABYTE, RESULTS, about, write
 from scan import LENGTHS, default_peers, make_inputs, work_of
 
 SHAPE = (32, 256, 129, 16)
-BAR = 64.0  # MB over the inputs for numba at this shape
+LIMIT = 64.0  # MB over the inputs for numba at this shape
 WARM = (1, 4, 20, 2)
 
 
@@ -35,8 +35,8 @@ def main() -> None:
     names = options.backends or default_peers(options.device)
     found = {name: fresh(name, options.shape, options.device) for name in names}
     for name, megabytes in found.items():
-        bar = f"   bar {BAR:g}" if name == "numba" and tuple(options.shape) == SHAPE else ""
-        print(f"{name:11}{megabytes:9.1f} MB over the inputs{bar}")
+        limit = f"   at most {LIMIT:g}" if name == "numba" and tuple(options.shape) == SHAPE else ""
+        print(f"{name:11}{megabytes:9.1f} MB over the inputs{limit}")
     best = "triton" if options.device.startswith("cuda") else "numba"
     growth = {steps: fresh(best, [1, 256, steps, 16], options.device) for steps in LENGTHS}
     print(f"{best}, one item of 256 channels: {growth} MB by length")

@@ -26,7 +26,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from _common import RESULTS, ROOT, about, timed, write  # noqa: E402
 
-BAR = 15.0  # per cent of a step
+LIMIT = 15.0  # per cent of a step
 RECIPE = ROOT / "recipes" / "VoiceBank"
 SEED = 1234
 
@@ -62,7 +62,7 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in times.items()}
     cost = 100 * (medians["processes"] / medians["free"] - 1)
     steps = {name: round(value, 4) for name, value in medians.items()}
-    print(f"step {steps['processes']} s with labels, {steps['free']} s without: {cost:.1f} % (bar {BAR:g} %)")
+    print(f"step {steps['processes']} s with labels, {steps['free']} s without: {cost:.1f} % (at most {LIMIT:g} %)")
     settings = {name: value for name, value in vars(options).items() if name != "output"}
     write({**about(seed=SEED, **settings), "step": steps, "cost_percent": round(cost, 2)}, options.output)
 

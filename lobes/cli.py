@@ -117,6 +117,7 @@ def evaluate(
     metric: Annotated[list[str] | None, typer.Option(help="Such as si_sdr, pesq; by default the usual four.")] = None,
     workers: Annotated[int | None, typer.Option(help="Scoring processes; 0 scores in this one.", min=0)] = None,
     save_audio: Annotated[int, typer.Option(help="Write so many items as audio.", min=0)] = 0,
+    group_by: Annotated[str | None, typer.Option(help="A column whose values count equally in the means.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
 ) -> None:
     """Score a model on a data set, whatever it was trained on."""
@@ -131,7 +132,7 @@ def evaluate(
         return separator.separate_batch(mix)[0].detach().float().cpu().numpy()
 
     size = (separator.num_sources, separator.sample_rate)
-    summary = evaluate_manifest(separate, *size, data, out, data_root, metric or METRICS, workers, save_audio)
+    summary = evaluate_manifest(separate, *size, data, out, data_root, metric or METRICS, workers, save_audio, group_by)
     print(format_table(summary))
     print(f"wrote {out}")
 

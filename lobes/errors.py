@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line on the screen, exit code 2, no traceback."""
+"""Errors that a user can fix: one line on the screen, exit code 2, no traceback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """A mistake that the user can mend. The message says what was expected, what came and what to change."""
+    """A mistake that the user can fix. The message says what was expected, what was found and what to change."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compare recipe files of one data set, trained with one budget and the same seeds: a table and a picture.
 
-> python comparison.py PolSESS --hparams spmamba_mini dprnn_tiny --data_folder DATA --options task=SB --minutes 4
-> python comparison.py PolSESS --hparams spmamba_8k dprnn --data_folder DATA --gmacs 1e7 --options task=SB device=cuda
+> python comparison.py PolSESS --hparams spmamba_mini spmamba_mini:dprnn_tiny --data_folder DATA --minutes 4
+> python comparison.py PolSESS --hparams spmamba spmamba:dprnn --data_folder DATA --gmacs 1e7 --options device=cuda
 
 The budget is one of --minutes (of training), --steps, or --gmacs (10^9 multiply-accumulates of the training; a step
 counts as three forward passes). Finished runs are kept: after an interruption the same command goes on.
@@ -23,7 +23,8 @@ from lobes.errors import UserError, exit_on_user_error
 from lobes.reports import comparison
 from lobes.reports.tables import replace_section
 from lobes.runs.folder import read_run
-from lobes.runs.launcher import Outcome, Run, collect, run_all, stage
+from lobes.runs.launcher import Run, run_all, stage
+from lobes.runs.record import Outcome, collect
 
 HERE = Path(__file__).resolve().parent
 PASSES = 3  # forward passes that a training step costs: one forward, about two backward
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(plan(options, len(runs)), flush=True)
     with stage(f"{len(runs)} runs, {options.jobs} at a time"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
-    outcomes = {key: collect(run) for key, run in runs.items()}
+    outcomes = {key: collect(run.folder) for key, run in runs.items()}
     with stage("costs"):
         models = [compared_model(options, name, runs, outcomes) for name in options.hparams]
     picture = options.results.with_name(f"comparison_{options.name}.svg")
@@ -55,7 +56,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("recipe", help="folder of recipes, such as PolSESS")
-    add("--hparams", nargs="+", required=True, help="names of its hparams/<name>.yaml")
+    add("--hparams", nargs="+", required=True, help="names of its hparams/<name>.yaml, or name:preset")
     add("--data_folder", type=Path, required=True)
     add("--options", nargs="*", default=[], help="further options of train.py as key=value, for all runs")
     add("--seeds", nargs="+", type=int, default=[1, 2])
@@ -115,11 +116,13 @@ def budget(options: argparse.Namespace) -> str:
 def make_run(options: argparse.Namespace, name: str, seed: int) -> Run:
     """Describe one run; its state is kept in its own folder."""
     folder = HERE / options.recipe
+    file, _, preset = name.partition(":")
     settings = {"data_folder": options.data_folder.resolve(), "seed": seed, **ALWAYS, **options.settings}
-    settings.update(limit(options, folder / "hparams" / f"{name}.yaml", settings))
-    state = options.output / f"{name}_seed{seed}"
+    settings |= {"preset": preset} if preset else {}
+    settings.update(limit(options, folder / "hparams" / f"{file}.yaml", settings))
+    state = options.output / f"{preset or file}_seed{seed}"
     return Run(
-        state.name, folder / "train.py", f"hparams/{name}.yaml", state, settings, ("noprogressbar",), options.threads
+        state.name, folder / "train.py", f"hparams/{file}.yaml", state, settings, ("noprogressbar",), options.threads
     )
 
 
@@ -152,9 +155,8 @@ def compared_model(
 ) -> comparison.ComparedModel:
     """A model's line: the scores of its runs, and what its network costs."""
     model = read_run(runs[name, options.seeds[0]].folder).model
-    return comparison.compared_model(
-        name, [outcomes[name, seed] for seed in options.seeds], *cost_of(model, options.threads)
-    )
+    mine = [outcomes[name, seed] for seed in options.seeds]
+    return comparison.compared_model(name.rpartition(":")[2], mine, *cost_of(model, options.threads))
 
 
 def cost_of(model: Any, threads: int) -> tuple[float, float]:
@@ -189,7 +191,7 @@ def section(
     options: argparse.Namespace, models: Sequence[comparison.ComparedModel], first: Outcome, picture: str
 ) -> str:
     """The section of RESULTS.md."""
-    from lobes.training.launch import command
+    from lobes.runs.provenance import command
 
     lines = [
         f"### Comparison of {len(models)} models: {options.name}, {budget(options)} each",

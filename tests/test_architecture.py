@@ -1,4 +1,4 @@
-"""The plan of the house holds: imports point one way, files stay short, public names are explained."""
+"""The structure holds: imports point one way, files stay short, public names are explained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = sorted(path for folder in ("lobes", "recipes", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+CODE = sorted(path for folder in ("lobes", "recipes", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py"))
 LIBRARY = [path for path in CODE if path.is_relative_to(ROOT / "lobes")]
 TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".sh", ".txt", ".lock", ".json", ""}
 
@@ -41,7 +41,7 @@ ALLOWED = {
     "training": ABOVE_RUNS | {"evaluation", "inference"},
     "cli": ABOVE_RUNS | {"training", "inference", "evaluation", "reports"},
 }
-ALLOWED["recipes"] = ALLOWED["benchmarks"] = ALLOWED["cli"]
+ALLOWED["recipes"] = ALLOWED["benchmarks"] = ALLOWED["docs"] = ALLOWED["cli"]
 PUBLIC = [
     "lobes.scan:selective_scan",
     "lobes.scan:backends",
@@ -63,15 +63,15 @@ PUBLIC = [
 ]
 
 
-def room_of(path: Path) -> str:
+def folder_of(path: Path) -> str:
     """`lobes/nnet/x.py` -> nnet, `lobes/cli.py` -> cli, `recipes/...` -> recipes."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return parts[1] if parts[0] == "lobes" else parts[0]
 
 
-def imported_rooms(source: str) -> set[str]:
-    """The rooms of lobes that a file imports, anywhere in it."""
-    rooms = set()
+def imported_folders(source: str) -> set[str]:
+    """The folders of lobes that a file imports, anywhere in it."""
+    folders = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -80,23 +80,23 @@ def imported_rooms(source: str) -> set[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        rooms |= {name.split(".")[1] for name in names if name.startswith("lobes.")}
-    return rooms - {"__version__"}
+        folders |= {name.split(".")[1] for name in names if name.startswith("lobes.")}
+    return folders - {"__version__"}
 
 
-def test_imported_rooms_sees_every_form():
+def test_imported_folders_sees_every_form():
     source = "import lobes.scan\nfrom lobes import nnet\ndef f():\n    from lobes.models.registry import get_model"
-    assert imported_rooms(source) == {"scan", "nnet", "models"}
+    assert imported_folders(source) == {"scan", "nnet", "models"}
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path):
-    room = room_of(path)
-    if room == "__init__":
-        assert not imported_rooms(path.read_text(encoding="utf-8")), "`import lobes` must stay light"
+    folder = folder_of(path)
+    if folder == "__init__":
+        assert not imported_folders(path.read_text(encoding="utf-8")), "`import lobes` must stay light"
         return
-    wrong = imported_rooms(path.read_text(encoding="utf-8")) - ALLOWED[room] - {room}
-    assert not wrong, f"{room} must not import from {sorted(wrong)}"
+    wrong = imported_folders(path.read_text(encoding="utf-8")) - ALLOWED[folder] - {folder}
+    assert not wrong, f"{folder} must not import from {sorted(wrong)}"
 
 
 def tracked() -> list[Path]:

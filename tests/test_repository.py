@@ -1,4 +1,4 @@
-"""The house itself: set-up, make targets, README, lock, workflow, wheel."""
+"""The checkout: set-up, make targets, lock, workflow, licence, wheel. The documents have tests of their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 BASH = "/bin/sh"
 
 
@@ -165,11 +164,12 @@ def name_of(requirement: str) -> str:
     return re.split(r"[<>=!~ \[;]", requirement)[0]
 
 
-def test_readme_gives_a_reason_for_each_dependency():
+def test_each_dependency_has_a_reason():
     requires, extras = setup_lists()
     wanted = {(name_of(item), "") for item in requires}
     wanted |= {(name_of(item), extra) for extra, items in extras.items() for item in items}
-    rows = re.findall(r"^\| ([\w-]+) \| ?(\w*) ?\| (.+) \|$", section("Dependencies"), flags=re.MULTILINE)
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\w-]+) \| ?(\w*) ?\| (.+) \|$", page, flags=re.MULTILINE)
     listed = {(name, extra) for name, extra, reason in rows if len(reason) > 3 and name != "Package"}
     assert listed == wanted
 
@@ -186,83 +186,12 @@ def test_lock_is_exact_hashed_and_names_no_index():
     assert "torch==2.11.0 " in text and "torchaudio==2.11.0 " in text
 
 
-# ------------------------------------------------------------------ README
-def section(title: str) -> str:
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
-
-
-def test_model_table_is_what_the_command_prints():
-    from lobes.evaluation.complexity import table
-
-    shown = README.split("<!-- models:begin -->\n")[1].split("\n<!-- models:end -->")[0]
-    assert shown == table(), "write it again: lobes models --table"
-
-
-def test_readme_repeats_the_table_in_its_claims():
-    row = next(line for line in README.splitlines() if line.startswith("| `spmamba_16k`"))
-    total, scan = (float(cell) for cell in row.split("|")[3:5])
-    assert f"{total:.1f} G/s, {total - scan:.1f} without the scan" in README
-    assert f"{445.56 / total:.1f} times less" in README
-
-
-PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-
-
-@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
-def test_readme_python_runs(code):
-    exec(compile(code, "README.md", "exec"), {})
-
-
-def readme_commands() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
-
-
-def test_readme_commands_exist():
-    commands = readme_commands()
-    for command in commands:
-        words = command.split()
-        if words[0] == "make":
-            assert words[1] in make_targets()
-        elif words[0] == "lobes":
-            assert_lobes_takes(words[1], {word for word in words if word.startswith("-")})
-        elif words[0] == "python":
-            assert (ROOT / "recipes" / "PolSESS" / words[1]).is_file()
-            assert (ROOT / "recipes" / "PolSESS" / words[2]).is_file()
-        else:
-            assert words[0] in ("cd", "source"), f"nothing tests {command}"
-    assert {"make demo", "make test"} <= set(commands)
-
-
-def assert_lobes_takes(name: str, options: set[str]) -> None:
-    """The sub-command exists and its help names the options."""
-    command = [sys.executable, "-m", "lobes.cli", name, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert all(re.search(rf"(?<![\w-]){option}\b", done.stdout) for option in options)
-
-
-def test_links_of_the_documents_lead_somewhere():
-    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
-    for page in [*pages, *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-def test_map_of_the_house_names_every_folder():
-    names = set(re.findall(r"^\| `([\w/]+)`", section("The map of the house"), flags=re.MULTILINE))
-    rooms = {f"lobes/{path.parent.name}" for path in (ROOT / "lobes").glob("*/__init__.py")}
-    assert rooms <= names
-    assert all((ROOT / name).is_dir() for name in names)
-
-
+# ------------------------------------------------------------------ licence, start-up, wheel
 def test_licence_is_apache():
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text and "END OF TERMS AND CONDITIONS" in text and "Copyright 2026" in text
 
 
-# ------------------------------------------------------------------ start-up, wheel
 def test_help_is_quick():
     import time
 

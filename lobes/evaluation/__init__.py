@@ -1,1 +1,5 @@
-"""Evaluation of models: utterance tables, complexity, reports. Import its modules by name."""
+"""From models to tables: scoring of utterances, summaries, and the costs of networks."""
+
+from lobes.evaluation.manifest import evaluate
+
+__all__ = ["evaluate"]

@@ -12,27 +12,49 @@ multiply-accumulates; they are added as they are, and shown apart.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lobes.errors import UserError
 from lobes.models import get_model, list_models
-from lobes.models.registry import preset_path
+from lobes.models.registry import preset_meta
 from lobes.nnet.depthwise import conv_silu, conv_silu_reference
-from lobes.scan import selective_scan
+from lobes.nnet.mamba import SelectiveCore
 
-FACTS = ("Source", "Receptive field")  # every preset's file says these
-PUBLISHED = "Published"  # and some this
-HEADER = "| Preset | Parameters | GMAC/s | of it scan | Sample rate | Causal | Receptive field | Published | Source |"
+FACTS = ("receptive_field", "source")  # what the meta of every preset has to say
+HEADER = (
+    "| Preset | Parameters | GMAC/s | of which scan | Sample rate | Causal | Receptive field | Published | Source |"
+)
+
+
+def _scan_operations(
+    u: Sequence[int], delta: Sequence[int], A: Sequence[int], B: Any, C: Any, D: Any, z: Any, *_: Any, **__: Any
+) -> int:
+    """Operations of a scan from the shapes of u [B, L, D], A [D, N], and D and z, which may be None."""
+    elements, extras = prod(u), (D is not None) + (z is not None)
+    return 9 * elements * A[-1] + extras * elements
+
+
+def _lstm_flops(x: Sequence[int], input_weight: Sequence[int], hidden_weight: Sequence[int], *_: Any, **__: Any) -> int:
+    """Every weight of one direction, once for each step: x [L, B, D], weights [4 H, D] and [4 H, H]."""
+    return 2 * x[0] * x[1] * (prod(input_weight) + prod(hidden_weight))
+
+
+# Multiply-accumulates count twice, as the counter does; scans count operations.
+FORMULAS: dict[Any, Callable[..., int]] = {
+    torch.ops.lobes.selective_scan: _scan_operations,
+    torch.ops.aten.mkldnn_rnn_layer: _lstm_flops,  # what an LSTM is on CPUs; elsewhere matrix products
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +100,11 @@ def count(model: nn.Module, seconds: float = 1.0) -> Complexity:
     -------
     complexity : Complexity
 
+    Raises
+    ------
+    UserError
+        If the model's selective scans run in a backend that is no operator of PyTorch, and so cannot be counted.
+
     Example
     -------
     >>> class Half(torch.nn.Linear):
@@ -89,18 +116,14 @@ def count(model: nn.Module, seconds: float = 1.0) -> Complexity:
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     # The mode is not entered: what the network derives from lengths keeps its values, only what touches `mix` has none.
     mix = FakeTensorMode(allow_non_fake_inputs=True).from_tensor(torch.zeros(1, round(seconds * rate)))
-    scans: list[int] = []
-    recurrent: list[int] = []
-    with ExitStack() as stack:
-        stack.enter_context(_counting_lstms(model, recurrent))
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(_replaced(selective_scan, _counting_scan(scans)))
-        stack.enter_context(_replaced(conv_silu, conv_silu_reference))  # one that the counter sees
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # made of plain products, which the counter sees
-        counter = stack.enter_context(FlopCounterMode(display=False))
-        stack.enter_context(_evaluating(model))
+    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    # attention in its plain form is made of matrix products, which the counter knows on every device
+    with torch.no_grad(), _evaluating(model), sdpa_kernel(SDPBackend.MATH), _visible_convolution(), counter:
         model(mix)
-    return Complexity(parameters, counter.get_total_flops() // 2 + sum(recurrent), sum(scans))
+    counts = counter.get_flop_counts().get("Global", {})
+    scan = counts.pop(torch.ops.lobes.selective_scan, 0)
+    _check_scans_were_seen(model, scan)
+    return Complexity(parameters, sum(counts.values()) // 2, scan)
 
 
 def table(presets: list[str] | None = None) -> str:
@@ -126,9 +149,12 @@ def table(presets: list[str] | None = None) -> str:
 
 
 def _row(preset: str) -> str:
+    known = preset_meta(preset)
+    for key in FACTS:
+        if key not in known:
+            raise UserError(f"{preset}: expected {key} in the preset's meta for the model table, found none")
     model = get_model(preset)
     cost = count(model)
-    known = facts(preset)
     cells = [
         f"`{preset}`",
         f"{cost.parameters:,}",
@@ -136,44 +162,11 @@ def _row(preset: str) -> str:
         f"{cost.scan / 1e9:.2f}",
         str(model.sample_rate),
         "yes" if model.causal else "no",
-        known["receptive field"],
+        known["receptive_field"],
         known.get("published", "-"),
         known["source"],
     ]
     return "| " + " | ".join(cells) + " |"
-
-
-def facts(preset: str) -> dict[str, str]:
-    """Read what no count can tell: the comment lines `# Source: ...`, `# Receptive field: ...` and perhaps
-    `# Published: ...` of a preset's file.
-
-    Arguments
-    ---------
-    preset : str
-        A name from `list_models()`.
-
-    Returns
-    -------
-    facts : dict
-        The keys "source", "receptive field" and, where there is one, "published".
-
-    Raises
-    ------
-    UserError
-        If one of the two lines is missing.
-
-    Example
-    -------
-    >>> sorted(facts("spmamba_8k"))
-    ['published', 'receptive field', 'source']
-    """
-    path = preset_path(preset)
-    lines = (line[2:].partition(": ") for line in path.read_text(encoding="utf-8").splitlines() if line[:2] == "# ")
-    found = {key: value for key, _, value in lines if key in (*FACTS, PUBLISHED)}
-    for key in FACTS:
-        if key not in found:
-            raise UserError(f"{path.name}: expected a comment line `# {key}: ...` for the model table, found none")
-    return {key.lower(): value.strip() for key, value in found.items()}
 
 
 @contextmanager
@@ -187,53 +180,20 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-@contextmanager
-def _counting_lstms(model: nn.Module, recurrent: list[int]) -> Iterator[None]:
-    """Append the products of each LSTM, every weight once for each step, which the counter does not see."""
-
-    def count_one(lstm: nn.Module, inputs: tuple[Tensor, ...], _: Any) -> None:
-        weights = sum(p.numel() for name, p in lstm.named_parameters() if name.startswith("weight"))
-        recurrent.append(weights * inputs[0].shape[0] * inputs[0].shape[1])
-
-    hooks = [module.register_forward_hook(count_one) for module in model.modules() if isinstance(module, nn.LSTM)]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+def _check_scans_were_seen(model: nn.Module, scan: int) -> None:
+    if not scan and any(isinstance(module, SelectiveCore) for module in model.modules()):
+        raise UserError(
+            "the model has selective scans, and none could be counted: the backend 'reference' is not an operator of "
+            "PyTorch. Choose another one (the argument `backend`, the environment variable LOBES_SCAN_BACKEND)."
+        )
 
 
 @contextmanager
-def _replaced(real: Callable[..., Any], stand_in: Callable[..., Any]) -> Iterator[None]:
-    """Put `stand_in` wherever a loaded module of lobes refers to the function `real`."""
-    name = real.__name__
+def _visible_convolution() -> Iterator[None]:
+    """Put the form of the depthwise convolution that the counter sees in the place of the compiled one."""
     modules = [module for key, module in list(sys.modules.items()) if key.partition(".")[0] == "lobes"]
     with ExitStack() as stack:
         for module in modules:
-            if vars(module).get(name) is real:
-                stack.enter_context(mock.patch.object(module, name, stand_in))
+            if vars(module).get("conv_silu") is conv_silu:
+                stack.enter_context(mock.patch.object(module, "conv_silu", conv_silu_reference))
         yield
-
-
-def _counting_scan(scans: list[int]) -> Callable[..., Any]:
-    """Make a stand-in with the signature of `selective_scan` that appends each call's cost to `scans`."""
-
-    def scan(
-        u: Tensor,  # [B,L,D]
-        delta: Tensor,
-        A: Tensor,  # [D,N]
-        B: Tensor,
-        C: Tensor,
-        D: Tensor | None = None,
-        z: Tensor | None = None,
-        delta_bias: Tensor | None = None,
-        *,
-        return_last_state: bool = False,
-        **options: Any,
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        extras = (D is not None) + (z is not None)
-        scans.append(9 * u.numel() * A.shape[-1] + extras * u.numel())
-        y = torch.empty_like(u)
-        return (y, u.new_empty(u.shape[0], *A.shape)) if return_last_state else y
-
-    return scan

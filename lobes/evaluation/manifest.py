@@ -15,10 +15,12 @@ import numpy as np
 from lobes.data import audio
 from lobes.data.manifest import read_manifest
 from lobes.data.rates import resample
-from lobes.errors import UserError
+from lobes.errors import UserError, did_you_mean
+from lobes.evaluation.job import ScoreJob
 from lobes.evaluation.results import with_audio, write_results
-from lobes.evaluation.scoring import ScoreJob, score_many
+from lobes.evaluation.scoring import score_many
 from lobes.metrics.utterance import METRICS
+from lobes.runs import names
 
 Separate = Callable[[np.ndarray], np.ndarray]  # a mixture [T] to its sources [T,S]
 
@@ -33,6 +35,7 @@ def evaluate(
     metrics: Sequence[str] = METRICS,
     workers: int | None = None,
     audio_items: int = 0,
+    group_by: str | None = None,
 ) -> dict[str, Any]:
     """Separate every mixture of a manifest and score it against its sources.
 
@@ -43,7 +46,7 @@ def evaluate(
     num_sources, sample_rate : int
         What the model gives, and the rate in Hz that it wants.
     manifest : str or PathLike
-        CSV with ID, mix_wav, s1_wav ... and perhaps `variant`, as every preparation here writes it.
+        CSV with ID, mix_wav, s1_wav ..., as every preparation here writes it.
     out_folder : str or PathLike
         Gets `per_utterance.csv`, `summary.json` and `audio/`.
     data_root : str or PathLike, optional
@@ -54,6 +57,8 @@ def evaluate(
         Scoring processes, as in `lobes.evaluation.scoring.score_many`.
     audio_items : int
         So many items are written as audio.
+    group_by : str, optional
+        A column of the manifest whose values count equally in the means, such as PolSESS's `variant`.
 
     Returns
     -------
@@ -75,8 +80,10 @@ def evaluate(
         )
     out = Path(out_folder)
     out.mkdir(parents=True, exist_ok=True)
-    jobs = with_audio(_jobs(rows, sources, separate, sample_rate, metrics), out / "audio", audio_items)
-    return write_results(score_many(jobs, workers), out)
+    if group_by is not None and group_by not in rows[0]:
+        raise UserError(f"{manifest} has no column {group_by}.{did_you_mean(group_by, rows[0])}")
+    jobs = _jobs(rows, sources, separate, sample_rate, metrics, group_by)
+    return write_results(score_many(with_audio(jobs, out / names.AUDIO, audio_items), workers), out, group_by)
 
 
 def sources_of(row: Mapping[str, Any]) -> list[str]:
@@ -92,12 +99,18 @@ def sources_of(row: Mapping[str, Any]) -> list[str]:
 
 
 def _jobs(
-    rows: Sequence[Mapping[str, Any]], sources: Sequence[str], separate: Separate, rate: int, metrics: Sequence[str]
+    rows: Sequence[Mapping[str, Any]],
+    sources: Sequence[str],
+    separate: Separate,
+    rate: int,
+    metrics: Sequence[str],
+    group_by: str | None,
 ) -> Iterator[ScoreJob]:
     for row in rows:
         mix, *tracks = (_read(row[column], rate) for column in ("mix_wav", *sources))
         targets = np.stack([_fitted(track, len(mix), row["ID"]) for track in tracks], 1)  # [T,S]
-        yield ScoreJob(row["ID"], row.get("variant") or "all", separate(mix), targets, mix, rate, metrics)
+        conditions = {} if group_by is None else {group_by: str(row[group_by])}
+        yield ScoreJob(row["ID"], separate(mix), targets, mix, rate, metrics, conditions=conditions)
 
 
 def _read(path: str, rate: int) -> np.ndarray:

@@ -1,10 +1,9 @@
-"""What a test or an evaluation leaves: a table of the utterances, a summary, some audio. T samples, S sources."""
+"""The files of a test or an evaluation: the table of utterances, the summary, some audio. T samples, S sources."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,32 +11,48 @@ from typing import Any
 import numpy as np
 
 from lobes.data.audio import write
-from lobes.evaluation.scoring import ScoreJob, write_per_utterance
+from lobes.data.files import write_whole
+from lobes.evaluation.job import ScoreJob
 from lobes.evaluation.summary import format_table, summarise
 from lobes.metrics.utterance import best_order
+from lobes.runs import names
+from lobes.runs.table import write_per_utterance
 
 logger = logging.getLogger(__name__)
 
 
 def write_results(
-    rows: list[dict[str, Any]], folder: Path, ending: str = "", beside: dict[str, Any] | None = None
+    rows: list[dict[str, Any]], folder: Path, by: str | None = None, of: str = "", **more: Any
 ) -> dict[str, Any]:
-    """Write `per_utterance<ending>.csv` and `summary<ending>.json`, show the table and return the summary.
+    """Write the table and its summary, show it and return it.
 
-    `beside` are further keys of the summary.
+    Arguments
+    ---------
+    rows : list of dict
+        The rows of `lobes.runs.table`.
+    folder : Path
+    by : str, optional
+        The condition that the summary is grouped by.
+    of : str
+        What the rows are of, when it is not the model's output: it becomes part of the file names.
+    **more
+        Further keys of the summary.
+
+    Returns
+    -------
+    dict
+        The summary, as `lobes.evaluation.summary.summarise` describes it.
     """
-    summary = {**summarise(rows), **(beside or {})}
-    write_per_utterance(folder / f"per_utterance{ending}.csv", rows)
-    write_json(folder / f"summary{ending}.json", summary)
-    logger.info("test%s, dB with the natural sign:\n%s", ending.replace("_", ", "), format_table(summary))
+    summary = {**summarise(rows, by), **more}
+    write_per_utterance(folder / names.of(names.UTTERANCES, of), rows)
+    write_json(folder / names.of(names.SUMMARY, of), summary)
+    logger.info("test%s, dB with the natural sign:\n%s", f", {of}" if of else "", format_table(summary))
     return summary
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def with_audio(jobs: Iterator[ScoreJob], folder: Path, items: int) -> Iterator[ScoreJob]:

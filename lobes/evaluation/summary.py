@@ -1,4 +1,4 @@
-"""Means of an evaluation, per variant and over the variants, with everything that was left out counted."""
+"""Means of an evaluation, with everything that was left out counted."""
 
 from __future__ import annotations
 
@@ -8,67 +8,60 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lobes.metrics.utterance import EXTRA_NUMBERS, NUMBERS
+from lobes.metrics.utterance import NUMBERS
+from lobes.runs.table import columns_of
 
 HEADINGS = ("SI-SDR", "SI-SDRi", "SDR", "SDRi", "PESQ", "STOI")
 
 
-def summarise(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(rows: Iterable[Mapping[str, Any]], by: str | None = None) -> dict[str, Any]:
     """Summarise the rows of an evaluation.
 
     Arguments
     ---------
     rows : iterable of dict
-        What `score` returned, with the key `variant` ("all" where there is none).
+        The rows of `lobes.runs.table`.
+    by : str, optional
+        A condition, such as "variant": its values form groups that count equally in the mean. Without it all rows
+        count equally.
 
     Returns
     -------
     dict, ready for JSON: a number that does not exist is None.
         n: number of rows. failures: {reason: count} over all rows, without the place in brackets.
-        improved_share: share of the finite si_sdri above zero, over all rows. variants: {variant: {n,
-        <metric>: mean over the finite values, counted: {metric: number of those}, failures: {reason:
-        count}, improved_share}}. mean: {<metric>: unweighted mean of the variants' means}. A variant
-        without a value for a metric is left out (SI-SDRi of PolSESS's variant C in ES and EB, for one), and
-        left_out: {metric: [variants]} names it.
+        improved_share: share of the finite si_sdri above zero, over all rows. counted: {metric: number of finite
+        values}. mean: {metric: mean over the rows, or the unweighted mean of the groups' means}. With `by` also
+        grouped_by: its name, groups: {value: {n, <metric>: mean over the finite values, counted, failures,
+        improved_share}}, and left_out: {metric: [values of the groups without a value]}, where there are such.
 
     Example
     -------
-    >>> summary = summarise([{"variant": "SER", "si_sdr": 4.0, "si_sdri": 3.0, "status": "ok"}])
-    >>> summary["mean"]["si_sdri"], summary["variants"]["SER"]["n"], summary["mean"]["pesq"]
+    >>> rows = [{"variant": "SER", "si_sdr": 4.0, "status": "ok"}, {"variant": "R", "si_sdr": 2.0, "status": "ok"}]
+    >>> summary = summarise(rows, by="variant")
+    >>> summary["mean"]["si_sdr"], summary["groups"]["SER"]["n"], summary["mean"]["pesq"]
     (3.0, 1, None)
     """
     rows = list(rows)
-    numbers = present_numbers(rows)
+    numbers = columns_of(rows)[1]
+    summary = {"n": len(rows), **_counts(rows, numbers), "mean": _means(rows, numbers)}
+    if by is None:
+        return summary
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(str(row.get("variant") or "all"), []).append(row)
-    variants = {name: _variant(groups[name], numbers) for name in sorted(groups)}
-    left_out = {metric: [v for v in variants if variants[v][metric] is None] for metric in numbers}
+        groups.setdefault(str(row[by]), []).append(row)
+    parts = {name: _group(groups[name], numbers) for name in sorted(groups)}
+    left_out = {metric: [name for name in parts if parts[name][metric] is None] for metric in numbers}
     return {
-        "n": len(rows),
-        "failures": _failures(rows),
-        "improved_share": _improved(rows),
-        "variants": variants,
-        "mean": {metric: _mean(_finite(variants.values(), metric)) for metric in numbers},
+        **summary,
+        "mean": _means(parts.values(), numbers),
+        "grouped_by": by,
+        "groups": parts,
         "left_out": {metric: names for metric, names in left_out.items() if names},
     }
 
 
-def present_numbers(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The columns of numbers of a table: the six of every evaluation, then those of enhancement that a row has.
-
-    Example
-    -------
-    >>> present_numbers([{"ssnr": 3.0}])[-2:]
-    ('stoi', 'ssnr')
-    """
-    found = {name for row in rows for name in row}
-    return (*NUMBERS, *(name for name in EXTRA_NUMBERS if name in found))
-
-
 def format_table(summary: Mapping[str, Any]) -> str:
-    """The summary as a text table: a line per variant, one for their mean, then the failures; dB, higher is
-    better.
+    """The summary as a text table: a line for each group, one for the mean, then the failures; dB, higher is better.
 
     Arguments
     ---------
@@ -82,11 +75,12 @@ def format_table(summary: Mapping[str, Any]) -> str:
     Example
     -------
     >>> row = {"variant": "SER", "si_sdr": 4.0, "si_sdri": 3.0, "status": "ok"}
-    >>> print(format_table(summarise([row])).splitlines()[1])
+    >>> print(format_table(summarise([row], by="variant")).splitlines()[1])
     SER           1     4.00     3.00        -        -        -        -     100 %       0
     """
-    head = f"{'variant':<9} {'n':>5} " + " ".join(f"{name:>8}" for name in HEADINGS) + " improved  failed"
-    lines = [head] + [_line(name, part, part["n"]) for name, part in summary["variants"].items()]
+    first = summary.get("grouped_by", "")
+    head = f"{first:<9} {'n':>5} " + " ".join(f"{name:>8}" for name in HEADINGS) + " improved  failed"
+    lines = [head] + [_line(name, part, part["n"]) for name, part in summary.get("groups", {}).items()]
     total = {**summary["mean"], "improved_share": summary["improved_share"], "failures": summary["failures"]}
     lines.append(_line("mean", total, summary["n"]))
     lines += [f"  {count} x {reason}" for reason, count in summary["failures"].items()]
@@ -100,14 +94,18 @@ def _line(name: str, part: Mapping[str, Any], n: int) -> str:
     return f"{name:<9} {n:>5} {cells} {share:>9} {sum(part['failures'].values()):>7}"
 
 
-def _variant(rows: list[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, Any]:
-    return {
-        "n": len(rows),
-        **{metric: _mean(_finite(rows, metric)) for metric in numbers},
-        "counted": {metric: len(_finite(rows, metric)) for metric in numbers},
-        "failures": _failures(rows),
-        "improved_share": _improved(rows),
-    }
+def _group(rows: list[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, Any]:
+    return {"n": len(rows), **_means(rows, numbers), **_counts(rows, numbers)}
+
+
+def _means(rows: Iterable[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, float | None]:
+    rows = list(rows)
+    return {metric: _mean(_finite(rows, metric)) for metric in numbers}
+
+
+def _counts(rows: list[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, Any]:
+    counted = {metric: len(_finite(rows, metric)) for metric in numbers}
+    return {"counted": counted, "failures": _failures(rows), "improved_share": _improved(rows)}
 
 
 def _finite(rows: Iterable[Mapping[str, Any]], metric: str) -> list[float]:

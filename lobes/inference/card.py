@@ -8,13 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lobes import __version__
-from lobes.runs.folder import Run
-
-TASKS = {
-    "ES": "enhancement: one speaker in noise and reverberation in, the dry speech out",
-    "EB": "enhancement: two speakers in noise and reverberation in, the sum of their dry speech out",
-    "SB": "separation: two speakers in noise and reverberation in, the dry speech of each out",
-}
+from lobes.runs.folder import TrainedRun
 
 CARD = """---
 library_name: speechbrain
@@ -57,12 +51,12 @@ assert estimates.shape == (1, {sample_rate}, {num_sources})
 """
 
 
-def model_card(run: Run) -> str:
+def model_card(run: TrainedRun) -> str:
     """Write the model card of a run's best checkpoint as Markdown with the hub's header.
 
     Arguments
     ---------
-    run : Run
+    run : TrainedRun
         From `lobes.runs.folder.read_run`.
 
     Returns
@@ -84,21 +78,21 @@ def model_card(run: Run) -> str:
         sample_rate=run.sample_rate,
         nyquist=run.sample_rate // 2,
         num_sources=run.num_sources,
-        limits=_limits(str(run.settings.get("task", ""))),
+        limits=_limits(str(run.settings.get("limits") or "")),
     )
 
 
-def _title(run: Run) -> str:
+def _title(run: TrainedRun) -> str:
     task = run.settings.get("task")
     return f"{type(run.model).__name__}{f' for {task}' if task else ''}, {run.sample_rate / 1000:g} kHz"
 
 
-def _facts(run: Run) -> dict[str, str]:
-    task = str(run.settings.get("task", ""))
+def _facts(run: TrainedRun) -> dict[str, str]:
+    task, words = (str(run.settings.get(key, "")) for key in ("task", "task_description"))
     origin = dict(line.split(": ", 1) for line in run.header if ": " in line)
     made_by = next((line for line in run.header if line.startswith("Lobes ")), "")
     return {
-        "Task": f"{task} ({TASKS[task]})" if task in TASKS else task,
+        "Task": f"{task} ({words})" if task and words else task or words,
         "Network": f"`{run.model_yaml.split('!new:', 1)[-1].split()[0]}`",
         "Parameters": f"{sum(p.numel() for p in run.model.parameters()):,}",
         "Sample rate": f"{run.sample_rate} Hz",
@@ -138,12 +132,7 @@ def _without_machine(command: str) -> str:
     return " ".join(words)
 
 
-def _limits(task: str) -> str:
-    lines = ["- The output keeps the level of the input; it is not normalised."]
-    if task in TASKS:
-        lines.insert(0, "- The targets in training were dry speech: the output is dereverberated as well as denoised.")
-        lines.append(
-            "- It was trained on short mixtures (a few seconds) of the corpus named above; other languages,\n"
-            "  rooms, noises and recording equipment were not tried."
-        )
-    return "\n".join(lines)
+def _limits(of_recipe: str) -> str:
+    """What every model here has, and the lines that the recipe's key `limits` adds."""
+    lines = ["The output keeps the level of the input; it is not normalised.", *of_recipe.strip().splitlines()]
+    return "\n".join(f"- {line}" for line in lines if line)

@@ -17,10 +17,9 @@ from torch import Tensor
 from lobes import __version__
 from lobes.errors import UserError
 from lobes.inference.card import model_card
-from lobes.runs.folder import Run, read_run
-from lobes.runs.weights import SUMS_FILE, write_sums
-
-FILES = ("hyperparams.yaml", "masknet.ckpt", "README.md", SUMS_FILE)
+from lobes.runs import names
+from lobes.runs.folder import TrainedRun, read_run
+from lobes.runs.weights import write_sums
 
 HYPERPARAMS = """# Exported by Lobes {version}. Load this folder with lobes.inference.Separator or with SpeechBrain's
 # {interfaces}; all need the package lobes.
@@ -29,10 +28,10 @@ num_spks: {num_sources}
 sample_rate: {sample_rate}
 
 # SpeechBrain computes decoder(encoder(mix) * masknet(encoder(mix))); with these three that is model(mix).
-encoder: !new:lobes.inference.speechbrain_adapter.MixAndOnes
-masknet: !new:lobes.inference.speechbrain_adapter.MappingMaskNet
+encoder: !new:lobes.exported.MixAndOnes
+masknet: !new:lobes.exported.MappingMaskNet
 {model}
-decoder: !new:lobes.inference.speechbrain_adapter.TakeEstimate
+decoder: !new:lobes.exported.TakeEstimate
 {enhance_model}
 modules:
   encoder: !ref <encoder>
@@ -43,11 +42,11 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
   loadables:
     masknet: !ref <masknet>
   custom_hooks:  # strict: SpeechBrain's default would leave random weights where keys do not match
-    masknet: !name:lobes.runs.weights.load_strictly
+    masknet: !name:lobes.exported.load_strictly
 """
 
 # With one source the folder is one for SpeechBrain's WaveformEnhancement, too: the same network under another name.
-ENHANCE_MODEL = """enhance_model: !new:lobes.inference.speechbrain_adapter.EnhanceModel
+ENHANCE_MODEL = """enhance_model: !new:lobes.exported.EnhanceModel
   model: !ref <masknet.model>
 """
 
@@ -103,7 +102,7 @@ def export_pretrained(run_folder: str | os.PathLike[str], out_folder: str | os.P
     return out
 
 
-def _write(run: Run, folder: Path) -> None:
+def _write(run: TrainedRun, folder: Path) -> None:
     text = HYPERPARAMS.format(
         version=__version__,
         num_sources=run.num_sources,
@@ -113,14 +112,14 @@ def _write(run: Run, folder: Path) -> None:
         enhance_model=ENHANCE_MODEL if run.num_sources == 1 else "",
         enhance_module="\n  enhance_model: !ref <enhance_model>" if run.num_sources == 1 else "",
     )
-    (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
+    (folder / names.HYPERPARAMS).write_text(text, encoding="utf-8")
     state = {f"model.{name}": value for name, value in run.model.state_dict().items()}
-    torch.save(state, folder / "masknet.ckpt")
-    (folder / "README.md").write_text(model_card(run), encoding="utf-8")
+    torch.save(state, folder / names.MASKNET)
+    (folder / names.CARD).write_text(model_card(run), encoding="utf-8")
     write_sums(folder)
 
 
-def _verify(run: Run, folder: Path) -> None:
+def _verify(run: TrainedRun, folder: Path) -> None:
     """Reload the folder in every way and compare the output with the run's model, on the CPU."""
     generator = torch.Generator().manual_seed(0)
     # Half a second, a batch of two, an odd length: enough for every part of a network to act.
@@ -168,7 +167,7 @@ def _refuse_foreign(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise UserError(f"{folder}: is a file, expected a folder to export to.")
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in names.EXPORTED)
     if foreign:
         raise UserError(f"{folder}: holds {foreign[0]!r}, which is not of an export. Give a new or empty folder.")
 

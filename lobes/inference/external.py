@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lobes.errors import UserError
+from lobes.nnet.lengths import to_samples
 
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(=.+)?", re.ASCII)
 CONTRACT = "an object with sample_rate and num_sources that maps a mixture [T] to its sources [S,T]"
@@ -53,8 +54,7 @@ class External(nn.Module):
         Silence gives silence.
         """
         out = mix.new_zeros(*mix.shape, self.num_sources)  # [B,T,S]
-        for item in range(len(mix)):
-            samples = mix.shape[1] if lengths is None else max(1, round(float(lengths[item]) * mix.shape[1]))
+        for item, samples in enumerate(to_samples(lengths, mix.shape[1], len(mix)).tolist()):
             if not mix[item, :samples].any():
                 continue  # many models divide by the level
             sources = torch.as_tensor(self.model(mix[item, :samples]))

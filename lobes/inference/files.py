@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,19 +13,14 @@ import numpy as np
 from lobes.data import audio
 from lobes.data.rates import resample
 from lobes.errors import UserError
-from lobes.inference.names import base_names
 from lobes.metrics.pcs import LEAST, RATE, pcs_at_level
 
+# File systems allow 255 bytes; "_s99.wav" comes behind the base name.
+LONGEST = 255 - len("_s99.wav")
 # 16-bit steps are 1/32768: a peak under -60 dBFS would be left with fewer than 33 of them.
 QUIETEST_16_BIT_PEAK = 1e-3
 
 logger = logging.getLogger(__name__)
-
-
-def read_mono(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
-    """The mean of a file's channels [T], and its rate in Hz."""
-    samples, rate = audio.read(path)
-    return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate
 
 
 def stretched(x: np.ndarray, rate: int) -> np.ndarray:
@@ -57,3 +53,54 @@ def write_columns(outputs: Sequence[Path], signals: np.ndarray, rate: int) -> No
         logger.warning("%s: peak %.3g does not fit 16 bits; written as 32-bit float, level kept", outputs[0].name, peak)
     for number, path in enumerate(outputs):
         audio.write(path, signals[:, number], rate, subtype)
+
+
+def base_names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Choose a base name for each input file.
+
+    The file's stem; if several inputs share it, the parent folder's name goes in front; what still collides
+    gets -2, -3 ... in the order given. Names that differ only in case count as the same, as some file
+    systems hold.
+
+    Arguments
+    ---------
+    paths : sequence of str or PathLike
+
+    Returns
+    -------
+    list of str
+        As long as `paths`, all different.
+
+    Example
+    -------
+    >>> base_names(["a/mix.wav", "b/mix.wav", "b/mix.flac", "b/other.wav"])
+    ['a-mix', 'b-mix', 'b-mix-2', 'other']
+    """
+    stems = Counter(_key(Path(path).stem) for path in paths)
+    taken: set[str] = set()
+    names = []
+    for path in map(Path, paths):
+        shared = stems[_key(path.stem)] > 1
+        name = _free(f"{path.absolute().parent.name}-{path.stem}" if shared else path.stem, taken)
+        taken.add(_key(name))
+        names.append(name)
+    return names
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    """The wanted name, cut to a legal length, with the first number behind it that makes it new."""
+    name, number = _cut(wanted, LONGEST), 1
+    while _key(name) in taken:
+        number += 1
+        name = _cut(wanted, LONGEST - len(f"-{number}")) + f"-{number}"
+    return name
+
+
+def _cut(name: str, longest: int) -> str:
+    while len(os.fsencode(name)) > longest:
+        name = name[:-1]
+    return name
+
+
+def _key(name: str) -> str:
+    return name.casefold()

@@ -17,10 +17,12 @@ from lobes.data.rates import resample
 from lobes.errors import UserError
 from lobes.inference.batches import Waveform, checked_lengths, to_batch
 from lobes.inference.external import NAME, External
-from lobes.inference.files import read_mono, stretched, targets_of, write_columns
+from lobes.inference.files import stretched, targets_of, write_columns
 from lobes.inference.loading import load_folder
 from lobes.inference.speechbrain_adapter import MappingMaskNet, adapt
 from lobes.metrics.pcs import RATE as PCS_RATE
+from lobes.nnet.lengths import to_samples
+from lobes.runs import names
 from lobes.runs.folder import read_run
 from lobes.runs.locate import is_run_folder, locate
 
@@ -63,7 +65,7 @@ class Separator(SepformerSeparation):
     def from_hparams(
         cls,
         source: str | os.PathLike[str],
-        hparams_file: str = "hyperparams.yaml",
+        hparams_file: str = names.HYPERPARAMS,
         overrides: dict[str, Any] | None = None,
         savedir: str | None = None,
         fetch_config: Any = None,
@@ -164,7 +166,7 @@ class Separator(SepformerSeparation):
         UserError
             If the file is missing, a folder, empty, truncated, no audio, or holds NaN or infinite samples.
         """
-        mix, rate = read_mono(path)
+        mix, rate = audio.read_mono_with_rate(path)
         return torch.from_numpy(self._separate_samples(mix, rate, path))[None]  # [1,T,S]
 
     @torch.no_grad()
@@ -175,7 +177,7 @@ class Separator(SepformerSeparation):
 
         All inputs are read once before the first is separated, so a bad one stops the call before the long
         work. The name is the input's stem; inputs of the same stem get their folder's name in front, see
-        `lobes.inference.names.base_names`. Files of an earlier call are overwritten, inputs never are.
+        `lobes.inference.files.base_names`. Files of an earlier call are overwritten, inputs never are.
 
         Arguments
         ---------
@@ -255,7 +257,7 @@ class Separator(SepformerSeparation):
         for path in paths:
             audio.read(path)
         for path, outputs in zip(tqdm(paths, unit="file", disable=None), targets, strict=True):
-            mix, rate = read_mono(path)
+            mix, rate = audio.read_mono_with_rate(path)
             write_columns(outputs, make(mix, rate, path), rate)
         return targets
 
@@ -272,7 +274,6 @@ class Separator(SepformerSeparation):
     def _one_by_one(self, batch: Tensor, lengths: Tensor) -> Tensor:
         """For SpeechBrain's own networks, which know no lengths: each item alone, zeros behind it."""
         out = batch.new_zeros(*batch.shape, self.num_sources)  # [B,T,S]
-        for item, relative in enumerate(lengths.tolist()):
-            samples = max(1, round(relative * batch.shape[1]))
+        for item, samples in enumerate(to_samples(lengths, batch.shape[1], len(batch)).tolist()):
             out[item, :samples] = super().separate_batch(batch[item : item + 1, :samples])[0]
         return out

@@ -81,7 +81,7 @@ def stoi(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
 
 
 def estoi(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Extended STOI, which also tells maskers that come and go, about 0 to 1. Source: Jensen and Taal 2016."""
+    """Extended STOI, which is also right for maskers that come and go, about 0 to 1. Source: Jensen and Taal 2016."""
     return _intelligibility(estimate, target, sample_rate, extended=True)
 
 

@@ -1,6 +1,6 @@
 """Perceptual contrast stretching (PCS): a fixed equaliser of log magnitudes, with nothing learned. L frames, F bins.
 
-It raises PESQ, also of noise that nobody touched, and lowers SI-SDR and CBAK: figures with it stand beside those
+It raises PESQ, also of noise that nobody touched, and lowers SI-SDR and CBAK: figures with it stand next to those
 without.
 
 Source: Chao et al. 2022, "Perceptual contrast stretching on target feature for speech enhancement", arXiv:2203.17152.

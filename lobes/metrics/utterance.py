@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lobes.errors import UserError, did_you_mean
-from lobes.metrics import measures
+from lobes.metrics import measures, own
 
 METRICS = ("si_sdr", "sdr", "pesq", "stoi")
 NUMBERS = ("si_sdr", "si_sdri", "sdr", "sdri", "pesq", "stoi")
@@ -50,14 +50,15 @@ def score(
     metrics : sequence of str
         Which of si_sdr, sdr, pesq, stoi to compute; the others stay NaN and are no failure. Also estoi, ssnr (segmental
         SNR in dB) and composite (csig, cbak, covl by Loizou's definition; with `_float` at the end as in the tool
-        that many papers used, see `lobes.metrics.composite`).
+        that many papers used, see `lobes.metrics.composite`), and functions of your own, `package.module:function`,
+        see `lobes.metrics.own`.
     improvement : bool
-        False where the mixture is the target (PolSESS ES and EB, variant C): si_sdri and sdri then stay NaN.
+        False where the mixture is the target: si_sdri and sdri then stay NaN.
 
     Returns
     -------
     dict
-        si_sdr, si_sdri, sdr, sdri, pesq, stoi and those asked for beside them: floats. status: "ok", or the
+        si_sdr, si_sdri, sdr, sdri, pesq, stoi and the others asked for: floats. status: "ok", or the
         reasons, joined by "; ", each "<reason> (<where>)". The whole item is NaN for "non-finite estimate",
         "non-finite target", "non-finite mixture", "silent target" and "silent estimate"; "silent mixture" and
         "<metric>: <reason>" concern one metric.
@@ -97,7 +98,8 @@ def numbers_of(metrics: Sequence[str]) -> tuple[str, ...]:
     >>> numbers_of(["pesq", "ssnr"])
     ('si_sdr', 'si_sdri', 'sdr', 'sdri', 'pesq', 'stoi', 'ssnr')
     """
-    return (*NUMBERS, *(number for name, numbers in EXTRA.items() if name in metrics for number in numbers))
+    extra = (number for name, numbers in EXTRA.items() if name in metrics for number in numbers)
+    return (*NUMBERS, *extra, *(own.column_of(name) for name in metrics if own.is_own(name)))
 
 
 def best_order(estimates: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -125,7 +127,7 @@ def _numbers(
     function = _function(name, sample_rate)
     value, reasons = _mean(name, function, estimates, targets)
     if name not in ("si_sdr", "sdr") or not improvement:
-        return {name: value}, reasons
+        return {own.column_of(name) if own.is_own(name) else name: value}, reasons
     if not measures.at_unit_peak(mix).any():
         return {name: value}, [*reasons, "silent mixture"]
     mixtures = np.repeat(mix[:, None], targets.shape[1], axis=1)  # [T,S]
@@ -136,7 +138,8 @@ def _numbers(
 def _function(name: str, sample_rate: int) -> Callable[[np.ndarray, np.ndarray], float]:
     if name in ("si_sdr", "sdr"):
         return getattr(measures, name)
-    return lambda estimate, target: getattr(measures, name)(estimate, target, sample_rate)
+    measure = own.load(name) if own.is_own(name) else getattr(measures, name)
+    return lambda estimate, target: measure(estimate, target, sample_rate)
 
 
 def _composite(estimates: np.ndarray, targets: np.ndarray, sample_rate: int) -> tuple[dict[str, float], list[str]]:
@@ -193,7 +196,7 @@ def _unfit(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray) -> str:
 def _check(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray, metrics: Sequence[str]) -> None:
     known = (*METRICS, *EXTRA)
     for name in metrics:
-        if name not in known:
+        if name not in known and not own.is_own(name):
             raise UserError(f"Unknown metric {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")
     shapes = [np.shape(x) for x in (estimates, targets, mix)]
     if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[2] != shapes[1][:1] or 0 in shapes[0]:

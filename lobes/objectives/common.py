@@ -59,6 +59,6 @@ def valid_samples(lengths: Tensor | None, total: int, like: Tensor) -> Tensor:
     """
     if lengths is None:
         return torch.ones(like.shape[0], total, 1, dtype=torch.bool, device=like.device)
-    # fp64: in fp32 the product of a length and a million samples may fall one sample beside the true one.
+    # fp64: in fp32 the product of a length and a million samples may be one sample off.
     samples = (lengths.to(like.device, torch.float64) * total).round().clamp(1, total)
     return (torch.arange(total, device=like.device) < samples[:, None])[..., None]  # [B,T,1]

@@ -17,7 +17,7 @@ CEILING = 1.2  # of the output, above the score of a perfect estimate
 
 
 class MetricDiscriminator(nn.Module):
-    """Score of an estimate beside its target, about 0 (PESQ 1) to 1 (PESQ 4.5). 181,650 parameters by default.
+    """Score of an estimate given its target, about 0 (PESQ 1) to 1 (PESQ 4.5). 181,650 parameters by default.
 
     Arguments
     ---------
@@ -69,7 +69,7 @@ def scaled_pesq(pesq: Tensor) -> Tensor:
 
 
 def discriminator_loss(discriminator: nn.Module, target: Tensor, estimate: Tensor, pesq: Tensor) -> Tensor:
-    """Squared errors of the discriminator: targets beside themselves score 1, estimates their PESQ.
+    """Squared errors of the discriminator: targets given as their own estimates score 1, estimates their PESQ.
 
     Arguments
     ---------

@@ -1,6 +1,6 @@
 """Permutation invariant assignment of estimates to targets, for any number of sources.
 
-Legend: B batch, T samples, S sources. A permutation [B,S] tells for each target which estimate belongs to it.
+Legend: B batch, T samples, S sources. A permutation [B,S] says for each target which estimate belongs to it.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def separation_loss(
 ) -> Tensor:
     """Mean over the sources of minus the SI-SNR, bounded at -`clamp_db`, under the best permutation.
 
-    With tau = 10^(-clamp_db / 10), and p, r the estimate's energy along the target and beside it:
+    With tau = 10^(-clamp_db / 10), and p, r the estimate's energy along the target and across it:
 
     - an active target gives 10 log10((r + tau p) / p). A perfect estimate gives -clamp_db; the gradient is
       half as strong at clamp_db and fades above, so that items already solved cannot outweigh the others.

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from lobes.data.files import write_whole
-from lobes.runs.launcher import Outcome
+from lobes.runs.record import Outcome
 
 HEADER = (
     "model",

@@ -10,11 +10,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from lobes.errors import UserError
-from lobes.runs.folder import WEIGHTS, best_checkpoint
+from lobes.runs import names
+from lobes.runs.folder import best_checkpoint
 from lobes.runs.locate import is_run_folder, locate
 from lobes.runs.weights import check_sums, read_state
 
-PARTS = ("encoder", "masknet", "decoder")  # weight files of SpeechBrain's separators
 SHARE = 0.5  # of the parameters that must fit: with less it is another network
 SHOWN = 8
 
@@ -98,10 +98,10 @@ def weights_of(source: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     folder = locate(source)
     if is_run_folder(folder):
-        return read_state(best_checkpoint(folder).folder / WEIGHTS)
+        return read_state(best_checkpoint(folder).folder / names.WEIGHTS)
     check_sums(folder)
-    if all((folder / f"{part}.ckpt").is_file() for part in PARTS):
-        states = {part: read_state(folder / f"{part}.ckpt") for part in PARTS}
+    if all((folder / f"{part}.ckpt").is_file() for part in names.SEPFORMER_PARTS):
+        states = {part: read_state(folder / f"{part}.ckpt") for part in names.SEPFORMER_PARTS}
         return {f"{part}.{name}": value for part, state in states.items() for name, value in state.items()}
-    state = read_state(Path(folder) / "masknet.ckpt")
+    state = read_state(Path(folder) / names.MASKNET)
     return {name.removeprefix("model."): value for name, value in state.items()}

@@ -14,10 +14,10 @@ import yaml
 from torch import nn
 
 from lobes.errors import UserError
+from lobes.runs import names
 from lobes.runs.weights import load_strictly
 
 METRICS = ("si_sdri", "pesq")  # keys in the checkpoint's CKPT.yaml, one of which a recipe chooses by: the highest
-WEIGHTS = "separator.ckpt"
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedRun:
     """What a run folder holds for inference: the network with its best weights, and where they came from."""
 
     model: nn.Module
@@ -49,7 +49,7 @@ class Run:
     checkpoint: Checkpoint
 
 
-def read_run(folder: str | Path) -> Run:
+def read_run(folder: str | Path) -> TrainedRun:
     """Make the network of a training run and load its best checkpoint.
 
     Only the separator's part of `hyperparams.yaml` is constructed: no data set, optimiser or logger.
@@ -61,7 +61,7 @@ def read_run(folder: str | Path) -> Run:
 
     Returns
     -------
-    Run
+    TrainedRun
 
     Raises
     ------
@@ -72,16 +72,18 @@ def read_run(folder: str | Path) -> Run:
     tree, header = _read_hyperparams(folder)
     checkpoint = best_checkpoint(folder)
     model_yaml = _model_yaml(folder, tree)
-    model = make_model(model_yaml, folder / "hyperparams.yaml")
-    load_strictly(model, checkpoint.folder / WEIGHTS)
+    model = make_model(model_yaml, folder / names.HYPERPARAMS)
+    load_strictly(model, checkpoint.folder / names.WEIGHTS)
     bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
-        raise UserError(f"{checkpoint.folder / WEIGHTS}: {len(bad)} tensors are not finite, the first is {bad[0]}.")
+        raise UserError(
+            f"{checkpoint.folder / names.WEIGHTS}: {len(bad)} tensors are not finite, the first is {bad[0]}."
+        )
     sources, rate = (int(getattr(model, name)) for name in ("num_sources", "sample_rate"))
     settings = {key: value for key, value in tree.items() if isinstance(value, str | int | float | bool)}
     # Frozen, as in the interfaces: PyTorch runs frozen LSTMs and attention by other kernels, with other last digits.
     model.eval().requires_grad_(False)
-    return Run(model, sources, rate, model_yaml, settings, header, checkpoint)
+    return TrainedRun(model, sources, rate, model_yaml, settings, header, checkpoint)
 
 
 def best_checkpoint(folder: str | Path) -> Checkpoint:
@@ -108,20 +110,20 @@ def best_checkpoint(folder: str | Path) -> Checkpoint:
     ...         checkpoint = Path(folder, "save", f"CKPT+{name}")
     ...         checkpoint.mkdir(parents=True)
     ...         _ = (checkpoint / "CKPT.yaml").write_text(f"si_sdri: {score}")
-    ...         (checkpoint / WEIGHTS).touch()
+    ...         (checkpoint / names.WEIGHTS).touch()
     ...     best_checkpoint(folder).score
     3.0
     """
-    save = Path(folder) / "save"
-    found = [checkpoint for path in sorted(save.glob("CKPT+*")) if (checkpoint := _read_checkpoint(path))]
+    save = Path(folder) / names.SAVE
+    found = [checkpoint for path in sorted(save.glob(names.CHECKPOINTS)) if (checkpoint := _read_checkpoint(path))]
     if not found:
         raise UserError(
-            f"{save}: no usable checkpoint (CKPT+*/{WEIGHTS}). Train first: python train.py hparams/NAME.yaml"
+            f"{save}: no usable checkpoint (CKPT+*/{names.WEIGHTS}). Train first: python train.py hparams/NAME.yaml"
         )
     best = max(found, key=lambda checkpoint: (checkpoint.score, checkpoint.meta.get("unixtime", 0.0)))
     if math.isinf(best.score):
-        names = " or ".join(METRICS)
-        logger.warning("%s: no checkpoint has a validation %s; taking the newest, %s", save, names, best.folder.name)
+        scores = " or ".join(METRICS)
+        logger.warning("%s: no checkpoint has a validation %s; taking the newest, %s", save, scores, best.folder.name)
     return best
 
 
@@ -156,9 +158,9 @@ def _read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    path = folder / "hyperparams.yaml"
+    path = folder / names.HYPERPARAMS
     if not path.is_file():
-        raise UserError(f"{folder}: no hyperparams.yaml, so no run folder. Expected the output_folder of train.py.")
+        raise UserError(f"{folder}: no {names.HYPERPARAMS}, so no run folder. Expected the output_folder of train.py.")
     text = path.read_text(encoding="utf-8")
     try:
         tree = YAML().load(text)  # round trip: tags are kept, nothing is constructed
@@ -174,7 +176,7 @@ def _model_yaml(folder: Path, tree: Any) -> str:
     modules = tree.get("modules") if isinstance(tree, dict) else None
     if not isinstance(modules, dict) or "separator" not in modules:
         raise UserError(
-            f"{folder / 'hyperparams.yaml'}: no `modules: separator:`, so this is no run of a Lobes recipe."
+            f"{folder / names.HYPERPARAMS}: no `modules: separator:`, so this is no run of a Lobes recipe."
         )
     node = modules["separator"]
     _drop_comments(node)
@@ -196,10 +198,10 @@ def _drop_comments(node: Any) -> None:
 
 def _read_checkpoint(folder: Path) -> Checkpoint | None:
     try:
-        meta = yaml.safe_load((folder / "CKPT.yaml").read_text(encoding="utf-8"))
+        meta = yaml.safe_load((folder / names.CHECKPOINT_META).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         meta = None
-    if isinstance(meta, dict) and (folder / WEIGHTS).is_file():
+    if isinstance(meta, dict) and (folder / names.WEIGHTS).is_file():
         return Checkpoint(folder, meta)
-    logger.warning("%s: left out, its CKPT.yaml or %s is missing or damaged", folder, WEIGHTS)
+    logger.warning("%s: left out, its %s or %s is missing or damaged", folder, names.CHECKPOINT_META, names.WEIGHTS)
     return None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import fcntl
 import json
-import math
 import os
 import shlex
 import subprocess
@@ -18,9 +16,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from lobes.errors import UserError
+from lobes.runs import names
+from lobes.runs.record import progress
 
-LAUNCH_FILE = "launch.json"  # the command of a run, so that a folder is never continued with other options
-FINISHED = ("train_time.json", "summary.json", "per_utterance.csv")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -68,22 +66,7 @@ class Run:
 
     def finished(self) -> bool:
         """Tell whether every result file is there."""
-        return all((self.folder / name).is_file() for name in FINISHED)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a finished run left in its folder: two JSON files and two tables as rows of text."""
-
-    summary: dict[str, Any]
-    train_time: dict[str, Any]
-    curve: list[dict[str, str]]
-    utterances: list[dict[str, str]]
-
-    @property
-    def trained(self) -> tuple[int, float]:
-        """Steps and seconds of the whole training; the tested checkpoint may be an earlier one."""
-        return int(self.train_time["steps"]), float(self.train_time["seconds"])
+        return all((self.folder / name).is_file() for name in names.FINISHED)
 
 
 def run_all(runs: Sequence[Run], jobs: int = 1, console: bool = False, every: float = 30.0) -> None:
@@ -136,7 +119,7 @@ def start(run: Run, console: bool) -> subprocess.Popen[bytes]:
     environment = {**os.environ, **threads}
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(_locked(run.folder))
-        output = None if console else stack.enter_context((run.folder / "console.txt").open("ab"))
+        output = None if console else stack.enter_context((run.folder / names.CONSOLE).open("ab"))
         return subprocess.Popen(
             run.command(),
             cwd=run.script.parent,
@@ -149,7 +132,7 @@ def start(run: Run, console: bool) -> subprocess.Popen[bytes]:
 
 def note_launch(run: Run) -> None:
     """Write the run's command into its folder, or refuse a folder that was made by another one."""
-    path = run.folder / LAUNCH_FILE
+    path = run.folder / names.LAUNCH
     command = {"hparams": run.hparams, "options": {key: str(value) for key, value in run.options.items()}}
     if path.exists():
         known = json.loads(path.read_text(encoding="utf-8"))
@@ -160,63 +143,6 @@ def note_launch(run: Run) -> None:
             )
     run.folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(command, indent=1), encoding="utf-8")
-
-
-def collect(run: Run) -> Outcome:
-    """Read what a finished run wrote.
-
-    Raises
-    ------
-    UserError
-        If a file is missing.
-    """
-    missing = [name for name in FINISHED if not (run.folder / name).is_file()]
-    if missing:
-        raise UserError(f"{run.folder} holds no finished run: {', '.join(missing)} missing. Start the command again.")
-    return Outcome(
-        json.loads((run.folder / "summary.json").read_text(encoding="utf-8")),
-        json.loads((run.folder / "train_time.json").read_text(encoding="utf-8")),
-        curve(run.folder),
-        read_rows(run.folder / "per_utterance.csv"),
-    )
-
-
-def curve(folder: Path) -> list[dict[str, str]]:
-    """The rows of a run's training so far: of `learning_curve.csv`, or `metrics.csv` in recipes for enhancement."""
-    return read_rows(folder / "learning_curve.csv") or read_rows(folder / "metrics.csv")
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV file as dicts; a file that is not there yet has no rows."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def number(text: str | float | None) -> float:
-    """Read a cell as a number; what is empty or no number is NaN.
-
-    Example
-    -------
-    >>> number("1.5"), number(""), number(None)
-    (1.5, nan, nan)
-    """
-    try:
-        return float(text) if text is not None else math.nan
-    except ValueError:
-        return math.nan
-
-
-def progress(folder: Path) -> str:
-    """Describe how far a run is, from the last row of its learning curve."""
-    rows = curve(folder)
-    if not rows:
-        return "starting"
-    last = rows[-1]
-    quality = f", PESQ {number(last['valid_pesq']):.2f}" if "valid_pesq" in last else ""
-    improvement = number(last["valid_si_sdri"])
-    return f"step {last['step']}, {number(last['seconds']):.0f} s, valid SI-SDRi {improvement:.2f} dB{quality}"
 
 
 @contextlib.contextmanager
@@ -230,7 +156,7 @@ def stage(title: str, clock: Callable[[], float] = time.monotonic) -> Iterator[N
 
 def _locked(folder: Path) -> IO[bytes]:
     """Open a lock that the training process inherits and holds for its life, even when this process is killed."""
-    lock = (folder / "running.lock").open("wb")
+    lock = (folder / names.LOCK).open("wb")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -252,8 +178,8 @@ def _ended(run: Run, process: subprocess.Popen[bytes], begin: float, *, console:
     if code is None:
         return False
     if code != 0 or not run.finished():
-        where = "above" if console else f"in {run.folder / 'console.txt'}"
-        reason = f"exit code {code}" if code else "exit code 0, but without " + " or ".join(FINISHED)
+        where = "above" if console else f"in {run.folder / names.CONSOLE}"
+        reason = f"exit code {code}" if code else "exit code 0, but without " + " or ".join(names.FINISHED)
         raise UserError(f"the run {run.name} failed ({reason}); its messages stand {where}.")
     _say(f"finished {run.name} after {time.monotonic() - begin:.0f} s")
     return True

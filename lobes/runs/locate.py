@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lobes.errors import UserError
+from lobes.runs import names
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
-HUB_FILES = ["*.yaml", "*.ckpt", "SHA256SUMS"]
+HUB_FILES = ["*.yaml", "*.ckpt", names.SUMS]
 
 
 def locate(source: str | os.PathLike[str], savedir: str | None = None, fetch_config: Any = None) -> Path:
@@ -57,7 +58,7 @@ def locate(source: str | os.PathLike[str], savedir: str | None = None, fetch_con
 
 def is_run_folder(folder: Path) -> bool:
     """Tell a training run's folder from an exported one: the former keeps checkpoints in `save/`."""
-    return (folder / "hyperparams.yaml").is_file() and (folder / "save").is_dir()
+    return (folder / names.HYPERPARAMS).is_file() and (folder / names.SAVE).is_dir()
 
 
 def _download(hub_id: str, savedir: str | None, fetch_config: Any) -> Path:

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lobes.data.files import write_whole
 from lobes.errors import UserError
-
-SUMS_FILE = "SHA256SUMS"
+from lobes.runs import names
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -104,9 +104,8 @@ def load_strictly(module: nn.Module, path: str | Path) -> None:
 
 def write_sums(folder: Path) -> None:
     """Write `SHA256SUMS` for all files of a folder, in the format of `sha256sum`."""
-    names = sorted(path.name for path in folder.iterdir() if path.name != SUMS_FILE)
-    lines = [f"{sha256(folder / name)}  {name}\n" for name in names]
-    (folder / SUMS_FILE).write_text("".join(lines), encoding="utf-8")
+    files = sorted(path.name for path in folder.iterdir() if path.name != names.SUMS)
+    write_whole(folder / names.SUMS, "".join(f"{sha256(folder / name)}  {name}\n" for name in files))
 
 
 def check_sums(folder: Path) -> None:
@@ -119,7 +118,7 @@ def check_sums(folder: Path) -> None:
     UserError
         If a listed file is missing or differs, or the list is malformed.
     """
-    path = folder / SUMS_FILE
+    path = folder / names.SUMS
     if not path.is_file():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -129,9 +128,9 @@ def check_sums(folder: Path) -> None:
         if Path(name).suffix == ".md":
             continue
         if not (folder / name).is_file():
-            raise UserError(f"{folder / name}: listed in {SUMS_FILE}, but missing. Get or export the model again.")
+            raise UserError(f"{folder / name}: listed in {names.SUMS}, but missing. Get or export the model again.")
         if sha256(folder / name) != expected:
-            raise UserError(f"{folder / name}: differs from its sha256 in {SUMS_FILE}. Get or export the model again.")
+            raise UserError(f"{folder / name}: differs from its sha256 in {names.SUMS}. Get or export the model again.")
 
 
 def sha256(path: Path) -> str:

@@ -1,6 +1,7 @@
-"""The Brain that all recipes share: budget, schedule, scores per variant, checkpoints, test table.
+"""The Brain that all recipes share: budget, schedule, validation scores, checkpoints, test table.
 
 A recipe adds what its method section would mention: `compute_forward` and `compute_objectives`.
+B batch, T samples, S sources.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,50 +21,68 @@ import torch
 from speechbrain.utils.distributed import if_main_process, main_process_only
 
 from lobes.errors import UserError
-from lobes.evaluation.results import write_json
-from lobes.evaluation.scoring import ScoreJob
+from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.results import with_audio, write_json, write_results
+from lobes.evaluation.scoring import score_many
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
+from lobes.runs import names
 from lobes.runs.fine_tune import start_from
-from lobes.training.launch import command, commit, machine, seconds_since_launch
+from lobes.runs.provenance import command, commit, machine
+from lobes.training.launch import seconds_since_launch
 from lobes.training.memory import keep_freed_memory, peak_megabytes
 from lobes.training.optim import build_optimizer
-from lobes.training.progress import CURVE_COLUMNS, EarlyStopping, LearningCurve, VariantMeter
+from lobes.training.progress import EarlyStopping, GroupMeter, LearningCurve
 from lobes.training.safe_step import SafeStepBrain
 from lobes.training.schedule import WarmupSchedule
-from lobes.training.testing import run_test, score_jobs
+from lobes.training.testing import jobs_of, separated
 
 logger = logging.getLogger(__name__)
-
-MONITOR = "si_sdri"  # unweighted mean over variants, in dB; the highest is the best
 
 
 class SeparationBrain(SafeStepBrain):
     """Train and test a separator `modules.separator` with the model contract mix [B,T] -> estimates [B,T,S].
 
-    Beside SpeechBrain's keys, `hparams` holds `budget`, `lr_scheduler`, `lr_scheduler_interval`, `warmup_steps`,
-    `patience` and `output_folder`. `epoch_clock` (set by the recipe) tells the data pipeline the epoch.
+    In addition to SpeechBrain's keys, `hparams` holds `budget`, `lr_scheduler`, `lr_scheduler_interval`,
+    `warmup_steps`, `patience` and `output_folder`. What a recipe counts needs no change here: `count_parts` adds the
+    parts of a loss to the learning curve, and `test_metrics` takes measures of your own (`package.module:function`).
     """
 
-    monitor = MONITOR  # the validation score that chooses the checkpoint: the highest is the best
-    curve_file = "learning_curve.csv"
-    curve_columns: tuple[str, ...] = CURVE_COLUMNS
+    monitor = "si_sdri"  # the validation score, in dB, that chooses the checkpoint: the highest is the best
+    group_by: str | None = None  # a key of the batches whose values count equally in all means
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if torch.device(self.device).type == "cpu":
             keep_freed_memory()
         self.budget = self.hparams.budget
-        self.curve = LearningCurve(Path(self.hparams.output_folder) / self.curve_file, self.curve_columns)
+        self.curve = LearningCurve(Path(self.hparams.output_folder) / names.CURVE)
         self.stopping = EarlyStopping(self.hparams.patience)
-        self.epoch_clock: torch.Tensor | None = None
+        self.epoch_clock: torch.Tensor | None = None  # [1], carries the epoch into the data pipeline
+        self.parts: dict[str, list[float]] = defaultdict(list)  # of the training loss, in this epoch
         self.batches_per_epoch = 1
         self._train_loss = math.nan
 
     # ---- start and resume
 
+    def fit_and_test(self, datasets: Mapping[str, Any], clock: torch.Tensor) -> None:
+        """Train on `datasets["train"]`, choose by `datasets["valid"]`, test the best checkpoint on `datasets["test"]`.
+
+        Arguments
+        ---------
+        datasets : mapping
+            Split -> DynamicItemDataset with id, mix_sig [T], sources_sig [T,S].
+        clock : torch.Tensor
+            [1], shared with the loader's workers; it is set to the epoch (counted from 1) when an epoch starts.
+        """
+        h, self.epoch_clock = self.hparams, clock
+        train = {"batch_size": h.batch_size, "num_workers": h.num_workers, "shuffle": True}
+        others = {"batch_size": h.valid_batch_size, "num_workers": h.num_workers}
+        self.fit(h.epoch_counter, datasets["train"], datasets["valid"], None, train, others)
+        self.evaluate(datasets["test"], test_loader_kwargs=others)
+
     def fit(self, *args: Any, **kwargs: Any) -> None:
-        """SpeechBrain's loop, then `train_time.json`: the test loads an earlier checkpoint, with its earlier counts."""
+        """Train, then write `train_time.json` before testing: loading the best checkpoint resets the counters."""
         super().fit(*args, **kwargs)
         if if_main_process() and not self.test_only:
             self._write_facts()
@@ -116,9 +136,8 @@ class SeparationBrain(SafeStepBrain):
             logger.info("first step after %.1f s", seconds_since_launch())
         return loss
 
-    def optimizers_step(self) -> None:
-        """Step safely, then advance budget and learning rate."""
-        super().optimizers_step()
+    def on_step_taken(self) -> None:
+        """Advance budget and learning rate; a skipped step advances neither."""
         epochs_done = self.hparams.epoch_counter.current - 1 + self.step / self.batches_per_epoch
         self.budget.count_step(epochs_done)
         self.schedule.after_step()
@@ -129,11 +148,12 @@ class SeparationBrain(SafeStepBrain):
         """Start the clock of a training stage or the meter of a validation or test stage."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
+            self.parts.clear()
             if self.epoch_clock is not None:
                 self.epoch_clock.fill_(epoch or 0)
             self.budget.start_clock()
         else:
-            self.meter = VariantMeter()
+            self.meter = GroupMeter()
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Log, choose and keep the best checkpoint by the validation score."""
@@ -151,16 +171,25 @@ class SeparationBrain(SafeStepBrain):
         estimates : torch.Tensor
             [B,T,S]
         batch : PaddedBatch
-            With `mix_sig` [B,T], `sources_sig` [B,T,S] and `variant`.
+            With `mix_sig` [B,T] and `sources_sig` [B,T,S].
         """
         mix, lengths = batch.mix_sig
-        targets = batch.sources_sig.data
+        targets, groups = batch.sources_sig.data, self.groups(batch)
         scores = pit_si_snr(estimates, targets, lengths)[0].mean(-1)  # [B]
         inputs = si_snr(mix.unsqueeze(-1).expand_as(targets), targets, lengths).mean(-1)  # [B]
-        self.meter.add(batch.variant, si_sdr=scores.tolist())
+        self.meter.add(groups, si_sdr=scores.tolist())
         counted = [i for i, improving in enumerate(self.improves(batch)) if improving]
         gains = (scores - inputs).tolist()
-        self.meter.add([batch.variant[i] for i in counted], si_sdri=[gains[i] for i in counted])
+        self.meter.add([groups[i] for i in counted], si_sdri=[gains[i] for i in counted])
+
+    def count_parts(self, parts: Mapping[str, torch.Tensor]) -> None:
+        """Add parts of a training loss, by name; the curve gets a column `train_<name>` with the mean of the epoch."""
+        for name, value in parts.items():
+            self.parts[name].append(float(value.detach().mean()))
+
+    def groups(self, batch: Any) -> list[str]:
+        """The group of each item, by the key `group_by`; one group without it."""
+        return [""] * len(batch.id) if self.group_by is None else list(getattr(batch, self.group_by))
 
     def _end_epoch(self, epoch: int | None) -> None:
         monitor = self.meter.mean(self.monitor)
@@ -180,7 +209,7 @@ class SeparationBrain(SafeStepBrain):
         grad_norm = self.grad_norm / self.steps_taken if self.steps_taken else math.nan
         row = {
             "step": self.budget.steps, "seconds": self.budget.seconds, "epoch": epoch or 0,
-            "train_loss": self._train_loss, **self.valid_scores(),
+            "train_loss": self._train_loss, **self._mean_parts(), **self.valid_scores(),
             "grad_norm": grad_norm, "skipped": self.skipped_steps, "lr": lr,
         }  # fmt: skip
         self.curve.add(row)
@@ -194,14 +223,18 @@ class SeparationBrain(SafeStepBrain):
         with open(self.hparams.train_log, "a", encoding="utf-8") as log:
             log.write(line + "\n")
 
+    def _mean_parts(self) -> dict[str, float]:
+        return {f"train_{name}": sum(values) / len(values) for name, values in self.parts.items()}
+
     def valid_scores(self) -> dict[str, float]:
-        """What the curve's row holds of a validation, by column."""
+        """The validation's columns of the learning curve."""
         return {f"valid_{name}": self.meter.mean(name) for name in ("si_sdr", "si_sdri")}
 
     def scores_in_words(self) -> str:
         """The same for the log."""
-        variants = ", ".join(f"{name} {value:.2f}" for name, value in self.meter.per_variant("si_sdri").items())
-        return f"SI-SDR {self.meter.mean('si_sdr'):.2f} dB, SI-SDRi {self.meter.mean('si_sdri'):.2f} dB ({variants})"
+        each = ", ".join(f"{name} {value:.2f}" for name, value in self.meter.per_group("si_sdri").items())
+        groups = f" ({each})" if self.group_by else ""
+        return f"SI-SDR {self.meter.mean('si_sdr'):.2f} dB, SI-SDRi {self.meter.mean('si_sdri'):.2f} dB{groups}"
 
     # ---- test
 
@@ -229,7 +262,7 @@ class SeparationBrain(SafeStepBrain):
         Arguments
         ---------
         test_set : Dataset
-            Examples with id, variant, mix_sig [T] and sources_sig [T,S].
+            Examples with id, mix_sig [T] and sources_sig [T,S].
         max_key, min_key : str, optional
             Checkpoint meta key to choose by (default: the highest `monitor`).
         progressbar : bool, optional
@@ -240,20 +273,28 @@ class SeparationBrain(SafeStepBrain):
         Returns
         -------
         dict
-            The summary of `lobes.evaluation.summary.summarise`.
+            The summary, as `lobes.evaluation.summary.summarise` describes it.
         """
         loader = self.make_dataloader(test_set, sb.Stage.TEST, ckpt_prefix=None, **(test_loader_kwargs or {}))
         self.on_evaluate_start(max_key or (None if min_key else self.monitor), min_key)
         self.modules.eval()
-        h = self.hparams
-        batches = islice(loader, self.debug_batches if self.debug else None)
-        jobs = score_jobs(batches, self.separate, self.improves, h.sample_rate, h.test_metrics)
-        return self.report(jobs)
+        return self.report(self._test_jobs(loader))
 
     def report(self, jobs: Iterator[ScoreJob]) -> dict[str, Any]:
         """Score what was separated and write the results into the run folder; returns the summary."""
-        h = self.hparams
-        return run_test(jobs, h.output_folder, h.scoring_workers, h.n_audio_to_save)
+        h, folder = self.hparams, Path(self.hparams.output_folder)
+        rows = score_many(with_audio(jobs, folder / names.AUDIO, h.n_audio_to_save), workers=h.scoring_workers)
+        return write_results(rows, folder, self.group_by)
+
+    def _test_jobs(self, loader: Any) -> Iterator[ScoreJob]:
+        batches = islice(loader, self.debug_batches if self.debug else None)
+        for batch, estimates in separated(batches, self.separate):
+            yield from self.jobs(batch, estimates, self.hparams.test_metrics)
+
+    def jobs(self, batch: Any, estimates: torch.Tensor, metrics: Sequence[str]) -> Iterator[ScoreJob]:
+        """The items of a batch with their estimates [B,T,S], to be scored."""
+        conditions = [{} if self.group_by is None else {self.group_by: group} for group in self.groups(batch)]
+        return jobs_of(batch, estimates, self.improves(batch), conditions, self.hparams.sample_rate, metrics)
 
     def separate(self, batch: Any) -> torch.Tensor:
         """Estimates [B,T,S] of a batch in the evaluation precision."""
@@ -272,7 +313,7 @@ class SeparationBrain(SafeStepBrain):
             "parameters": sum(p.numel() for p in self.modules.parameters()),
             "peak_megabytes": round(peak_megabytes(self.device), 1),
         }  # fmt: skip
-        write_json(Path(self.hparams.output_folder) / "train_time.json", facts)
+        write_json(Path(self.hparams.output_folder) / names.TRAIN_TIME, facts)
 
 
 @main_process_only

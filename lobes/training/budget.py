@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lobes.data.files import write_whole
 from lobes.errors import UserError
 
 
 class Budget:
-    """Count the training done and say what share of the allowance is spent.
+    """Count the training done and report the share of the allowance that is spent.
 
     Only training counts: the clock stands still during validation, so that two models with the same minutes
     have trained for the same time. The state is saved in every checkpoint; a resumed run keeps its clock.
@@ -56,7 +57,7 @@ class Budget:
         self._since = None
 
     def count_step(self, epoch_share: float) -> None:
-        """Count one optimizer step; `epoch_share` is the number of epochs done, with its fraction."""
+        """Count one optimizer step that was taken; `epoch_share` is the number of epochs done, with its fraction."""
         self.steps += 1
         self.epochs = epoch_share
         self._read_clock()
@@ -81,11 +82,11 @@ class Budget:
 
     def save(self, path: str | Path) -> None:
         """Write the counts to a checkpoint file."""
-        Path(path).write_text(json.dumps({"steps": self.steps, "seconds": self.seconds, "epochs": self.epochs}))
+        write_whole(path, json.dumps({"steps": self.steps, "seconds": self.seconds, "epochs": self.epochs}))
 
     def load(self, path: str | Path, end_of_epoch: bool = True) -> None:
         """Read the counts from a checkpoint file."""
-        state: dict[str, Any] = json.loads(Path(path).read_text())
+        state: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         self.steps, self.seconds, self.epochs = state["steps"], state["seconds"], state["epochs"]
 
     def _read_clock(self) -> None:

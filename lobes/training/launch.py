@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from lobes import __version__
+from lobes.data.files import write_whole
 from lobes.errors import UserError
+from lobes.runs import names
+from lobes.runs.provenance import command, commit
 
 _STARTED = time.monotonic()
 # How long an idle thread of PyTorch's waits actively. OpenMP's default, 30 times longer, takes cores from the scan's
@@ -24,7 +25,7 @@ _CHATTY = ("numba", "matplotlib", "fsspec", "PIL", "asyncio")
 
 
 def announce() -> None:
-    """Say at once that the program lives; the imports that follow take some seconds. To be called before them."""
+    """Print a first line at once, because the imports that follow take some seconds. Call it before them."""
     os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)  # OpenMP reads it once, when PyTorch is imported
     print(f"Lobes {__version__}: loading PyTorch and SpeechBrain (about 4 s) ...", flush=True)
 
@@ -32,6 +33,39 @@ def announce() -> None:
 def seconds_since_launch() -> float:
     """Seconds since this module was imported, which a recipe does first."""
     return time.monotonic() - _STARTED
+
+
+def start(argv: list[str], script: str) -> tuple[dict[str, Any], Any]:
+    """Read the command line, make the objects of the recipe file and the run folder.
+
+    Arguments
+    ---------
+    argv : list of str
+        The command line without the program's name.
+    script : str
+        Path of the recipe's train.py, which is copied into the run folder.
+
+    Returns
+    -------
+    hparams : dict
+        The recipe file with its objects made.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        Device, debug and the like.
+
+    Raises
+    ------
+    UserError
+        If the file or an option is wrong, or the run folder cannot be written.
+    """
+    from speechbrain.utils.distributed import ddp_init_group, run_on_main
+
+    from lobes.config import load
+
+    text, run_opts, _ = read_command_line(argv)
+    hparams = load(text)
+    ddp_init_group(run_opts)
+    run_on_main(make_run_folder, [hparams["output_folder"], text, script, argv])
+    return hparams, run_opts
 
 
 def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
@@ -106,9 +140,9 @@ def make_run_folder(output_folder: str, text: str, script: str, argv: list[str])
     except OSError as error:
         raise UserError(f"cannot make output_folder {folder}: {error.strerror}.") from error
     header = f"# Lobes {__version__}, commit {commit()}\n# command: {command(script, argv)}\n# yamllint disable\n"
-    (folder / "hyperparams.yaml").write_text(header + text, encoding="utf-8")
+    write_whole(folder / names.HYPERPARAMS, header + text)
     shutil.copy(script, folder)
-    start_logging(folder / "log.txt")
+    start_logging(folder / names.LOG)
 
 
 def start_logging(log_file: Path) -> None:
@@ -129,39 +163,3 @@ def start_logging(log_file: Path) -> None:
     root.addHandler(file)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def command(script: str, argv: list[str]) -> str:
-    """The command line as somebody would type it."""
-    return " ".join(["python", Path(script).name, *argv])
-
-
-def commit() -> str:
-    """Short hash of the checkout's commit, with a plus when files differ; "unknown" outside a checkout.
-
-    What the benchmarks write is no difference: else the second of them would blame the first.
-    """
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "-uno", "--", ":/", ":(top,exclude)benchmarks/results")
-        return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def machine() -> str:
-    """Processor, cores and accelerator in words, without names that identify the machine."""
-    import torch
-
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{model}, {os.cpu_count()} cores{gpu}, torch {torch.__version__}"

@@ -129,12 +129,14 @@ class MetricGan:
 
     @mark_as_saver
     @main_process_only
-    def _save(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
+        """Write discriminator and optimizer to a checkpoint file."""
         state = {"discriminator": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict()}
         torch.save(state, path)
 
     @mark_as_loader
-    def _load(self, path: Path, end_of_epoch: bool) -> None:
+    def load(self, path: Path, end_of_epoch: bool) -> None:
+        """Read them from a checkpoint file."""
         state = torch.load(path, weights_only=True, map_location="cpu")
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lobes.evaluation.scoring import ScoreJob
-from lobes.evaluation.worker import WorkerPool
+from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.pool import WorkerPool
 
 
 class PesqLabels:
@@ -39,7 +39,7 @@ class PesqLabels:
         pairs = zip(estimates.detach().float().cpu().numpy(), targets.detach().float().cpu().numpy(), strict=True)
         for index, (estimate, target) in enumerate(pairs):
             columns = (estimate[:, None], target[:, None], target)
-            job = ScoreJob(str(index), "", *columns, self.sample_rate, ("pesq",), improvement=False)
+            job = ScoreJob(str(index), *columns, self.sample_rate, ("pesq",), improvement=False)
             self._asked.append(self._pool.submit(job))
 
     def collect(self) -> Tensor:

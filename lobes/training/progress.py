@@ -5,58 +5,56 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-CURVE_COLUMNS = ("step", "seconds", "epoch", "train_loss", "valid_si_sdr", "valid_si_sdri", "grad_norm") + (
-    "skipped",
-    "lr",
-)
+from lobes.data.files import replacing, write_whole
 
 
 class LearningCurve:
     """One CSV row per epoch, which survives a resume without double rows.
 
+    The columns are those of the rows: a new one, such as a further part of the loss, is added when it first appears.
+
     Arguments
     ---------
     path : str or Path
         `learning_curve.csv` in the run folder.
-    columns : sequence of str
-        Its columns; `step` is one of them.
 
     Example
     -------
     >>> import tempfile
     >>> curve = LearningCurve(tempfile.mkdtemp() + "/curve.csv")
-    >>> curve.add({"step": 1, "lr": 0.1}); curve.add({"step": 2, "lr": 0.1})
+    >>> curve.add({"step": 1, "lr": 0.1}); curve.add({"step": 2, "lr": 0.1, "train_phase": 0.5})
+    >>> curve.rows()
+    [{'step': '1', 'lr': '0.1', 'train_phase': ''}, {'step': '2', 'lr': '0.1', 'train_phase': '0.5'}]
     >>> curve.forget_after(step=1)
     >>> [row["step"] for row in curve.rows()]
     ['1']
     """
 
-    def __init__(self, path: str | Path, columns: Sequence[str] = CURVE_COLUMNS) -> None:
-        self.path, self.columns = Path(path), tuple(columns)
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
 
     def rows(self) -> list[dict[str, str]]:
         """Read the rows written so far."""
         if not self.path.exists():
             return []
-        with self.path.open(newline="") as file:
+        with self.path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
-    def add(self, row: dict[str, float]) -> None:
-        """Append one row."""
-        new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, self.columns)
-            if new:
-                writer.writeheader()
-            writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+    def add(self, row: Mapping[str, float]) -> None:
+        """Append one row; it has the number `step`."""
+        self._write([*self.rows(), {key: f"{value:.6g}" for key, value in row.items()}])
+
+    def forget_after(self, step: int) -> None:
+        """Drop the rows of steps that a resumed run takes again."""
+        self._write([row for row in self.rows() if int(float(row["step"])) <= step])
 
     def plot(self, columns: Sequence[str]) -> None:
-        """Draw columns over the steps, one under the other, into a PNG beside the table."""
+        """Draw columns over the steps, one under the other, into a PNG next to the table."""
         import matplotlib
 
         matplotlib.use("Agg")
@@ -65,31 +63,29 @@ class LearningCurve:
         rows = self.rows()
         figure, axes = plt.subplots(len(columns), sharex=True, figsize=(6, 1.6 * len(columns)), layout="constrained")
         for axis, column in zip(axes, columns, strict=True):
-            axis.plot([float(row["step"]) for row in rows], [float(row[column] or "nan") for row in rows], marker=".")
+            values = [float(row.get(column) or "nan") for row in rows]
+            axis.plot([float(row["step"]) for row in rows], values, marker=".")
             axis.set_ylabel(column, fontsize=8)
         axes[-1].set_xlabel("step")
         figure.savefig(self.path.with_suffix(".png"), dpi=100)
         plt.close(figure)
 
-    def forget_after(self, step: int) -> None:
-        """Drop the rows of steps that a resumed run takes again."""
-        kept = [row for row in self.rows() if int(float(row["step"])) <= step]
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns)
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        with replacing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
-            writer.writerows(kept)
-        os.replace(partial, self.path)
+            writer.writerows(rows)
 
 
-class VariantMeter:
-    """Mean of each score per variant, and the unweighted mean over variants.
+class GroupMeter:
+    """Mean of each score per group, and the unweighted mean over the groups.
 
     A non-finite score stays out of the means and is counted in `missing`.
 
     Example
     -------
-    >>> meter = VariantMeter()
+    >>> meter = GroupMeter()
     >>> meter.add(["SE", "SE", "R"], si_sdr=[2.0, 4.0, 9.0], si_sdri=[1.0, 3.0, 6.0])
     >>> meter.mean("si_sdri")
     4.0
@@ -99,23 +95,23 @@ class VariantMeter:
         self.scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.missing = 0
 
-    def add(self, variants: Iterable[str], **scores: Iterable[float]) -> None:
+    def add(self, groups: Iterable[str], **scores: Iterable[float]) -> None:
         """Add one score per item; None or a missing improvement is given as NaN."""
-        variants = list(variants)
+        groups = list(groups)
         for name, values in scores.items():
-            for variant, value in zip(variants, values, strict=True):
+            for group, value in zip(groups, values, strict=True):
                 if math.isfinite(value):
-                    self.scores[name][variant].append(value)
+                    self.scores[name][group].append(value)
                 else:
                     self.missing += 1
 
-    def per_variant(self, name: str) -> dict[str, float]:
-        """Mean of each variant that has scores."""
-        return {variant: sum(v) / len(v) for variant, v in sorted(self.scores[name].items())}
+    def per_group(self, name: str) -> dict[str, float]:
+        """Mean of each group that has scores."""
+        return {group: sum(v) / len(v) for group, v in sorted(self.scores[name].items())}
 
     def mean(self, name: str) -> float:
-        """Unweighted mean over the variants; NaN if there is no score at all."""
-        means = list(self.per_variant(name).values())
+        """Unweighted mean over the groups; NaN if there is no score at all."""
+        means = list(self.per_group(name).values())
         return sum(means) / len(means) if means else math.nan
 
 
@@ -135,7 +131,7 @@ class EarlyStopping:
         self.epochs_without = 0
 
     def update(self, metric: float) -> bool:
-        """Take the metric of an epoch and tell whether to stop."""
+        """Take the metric of an epoch and return whether to stop."""
         if metric > self.best:
             self.best, self.epochs_without = metric, 0
         else:
@@ -149,9 +145,9 @@ class EarlyStopping:
 
     def save(self, path: str | Path) -> None:
         """Write the state to a checkpoint file."""
-        Path(path).write_text(json.dumps({"best": self.best, "epochs_without": self.epochs_without}))
+        write_whole(path, json.dumps({"best": self.best, "epochs_without": self.epochs_without}))
 
     def load(self, path: str | Path, end_of_epoch: bool = True) -> None:
         """Read the state from a checkpoint file."""
-        state = json.loads(Path(path).read_text())
+        state: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         self.best, self.epochs_without = state["best"], state["epochs_without"]

@@ -66,7 +66,8 @@ class SafeStepBrain(sb.Brain):
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        if self._all_ranks_finite(norm):
+        taken = self._all_ranks_finite(norm)
+        if taken:
             self.scaler.step(self.optimizer)
             self._count_step(float(norm))
         else:
@@ -74,6 +75,11 @@ class SafeStepBrain(sb.Brain):
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self._window_ids, self._window_is_finite = [], True
+        if taken:
+            self.on_step_taken()
+
+    def on_step_taken(self) -> None:
+        """Called after every optimizer step that was taken; a skipped one advances nothing."""
 
     def update_average(self, loss: torch.Tensor, avg_loss: float) -> float:
         """Mean over the finite losses; a skipped batch does not enter it."""

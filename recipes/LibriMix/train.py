@@ -14,19 +14,55 @@ if __name__ == "__main__":
     announce()  # before the imports that take seconds
 
 from librimix_prepare import prepare_librimix
+from speechbrain.core import Stage
+from speechbrain.utils.distributed import run_on_main
 
+from lobes.data.datasets import epoch_clock, mixtures, read_rows
+from lobes.data.manifest import SPLITS
 from lobes.errors import exit_on_user_error
-from lobes.training.mixtures import main as train
+from lobes.objectives.separation import separation_loss
+from lobes.training.brain import SeparationBrain
+from lobes.training.launch import start
 
-OPTIONS = (
-    *("num_spks", "sample_rate", "mode", "mixtures", "train_subset"),
-    *("check_files", "verify_sum", "skip_prep"),
-)
+
+class Separation(SeparationBrain):
+    """A separator under clamped negative SI-SNR with the best permutation. B batch, T samples, S sources."""
+
+    def compute_forward(self, batch, stage):
+        """Estimate the sources [B,T,S] of the mixtures [B,T]."""
+        batch = batch.to(self.device)
+        mix, lengths = batch.mix_sig
+        return self.modules.separator(mix, lengths)
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The mean loss of the batch in dB, lower is better; validation also counts SI-SDR and its gain."""
+        mix, lengths = batch.mix_sig
+        targets, _ = batch.sources_sig
+        if stage != Stage.TRAIN:
+            self.count_scores(predictions, batch)
+        return separation_loss(predictions, targets, lengths, mix=mix, clamp_db=self.hparams.clamp_db).mean()
+
+
+def dataio_prep(hparams):
+    """Build the three datasets {id, mix_sig [T], sources_sig [T,S]}; training cuts at random, anew in every epoch."""
+    clock = epoch_clock()
+    datasets = {}
+    for split in SPLITS:
+        rows = read_rows(hparams["save_folder"], split, hparams["data_folder"])
+        length = hparams["training_signal_len"] if split == "train" else None
+        datasets[split] = mixtures(rows, hparams["num_spks"], hparams["sample_rate"], length, hparams["seed"], clock)
+    return datasets, clock
 
 
 def main(argv):
     """Prepare, train, test."""
-    train(argv, __file__, prepare_librimix, OPTIONS)
+    hparams, run_opts = start(argv, __file__)
+    options = ("num_spks", "sample_rate", "mode", "mixtures", "train_subset", "check_files", "verify_sum", "skip_prep")
+    folders = [hparams["data_folder"], hparams["save_folder"]]
+    run_on_main(prepare_librimix, folders, {name: hparams[name] for name in options})
+    datasets, clock = dataio_prep(hparams)
+    brain = Separation(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
+    brain.fit_and_test(datasets, clock)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 """Real recordings: two corpora in PolSESS's format, SPMamba and ConvTasNet for the same minutes, a table.
 
 > python realdata.py --recordings FOLDER            # the whole table, about 100 min on two cores (90 with --jobs 2)
-> python realdata.py --recordings FOLDER --preset spmamba --baseline convtasnet --device cuda
+> python realdata.py --recordings FOLDER --hparams spmamba --preset spmamba_8k --baseline convtasnet --device cuda
 > python realdata.py --recordings FOLDER --corpora_only   # to compare more models, see ../comparison.py
 
 FOLDER holds manifest.csv with the columns path and split (train, valid, test), and the recordings under speech/ and
@@ -14,6 +14,7 @@ an interruption goes on where it stopped. The table goes into RESULTS.md in this
 from __future__ import annotations
 
 import argparse
+import csv
 import shutil
 import signal
 import sys
@@ -25,7 +26,8 @@ from counted_variants import CLEAN, counted_variants
 from lobes.data.files import ENDING
 from lobes.errors import UserError, exit_on_user_error
 from lobes.reports import tables as table
-from lobes.runs.launcher import Outcome, Run, collect, run_all, stage
+from lobes.runs.launcher import Run, run_all, stage
+from lobes.runs.record import Outcome, collect
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -65,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = make_runs(options, corpora)
     with stage(f"{len(runs)} runs of {options.minutes:g} min, {options.jobs} at a time"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
-    outcomes = {key: collect(run) for key, run in runs.items()}
+    outcomes = {key: collect(run.folder) for key, run in runs.items()}
     text = results_text(options, outcomes)
     table.replace_section(options.results, f"realdata-{options.preset}-{options.baseline}", text)
     print(f"\n{text}\n\nwritten to {options.results}", flush=True)
@@ -78,8 +80,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--recordings", type=Path, metavar="FOLDER", help="required: the recordings, with their manifest.csv")
     add("--output", type=Path, default=ROOT / "results" / "realdata", help="default: results/realdata")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
-    add("--preset", default="spmamba_mini", help="hparams/<name>.yaml (default: %(default)s)")
-    add("--baseline", default="convtasnet_tiny", help="hparams/<name>.yaml (default: %(default)s)")
+    add("--hparams", default="spmamba_mini", help="hparams/<name>.yaml, the training (default: %(default)s)")
+    add("--preset", default="spmamba_mini", help="a network of hparams_shared/models (default: %(default)s)")
+    add("--baseline", default="convtasnet_tiny", help="the other network (default: %(default)s)")
     add("--tasks", nargs="+", default=list(CORPORA), choices=list(CORPORA))
     add("--seeds", nargs="+", type=int, default=list(SEEDS))
     add("--minutes", type=float, help="training minutes of each run (default: 10; 20 with --jobs 2)")
@@ -149,9 +152,8 @@ def make_data(data: Path, task: str, output: Path) -> Path:
 
 def stage_sounds(data: Path, classes: Mapping[str, Sequence[str]], folder: Path) -> Path:
     """Link recordings as <split>/<class>/<file>, each in the split that the manifest gives it."""
-    from lobes.runs.launcher import read_rows
-
-    split_of = {row["path"]: SPLIT_NAMES[row["split"]] for row in read_rows(data / "manifest.csv")}
+    with (data / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        split_of = {row["path"]: SPLIT_NAMES[row["split"]] for row in csv.DictReader(file)}
     shutil.rmtree(folder, ignore_errors=True)
     for name, patterns in classes.items():
         for file in sorted(path for pattern in patterns for path in data.glob(pattern)):
@@ -172,6 +174,7 @@ def make_run(options: argparse.Namespace, corpus: Path, task: str, model: str, s
     name = f"{model}_{task}_seed{seed}"
     settings = {
         "data_folder": corpus,
+        "preset": model,
         "task": task,
         "seed": seed,
         "dynamic_mixing": True,  # also for the large presets, whose files leave it off
@@ -182,12 +185,14 @@ def make_run(options: argparse.Namespace, corpus: Path, task: str, model: str, s
         **({"device": options.device} if options.device else {}),
     }
     folder = options.output / corpus.name / name
-    return Run(name, TRAIN_SCRIPT, f"hparams/{model}.yaml", folder, settings, ("noprogressbar",), options.threads)
+    return Run(
+        name, TRAIN_SCRIPT, f"hparams/{options.hparams}.yaml", folder, settings, ("noprogressbar",), options.threads
+    )
 
 
 def results_text(options: argparse.Namespace, outcomes: Mapping[tuple[str, str, int], Outcome]) -> str:
     """The section of RESULTS.md."""
-    from lobes.training.launch import command
+    from lobes.runs.provenance import command
 
     first = next(iter(outcomes.values())).train_time
     lines = [

@@ -15,39 +15,63 @@ from lobes.training.launch import announce
 if __name__ == "__main__":
     announce()  # before the imports that take seconds
 
-import torch
 from polsess_prepare import prepare_polsess
+from speechbrain.core import Stage
+from speechbrain.utils.distributed import run_on_main
 
 from lobes.data.audio import read_mono
+from lobes.data.datasets import epoch_clock, examples, read_rows
+from lobes.data.manifest import SPLITS
+from lobes.data.seeding import item_rng
 from lobes.errors import exit_on_user_error
-from lobes.polsess import mmipc
+from lobes.objectives.separation import separation_loss
+from lobes.polsess.curriculum import variants_at
+from lobes.polsess.manifest import TYPES
+from lobes.polsess.mmipc import draw_variant, fixed_variant, render, render_parts
 from lobes.polsess.remix import Remixer, perturb_speed
-from lobes.training import mixtures
+from lobes.polsess.variants import ALL_VARIANTS, all_parts, compatible, in_improvement_mean
+from lobes.training.brain import SeparationBrain
+from lobes.training.launch import start
 
 
-class Separation(mixtures.MixtureBrain):
-    """What is particular to PolSESS: in the tasks ES and EB some inputs are the target itself."""
+class Separation(SeparationBrain):
+    """A separator under clamped negative SI-SNR with the best permutation. B batch, T samples, S sources."""
+
+    group_by = "variant"  # all means are unweighted means over the variants
+
+    def compute_forward(self, batch, stage):
+        """Estimate the sources [B,T,S] of the mixtures [B,T]."""
+        batch = batch.to(self.device)
+        mix, lengths = batch.mix_sig
+        return self.modules.separator(mix, lengths)
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The mean loss of the batch in dB, lower is better; validation also counts SI-SDR and its gain."""
+        mix, lengths = batch.mix_sig
+        targets, _ = batch.sources_sig
+        if stage != Stage.TRAIN:
+            self.count_scores(predictions, batch)
+        return separation_loss(predictions, targets, lengths, mix=mix, clamp_db=self.hparams.clamp_db).mean()
 
     def improves(self, batch):
         """Whether each item's improvement means something: in ES and EB, variant C is the target itself."""
-        return [mmipc.in_improvement_mean(self.hparams.task, variant) for variant in batch.variant]
+        return [in_improvement_mean(self.hparams.task, variant) for variant in batch.variant]
 
 
 def dataio_prep(hparams):
-    """Build the three datasets; the returned clock [1] carries the epoch into loader workers."""
-    clock = torch.zeros(1, dtype=torch.int64).share_memory_()
-    splits = {name: mixtures.read_rows(hparams, name) for name in mixtures.SPLITS}
-    datasets = {name: dataset(hparams, rows, clock, name == "train") for name, rows in splits.items()}
-    return datasets, clock
+    """Build the three datasets {id, mix_sig [T], sources_sig [T,S], variant}, and the clock that holds the epoch."""
+    clock = epoch_clock()
+    rows = {split: read_rows(hparams["save_folder"], split, hparams["data_folder"], TYPES) for split in SPLITS}
+    if hparams["variants"]:
+        rows["train"] = [row for row in rows["train"] if compatible(row["has_reverb"], hparams["variants"])]
+    makers = {"train": training_examples(hparams, by_id(rows["train"]), clock)}
+    makers |= {split: fixed_examples(hparams, by_id(rows[split])) for split in ("valid", "test")}
+    return {split: examples(rows[split], make, ("variant",)) for split, make in makers.items()}, clock
 
 
-def dataset(hparams, rows, clock, training):
-    """Turn manifest rows into examples {id, variant, mix_sig [T], sources_sig [T,S]}."""
-    if training and hparams["variants"]:
-        rows = [row for row in rows if mmipc.compatible(row["has_reverb"], hparams["variants"])]
-    by_id = {row["ID"]: row for row in rows}
-    make = training_examples(hparams, by_id, clock) if training else fixed_examples(hparams, by_id)
-    return mixtures.examples(rows, make)
+def by_id(rows):
+    """The rows of a manifest by their ID."""
+    return {row["ID"]: row for row in rows}
 
 
 def fixed_examples(hparams, rows):
@@ -55,8 +79,8 @@ def fixed_examples(hparams, rows):
 
     def make(ID):
         row = rows[ID]
-        variant = mmipc.fixed_variant(ID, row["has_reverb"])
-        return variant, *mmipc.render(hparams["task"], variant, row["has_reverb"], reader(row, hparams))
+        variant = fixed_variant(ID, row["has_reverb"])
+        return *render(hparams["task"], variant, row["has_reverb"], reader(row, hparams)), variant
 
     return make
 
@@ -64,23 +88,23 @@ def fixed_examples(hparams, rows):
 def training_examples(hparams, rows, clock):
     """Training: variant, remix, speed and cut are drawn anew in every epoch, seeded by (seed, epoch, ID)."""
     task, curriculum = hparams["task"], hparams["curriculum"]
-    usual = hparams["variants"] or [name for name in mmipc.ALL_VARIANTS if mmipc.in_improvement_mean(task, name)]
+    usual = hparams["variants"] or [name for name in ALL_VARIANTS if in_improvement_mean(task, name)]
     remixer = Remixer(list(rows.values()), read_mono, hparams["sample_rate"]) if hparams["dynamic_mixing"] else None
 
     def make(ID):
         row, epoch = rows[ID], int(clock)
-        rng = mmipc.item_rng(hparams["seed"], epoch, ID)
-        allowed = mmipc.variants_at(curriculum, epoch) or usual
-        variant = mmipc.draw_variant(rng, row["has_reverb"], allowed)
+        rng = item_rng(hparams["seed"], epoch, ID)
+        allowed = variants_at(curriculum, epoch) or usual
+        variant = draw_variant(rng, row["has_reverb"], allowed)
         if remixer is None and not hparams["speed_changes"]:
-            mix, sources = mmipc.render(task, variant, row["has_reverb"], reader(row, hparams))
+            mix, sources = render(task, variant, row["has_reverb"], reader(row, hparams))
         else:
-            parts = remixer.remix(row, rng) if remixer else all_parts(row, hparams)
+            parts = remixer.remix(row, rng) if remixer else stored_parts(row, hparams)
             parts = perturb_speed(parts, rng, hparams["speed_changes"]) if hparams["speed_changes"] else parts
-            mix, sources = mmipc.render_parts(task, variant, parts)
+            mix, sources = render_parts(task, variant, parts)
         start = int(rng.integers(max(1, len(mix) - hparams["training_signal_len"] + 1)))
         cut = slice(start, start + hparams["training_signal_len"])
-        return variant, mix[cut], sources[cut]
+        return mix[cut], sources[cut], variant
 
     return make
 
@@ -90,23 +114,21 @@ def reader(row, hparams):
     return lambda part: read_mono(row[f"{part}_wav"], hparams["sample_rate"])
 
 
-def all_parts(row, hparams):
+def stored_parts(row, hparams):
     """Read all stored parts of an example."""
-    names = mmipc.INDOOR_PARTS if row["has_reverb"] else mmipc.OUTDOOR_PARTS
-    return {name: reader(row, hparams)(name) for name in names}
-
-
-OPTIONS = ("max_train_items", "seed", "drop_same_speaker", "verify_sum", "check_files", "sample_rate", "skip_prep")
-
-
-def prepare(data_folder, save_folder, max_train_items, **options):
-    """Write the manifests."""
-    prepare_polsess(data_folder, save_folder, max_samples=max_train_items and {"train": max_train_items}, **options)
+    return {name: reader(row, hparams)(name) for name in all_parts(row["has_reverb"])}
 
 
 def main(argv):
     """Prepare, train, test."""
-    mixtures.main(argv, __file__, prepare, OPTIONS, Separation, dataio_prep)
+    hparams, run_opts = start(argv, __file__)
+    options = ("seed", "drop_same_speaker", "verify_sum", "check_files", "sample_rate", "skip_prep")
+    most = hparams["max_train_items"] and {"train": hparams["max_train_items"]}
+    folders = [hparams["data_folder"], hparams["save_folder"]]
+    run_on_main(prepare_polsess, folders, {"max_samples": most, **{name: hparams[name] for name in options}})
+    datasets, clock = dataio_prep(hparams)
+    brain = Separation(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
+    brain.fit_and_test(datasets, clock)
 
 
 if __name__ == "__main__":

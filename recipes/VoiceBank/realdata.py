@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Real recordings in VoiceBank's layout: five models for the same minutes, a table.
 
-> python realdata.py --recordings FOLDER        # the whole table, about 100 min on two cores
-> python realdata.py --recordings FOLDER --models bsrnn bs_bimamba_abl1 bs_bimamba_abl2 mbs_net --device cuda
+> python realdata.py --recordings FOLDER   # the whole table, about 100 min on two cores
+> python realdata.py --recordings FOLDER --models bsrnn_mini mbs_net_mini --minutes 10 --device cuda
 
 FOLDER holds manifest.csv with the columns path, kind, speaker, split and sample_rate, the recordings that it names, and
 voicebank/clean and voicebank/noisy. Speakers and recordings of noise of the test are never heard in training. Finished
@@ -23,15 +23,19 @@ from typing import Any
 from realdata_set import describe, find_recordings, make_set
 
 from lobes.errors import UserError, exit_on_user_error
-from lobes.evaluation.scoring import read_per_utterance
 from lobes.reports import tables as table
-from lobes.runs.launcher import Outcome, Run, collect, run_all, stage
+from lobes.runs.launcher import Run, run_all, stage
+from lobes.runs.record import Outcome, collect
+from lobes.runs.table import read_per_utterance
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TRAIN_SCRIPT = HERE / "train.py"
 RESULTS = HERE / "RESULTS.md"
-MODELS = ("bsrnn_mini", "bs_bimamba_abl1_mini", "bs_bimamba_abl2_mini", "bs_bimamba_abl3_mini", "mbs_net_mini")
+# name -> preset, all trained as hparams/bsrnn_mini.yaml says
+MODELS = {"bsrnn_mini": "bsrnn"}
+MODELS |= {f"bs_bimamba_abl{number}_mini": f"bs_bimamba_abl{number}_small" for number in (1, 2, 3)}
+MODELS |= {"mbs_net_mini": "mbs_net"}
 SEEDS = (1, 2)
 SET_SEED = 21
 OVERHEAD = 2.5  # minutes of a run that are not training: start, validation, test
@@ -78,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = {(m, s): make_run(options, folder, held_out, m, s) for s in options.seeds for m in options.models}
     with stage(f"{len(runs)} runs of {options.minutes:g} min, {options.jobs} at a time"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
-    outcomes = {key: collect(run) for key, run in runs.items()}
+    outcomes = {key: collect(run.folder) for key, run in runs.items()}
     text = results_text(options, describe(folder, held_out), outcomes, {key: run.folder for key, run in runs.items()})
     table.replace_section(options.results, "realdata-" + "-".join(options.models), text)
     print(f"\n{text}\n\nwritten to {options.results}", flush=True)
@@ -91,7 +95,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--recordings", type=Path, metavar="FOLDER", help="required: the recordings, with their manifest.csv")
     add("--output", type=Path, default=ROOT / "results" / "voicebank_realdata", help="default: %(default)s")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
-    add("--models", nargs="+", default=list(MODELS), help="names of hparams/<name>.yaml (default: the five *_mini)")
+    add("--models", nargs="+", default=list(MODELS), choices=list(MODELS), help="default: all")
     add("--seeds", nargs="+", type=int, default=list(SEEDS))
     add("--minutes", type=float, default=8.0, help="training minutes of each run (default: %(default)s)")
     add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
@@ -120,6 +124,7 @@ def make_run(options: argparse.Namespace, folder: Path, held_out: Sequence[str],
     """Describe one run; its state is kept in its own folder."""
     settings = {
         "data_folder": folder,
+        "preset": MODELS[model],
         "valid_speakers": f"[{', '.join(held_out)}]",
         "seed": seed,
         "max_minutes": options.minutes,
@@ -129,14 +134,14 @@ def make_run(options: argparse.Namespace, folder: Path, held_out: Sequence[str],
     }
     name = f"{model}_seed{seed}"
     flags = ("noprogressbar",)
-    return Run(name, TRAIN_SCRIPT, f"hparams/{model}.yaml", options.output / name, settings, flags, options.threads)
+    return Run(name, TRAIN_SCRIPT, "hparams/bsrnn_mini.yaml", options.output / name, settings, flags, options.threads)
 
 
 def results_text(
     options: argparse.Namespace, counts: Mapping[str, Any], outcomes: Outcomes, folders: Mapping[tuple[str, int], Path]
 ) -> str:
     """The section of RESULTS.md."""
-    from lobes.training.launch import command
+    from lobes.runs.provenance import command
 
     first = next(iter(outcomes.values()))
     sizes = ", ".join(f"{name} {c['pairs']} pairs of {c['speakers']} speakers" for name, c in counts.items())

@@ -16,32 +16,34 @@ if __name__ == "__main__":
     announce()  # before the imports that take seconds
 
 import numpy as np
-import torch
 from speechbrain.core import Stage
+from speechbrain.utils.distributed import run_on_main
 from voicebank_download import download as fetch
 from voicebank_prepare import prepare_voicebank
 
 from lobes.data.audio import read_mono
+from lobes.data.datasets import epoch_clock, examples, read_rows
+from lobes.data.manifest import SPLITS
+from lobes.data.seeding import item_rng
 from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics.pcs import pcs_at_level
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.power import to_power
 from lobes.objectives.spectrum import compressed_spectrum_loss, magnitude, published_loss
-from lobes.polsess.mmipc import item_rng
-from lobes.training import mixtures
 from lobes.training.enhancement import EnhancementBrain
+from lobes.training.launch import start
 
-POWER = 0.3  # of the magnitudes in the compressed spectra
-FLOOR = 1e-9  # squared magnitude, at unit level, below which compression is a straight line: bounded slopes
+OBJECTIVES = ("compressed", "published")
 
 
 class Enhancement(EnhancementBrain):
-    """What is particular to these models: losses between spectra, and the metric discriminator."""
+    """An enhancement model under losses between spectra, with a metric discriminator from an epoch on.
+
+    B batch, T samples, L frames, F bins.
+    """
 
     def fit(self, *args, **kwargs):
         """Train; the processes that compute PESQ end with it."""
-        if self.hparams.objective not in OBJECTIVES:
-            raise UserError(f"objective: expected {' or '.join(OBJECTIVES)}, got {self.hparams.objective!r}")
         try:
             super().fit(*args, **kwargs)
         finally:
@@ -62,7 +64,8 @@ class Enhancement(EnhancementBrain):
         """The mean loss of the batch; its parts are counted in training, the scores in validation."""
         noisy, lengths = batch.mix_sig
         clean = batch.sources_sig.data[..., 0]  # [B,T]
-        loss, parts, spectra = OBJECTIVES[self.hparams.objective](self, predictions, noisy, clean, lengths)
+        objective = self.compressed if self.hparams.objective == "compressed" else self.published
+        loss, parts, spectra = objective(predictions, noisy, clean, lengths)
         if stage == Stage.TRAIN:
             loss, parts = self.add_metric(loss, parts, spectra, (clean, predictions.estimates[..., 0]))
             self.count_parts(parts)
@@ -75,8 +78,8 @@ class Enhancement(EnhancementBrain):
         stft, level = self.separator.stft, item_level(noisy, made.samples)
         wave, target_wave = (to_unit_level(x, level) for x in (made.estimates[..., 0], clean))
         spectrum = to_unit_level((made.spectra[:, 0] * made.level[:, :, None, None]).flatten(1), level)
-        estimate = compress(spectrum.view_as(made.spectra[:, 0]))
-        target, resynthesised = (compress(stft(x, made.samples)) for x in (target_wave, wave))  # [B,2,L,F]
+        estimate = self.compress(spectrum.view_as(made.spectra[:, 0]))
+        target, resynthesised = (self.compress(stft(x, made.samples)) for x in (target_wave, wave))  # [B,2,L,F]
         loss, parts = compressed_spectrum_loss(
             estimate, target, resynthesised, wave, target_wave, made.frames, lengths, self.hparams.loss_weights
         )
@@ -86,8 +89,12 @@ class Enhancement(EnhancementBrain):
         """The losses of the open BSRNN, on spectra at the level of the recording."""
         estimate = made.spectra[:, 0] * made.level[:, :, None, None]
         target = self.separator.stft(clean, made.samples)  # [B,2,L,F]
-        loss = published_loss(estimate, target, POWER, made.frames)
-        return loss, {"published": loss}, tuple(magnitude(compress(x)) for x in (target, estimate))
+        loss = published_loss(estimate, target, self.hparams.compress_power, made.frames)
+        return loss, {"published": loss}, tuple(magnitude(self.compress(x)) for x in (target, estimate))
+
+    def compress(self, spectrum):
+        """Raise magnitudes of a spectrum [B,2,L,F] to the power of the losses, in fp32."""
+        return to_power(spectrum.float(), self.hparams.compress_power, 1, self.hparams.compress_floor)
 
     def add_metric(self, loss, parts, spectra, waves):
         """Add what the discriminator thinks, from the epoch on where it is used; it learns when the step is done."""
@@ -106,23 +113,15 @@ class Enhancement(EnhancementBrain):
             self.count_parts({} if learnt is None else {"discriminator": learnt})
 
 
-OBJECTIVES = {"compressed": Enhancement.compressed, "published": Enhancement.published}
-
-
-def compress(spectrum):
-    """Raise magnitudes of a spectrum [B,2,L,F] to the power of the losses, in fp32."""
-    return to_power(spectrum.float(), POWER, 1, FLOOR)
-
-
 def dataio_prep(hparams):
-    """Build the three datasets; the returned clock [1] carries the epoch into loader workers."""
-    clock = torch.zeros(1, dtype=torch.int64).share_memory_()
-    splits = {name: mixtures.read_rows(hparams, name) for name in mixtures.SPLITS}
+    """Build the three datasets {id, mix_sig [T], sources_sig [T,1]}, and the clock that holds the epoch."""
+    clock = epoch_clock()
+    splits = {name: read_rows(hparams["save_folder"], name, hparams["data_folder"]) for name in SPLITS}
     return {name: dataset(hparams, rows, clock, name == "train") for name, rows in splits.items()}, clock
 
 
 def dataset(hparams, rows, clock, training):
-    """Turn manifest rows into examples {id, variant, mix_sig [T], sources_sig [T,1]}."""
+    """Turn manifest rows into pairs of noisy and clean speech; training takes a random stretch of each."""
     by_id = {row["ID"]: row for row in rows}
 
     def make(ID):
@@ -131,9 +130,9 @@ def dataset(hparams, rows, clock, training):
             clean = pcs_at_level(clean) if hparams["pcs_target"] else clean
             rng = item_rng(hparams["seed"], int(clock), ID)
             noisy, clean = segment((noisy, clean), hparams["training_signal_len"], rng)
-        return "all", noisy, clean[:, None]
+        return noisy, clean[:, None]
 
-    return mixtures.examples(rows, make)
+    return examples(rows, make)
 
 
 def segment(signals, samples, rng):
@@ -145,9 +144,6 @@ def segment(signals, samples, rng):
     return tuple(x[start : start + samples] for x in signals)
 
 
-OPTIONS = ("download", "valid_speakers", "check_files", "sample_rate", "skip_prep")
-
-
 def prepare(data_folder, save_folder, download, **options):
     """Fetch what is missing, if that is wanted, and write the manifests."""
     if download:
@@ -157,7 +153,15 @@ def prepare(data_folder, save_folder, download, **options):
 
 def main(argv):
     """Prepare, train, test."""
-    mixtures.main(argv, __file__, prepare, OPTIONS, Enhancement, dataio_prep)
+    hparams, run_opts = start(argv, __file__)
+    if hparams["objective"] not in OBJECTIVES:
+        raise UserError(f"objective: expected {' or '.join(OBJECTIVES)}, got {hparams['objective']!r}")
+    options = ("download", "valid_speakers", "check_files", "sample_rate", "skip_prep")
+    folders = [hparams["data_folder"], hparams["save_folder"]]
+    run_on_main(prepare, folders, {name: hparams[name] for name in options})
+    datasets, clock = dataio_prep(hparams)
+    brain = Enhancement(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
+    brain.fit_and_test(datasets, clock)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from lobes.errors import UserError
 from lobes.evaluation import complexity
 from lobes.evaluation.complexity import count, table
 from lobes.models import get_model, list_models
-from lobes.models.registry import preset_path
+from lobes.models.registry import preset_meta, preset_path
 from lobes.nnet.mamba import Mamba
 
 RATE = 100
@@ -69,16 +69,31 @@ def test_mamba_by_its_formula():
     assert cost.total == cost.matmul + cost.scan
 
 
+def test_lstm_by_its_formula():
+    steps, inputs, hidden = 20, 5, 7
+    lstm = nn.LSTM(inputs, hidden, num_layers=2, bidirectional=True, batch_first=True)
+    network = Network(lambda mix, lstm: lstm(mix.reshape(1, steps, inputs))[0], lstm)
+    first, second = inputs + hidden, 2 * hidden + hidden  # columns of a direction's weights in each layer
+    assert count(network).matmul == steps * 2 * 4 * hidden * (first + second)
+
+
+def test_scans_that_cannot_be_counted_are_refused(monkeypatch):
+    monkeypatch.setenv("LOBES_SCAN_BACKEND", "reference")
+    network = Network(lambda mix, mamba: mamba(mix.reshape(1, -1, 4)), Mamba(4))
+    with pytest.raises(UserError, match="'reference' is not an operator"):
+        count(network)
+
+
 def test_counting_leaves_the_model_and_the_library_as_they_were():
     model = get_model("spmamba_tiny").train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     count(model)
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert torch.isfinite(model(torch.randn(1, 2000))).all()  # the real scan is back
+    assert torch.isfinite(model(torch.randn(1, 2000))).all()  # and it computes as before
 
 
-# ../shared/specs/spmamba.md, section 1.7: products without and with the scan, counted independently.
+# Products without and with the scan, counted independently.
 SETTLED = [
     ("spmamba_16k", 6_141_826, 179.28e9, 234.97e9),
     ("spmamba_8k", 6_094_498, 88.9e9, 116.4e9),
@@ -102,7 +117,7 @@ def test_table_has_a_row_for_each_preset():
 
 @pytest.mark.parametrize("preset", [name for name in list_models() if name.startswith("convtasnet")])
 def test_receptive_field_of_the_convolutions(preset):
-    head = complexity.facts(preset)["receptive field"]
+    head = preset_meta(preset)["receptive_field"]
     text = preset_path(preset).read_text(encoding="utf-8")
     size = {line[0]: int(line[3:]) for line in text.splitlines() if line[:1] in "LPXR" and line[1:3] == ": "}
     frames = 1 + size["R"] * (size["P"] - 1) * (2 ** size["X"] - 1)
@@ -110,16 +125,14 @@ def test_receptive_field_of_the_convolutions(preset):
     assert f"{samples / 8000:.2f} s" in head
 
 
-def test_a_preset_without_facts_is_named(tmp_path, monkeypatch):
-    preset = tmp_path / "x.yaml"
-    preset.write_text("# Source: somewhere\nnum_sources: !PLACEHOLDER\n")
-    monkeypatch.setattr(complexity, "preset_path", lambda name: preset)
-    with pytest.raises(UserError, match=r"x\.yaml.*Receptive field"):
-        complexity.facts("x")
+def test_a_preset_without_facts_is_named(monkeypatch):
+    monkeypatch.setattr(complexity, "preset_meta", lambda name: {"source": "somewhere", "num_sources": 2})
+    with pytest.raises(UserError, match="spmamba_tiny: .*receptive_field"):
+        table(["spmamba_tiny"])
 
 
 def test_lstms_are_counted_weight_by_weight():
-    """BSRNN, N=64, L=5: about 6.4 G multiply-accumulates a second by the arithmetic of ../shared/specs."""
+    """BSRNN, N=64, L=5: about 6.4 G multiply-accumulates a second."""
     cost = count(get_model("bsrnn"))
     frames, bands = 126, 31
     recurrent = 5 * frames * bands * (4 * 128 * (64 + 128)) * 3  # forward over time; both directions over bands

@@ -9,14 +9,14 @@ from lobes.data import audio
 from lobes.data.manifest import write_manifest
 from lobes.errors import UserError
 from lobes.evaluation.manifest import evaluate
-from lobes.evaluation.scoring import read_per_utterance
+from lobes.runs.table import read_per_utterance
 
 
 @pytest.fixture
 def data(tmp_path):
-    """Two items of two sources at 16 kHz, one of them with a variant."""
+    """Two items of two sources at 16 kHz, with a variant each."""
     rng, rows = np.random.default_rng(0), []
-    for name, variant in (("b", "SE"), ("a", "")):
+    for name, variant in (("b", "SE"), ("a", "SER")):
         sources = 0.1 * rng.standard_normal((2, 4000))
         for part, samples in (("mix", sources.sum(0)), ("s1", sources[0]), ("s2", sources[1])):
             audio.write(tmp_path / "data" / part / f"{name}.wav", samples, 16000)
@@ -39,9 +39,29 @@ def test_table_summary_and_audio(data):
     summary = run(data, audio_items=1)
     assert summary == json.loads((data / "out" / "summary.json").read_text()) and summary["n"] == 2
     rows = read_per_utterance(data / "out" / "per_utterance.csv")
-    assert [(row["id"], row["variant"]) for row in rows] == [("a", "all"), ("b", "SE")]
+    assert [row["id"] for row in rows] == ["a", "b"] and "variant" not in rows[0] and "groups" not in summary
     assert all(row["si_sdri"] == pytest.approx(0, abs=1e-4) for row in rows)
     assert (data / "out" / "audio" / "a" / "s2_hat.wav").is_file()
+
+
+def test_a_column_groups_the_means(data):
+    summary = run(data, group_by="variant")
+    assert summary["grouped_by"] == "variant" and list(summary["groups"]) == ["SE", "SER"]
+    rows = read_per_utterance(data / "out" / "per_utterance.csv")
+    assert [(row["id"], row["variant"]) for row in rows] == [("a", "SER"), ("b", "SE")]
+    with pytest.raises(UserError, match="no column varient. Did you mean 'variant'?"):
+        run(data, group_by="varient")
+
+
+def test_a_measure_of_your_own_has_a_column(data, monkeypatch):
+    (data / "my_scores.py").write_text(
+        "def peak(estimate, target, rate):\n    return float(abs(estimate).max() * rate)\n"
+    )
+    monkeypatch.syspath_prepend(data)
+    where = (data / "test.csv", data / "out", data / "data")
+    summary = evaluate(halves, 2, 16000, *where, metrics=("si_sdr", "my_scores:peak"), workers=0)
+    assert summary["mean"]["peak"] > 100
+    assert read_per_utterance(data / "out" / "per_utterance.csv")[0]["peak"] > 100
 
 
 def test_another_rate_is_resampled_to_the_models(data):

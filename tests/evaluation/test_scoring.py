@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from lobes.errors import UserError
-from lobes.evaluation import scoring, worker
-from lobes.evaluation.scoring import COLUMNS, ScoreJob, read_per_utterance, score_many, write_per_utterance
+from lobes.evaluation import job as job_module
+from lobes.evaluation import pool, scoring
+from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.scoring import score_many
 from lobes.metrics import NUMBERS
+from lobes.runs.table import read_per_utterance, write_per_utterance
 
 
 def job(name, variant="SER", samples=4000):
@@ -20,7 +23,10 @@ def job(name, variant="SER", samples=4000):
     target = generator.standard_normal((samples, 1))
     estimate = target + 0.3 * generator.standard_normal(target.shape)
     mix = target[:, 0] + generator.standard_normal(samples)
-    return ScoreJob(name, variant, estimate, target, mix, 8000, metrics=("si_sdr",))
+    return ScoreJob(name, estimate, target, mix, 8000, metrics=("si_sdr",), conditions={"variant": variant})
+
+
+COLUMNS = ("id", "variant", *NUMBERS, "status")
 
 
 class OnArrival:
@@ -85,7 +91,7 @@ def test_jobs_are_taken_as_they_are_needed():
             taken.append(number)
             yield job(str(number))
 
-    rows = worker.score_in_processes(jobs(), workers=1, timeout=60)
+    rows = pool.score_in_processes(jobs(), workers=1, timeout=60)
     next(rows)
     assert len(taken) <= 2
     assert len(list(rows)) == 11
@@ -99,7 +105,7 @@ def test_shapes_that_do_not_fit_name_the_job(workers):
 
 
 def test_a_pool_that_cannot_start_leaves_no_process(monkeypatch):
-    start, started = worker.start_process, []
+    start, started = pool.start_process, []
 
     def start_one():
         if started:
@@ -107,14 +113,14 @@ def test_a_pool_that_cannot_start_leaves_no_process(monkeypatch):
         started.append(start())
         return started[0]
 
-    monkeypatch.setattr(worker, "start_process", start_one)
+    monkeypatch.setattr(pool, "start_process", start_one)
     with pytest.raises(OSError, match="no more processes"):
-        worker.WorkerPool(2, timeout=60)
+        pool.WorkerPool(2, timeout=60)
     assert started[0].poll() is not None
 
 
 def test_a_worker_that_cannot_start_is_an_error_not_a_table_of_failures(monkeypatch):
-    monkeypatch.setattr(worker.sys, "executable", "/bin/false")
+    monkeypatch.setattr(pool.sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="workers=0"):
         score_many([job("a")], workers=1)
 
@@ -123,7 +129,7 @@ def test_an_unexpected_error_is_a_status(monkeypatch):
     def broken(*args):
         raise MemoryError
 
-    monkeypatch.setattr(scoring, "score", broken)
+    monkeypatch.setattr(job_module, "score", broken)
     row = score_many([job("a")], workers=0)[0]
     assert row["status"] == "error: MemoryError" and math.isnan(row["si_sdr"])
 
@@ -166,5 +172,5 @@ def test_read_errors_are_clear(tmp_path):
     with pytest.raises(UserError, match="absent.csv"):
         read_per_utterance(tmp_path / "absent.csv")
     (tmp_path / "other.csv").write_text("id,si_sdr\na,1\n")
-    with pytest.raises(UserError, match="lacks the columns variant"):
+    with pytest.raises(UserError, match="lacks the columns si_sdri, sdr"):
         read_per_utterance(tmp_path / "other.csv")

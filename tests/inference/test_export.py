@@ -14,9 +14,10 @@ from ruamel.yaml import YAML
 from speechbrain.inference.separation import SepformerSeparation
 
 from lobes.errors import UserError
-from lobes.inference.export import FILES, export_pretrained
+from lobes.inference.export import export_pretrained
 from lobes.inference.separator import Separator
 from lobes.runs.folder import read_run
+from lobes.runs.names import EXPORTED
 
 MakeRun = Callable[..., Path]
 
@@ -57,7 +58,7 @@ def test_stock_speechbrain_equals_the_model(make_run: MakeRun, tmp_path: Path, s
 
 def test_folder_holds_exactly_the_promised_files(run: Path, tmp_path: Path):
     folder = export_pretrained(run, tmp_path / "deep" / "out")
-    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(EXPORTED)
     assert [path.name for path in folder.parent.iterdir()] == ["out"]
     listed = (folder / "SHA256SUMS").read_text().split()[1::2]
     assert listed == ["README.md", "hyperparams.yaml", "masknet.ckpt"]

@@ -40,3 +40,14 @@ def test_a_padded_item_equals_the_item_alone_with_gradients():
     apart = torch.autograd.grad(sum(a.square().sum() for a in alone), parameters)
     for a, b in zip(together, apart, strict=True):
         assert torch.allclose(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_half_of_the_channels_knows_the_past_alone_and_half_the_future_alone():
+    torch.manual_seed(0)
+    net, x, changed = BiMamba(8), torch.randn(1, 9, 8), 4
+    other = x.clone()
+    other[:, changed] += 1.0
+    moved = (net(x) - net(other)).abs().amax(0) > 1e-7  # [L, 2 D]
+    ahead, back = moved[:, :8].any(1).tolist(), moved[:, 8:].any(1).tolist()
+    assert ahead == [False] * changed + [True] * (9 - changed)
+    assert back == [True] * (changed + 1) + [False] * (8 - changed)

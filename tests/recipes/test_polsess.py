@@ -57,7 +57,7 @@ def test_run_folder_holds_what_it_promises(run):
     assert [row["step"] for row in curve(folder)] == ["4", "8"]
     rows = list(csv.DictReader((folder / "per_utterance.csv").open(newline="")))
     assert len(rows) == 4 and all(row["status"] == "ok" for row in rows)
-    assert {"mean", "variants"} <= set(json.loads((folder / "summary.json").read_text()))
+    assert {"mean", "groups"} <= set(json.loads((folder / "summary.json").read_text()))
     facts = json.loads((folder / "train_time.json").read_text())
     assert facts["steps"] == 8 and facts["seconds"] > 0 and facts["seed"] == 1234
     assert len(list((folder / "audio").iterdir())) == 1
@@ -104,22 +104,23 @@ def test_stopped_run_continues_as_if_never_stopped(train, corpus, tmp_path):
 
 
 def test_debug_runs_two_batches_and_keeps_no_checkpoint(train, corpus, tmp_path):
-    train("PolSESS", "hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
-          "--debug", *SMALL)  # fmt: skip
+    train("PolSESS", "hparams/spmamba_tiny.yaml", "--preset", "convtasnet_tiny", "--data_folder", corpus,
+          "--output_folder", tmp_path, "--debug", *SMALL)  # fmt: skip
     assert [row["step"] for row in curve(tmp_path)] == ["2", "4"]
     assert len(list(csv.DictReader((tmp_path / "per_utterance.csv").open(newline="")))) == 2
     assert not list(tmp_path.glob("save/CKPT*"))
 
 
 def test_cosine_follows_the_budget(train, corpus, tmp_path):
-    train("PolSESS", "hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
-          "--max_steps", 8, "--warmup_steps", 0, "--lr", 0.1, *SMALL)  # fmt: skip
+    train("PolSESS", "hparams/spmamba_tiny.yaml", "--preset", "convtasnet_tiny", "--data_folder", corpus,
+          "--output_folder", tmp_path, "--max_steps", 8, "--warmup_steps", 0, "--lr", 0.1, *SMALL)  # fmt: skip
     assert [float(row["lr"]) for row in curve(tmp_path)] == pytest.approx([0.05, 0.0], abs=1e-6)
 
 
 def test_convtasnet_trains_in_the_same_recipe(train, corpus, tmp_path):
-    train("PolSESS", "hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
-          "--max_steps", 2, "--dynamic_mixing", "true", "--speed_changes", "[0.95, 1.05]", *SMALL)  # fmt: skip
+    train("PolSESS", "hparams/spmamba_tiny.yaml", "--preset", "convtasnet_tiny", "--data_folder", corpus,
+          "--output_folder", tmp_path, "--max_steps", 2,
+          "--dynamic_mixing", "true", "--speed_changes", "[0.95, 1.05]", *SMALL)  # fmt: skip
     assert curve(tmp_path)[-1]["step"] == "2"
 
 

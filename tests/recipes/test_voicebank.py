@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
 
 from lobes.cli import app
 from lobes.config import resolve
@@ -18,18 +19,17 @@ from lobes.data import audio
 from lobes.inference import export_pretrained
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "VoiceBank"
-HPARAMS = sorted((RECIPE / "hparams").glob("*.yaml"))
-ABLATIONS = [RECIPE / "hparams" / f"bs_bimamba_abl{number}.yaml" for number in (1, 2, 3)]
+TRAINED = [("bsrnn", "bsrnn"), *(("bsrnn_mini", f"bs_bimamba_abl{number}_small") for number in (1, 2, 3))]
+TRAINED += [("bsrnn_mini", "bsrnn"), ("bsrnn_mini", "mbs_net"), ("mbs_net", "mbs_net")]
+TRAINED += [("mbs_net", f"bs_bimamba_abl{number}") for number in (1, 2, 3)]
 SMALL = ["--device", "cpu", "--noprogressbar", "--n_audio_to_save", 1, "--valid_speakers", "[p226]"]
 # The recipe for the minutes of a processor, with a network for the seconds of a test.
 TINY = """base: {recipe}/hparams/bsrnn_mini.yaml
 experiment_name: tiny
-model:
-  separator: !new:lobes.models.bs_bimamba.BSBiMamba
-    ablation: 2
-    n_channels: 8
-    n_layers: 1
-    expansion: 1
+preset: bs_bimamba_abl2
+n_channels: 8
+n_layers: 1
+expansion: 1
 """
 
 
@@ -85,18 +85,18 @@ def run(data, tiny, tmp_path_factory):
 
 
 def test_every_epoch_is_a_row_and_a_picture(run):
-    first, second = table(run / "metrics.csv")
+    first, second = table(run / "learning_curve.csv")
     assert [first["step"], second["step"]] == ["3", "6"]
     for name in ("train_loss", "valid_loss", "valid_pesq", "valid_stoi", "valid_si_sdr", "lr", "seconds"):
         assert np.isfinite(float(first[name])), name
     assert 1 <= float(first["valid_pesq"]) < 4.65 and float(first["peak_megabytes"]) > 100
     for name in ("magnitude", "phase", "complex", "time", "consistency"):
         assert float(first[f"train_{name}"]) > 0, name
-    assert (run / "metrics.png").read_bytes()[:4] == b"\x89PNG"
+    assert (run / "learning_curve.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_discriminator_starts_in_the_epoch_that_uses_it(run):
-    first, second = table(run / "metrics.csv")
+    first, second = table(run / "learning_curve.csv")
     assert first["train_metric"] == first["train_discriminator"] == ""
     assert float(second["train_metric"]) > 0 and float(second["train_discriminator"]) > 0
     checkpoint = torch.load(next(run.glob("save/CKPT*/metric_gan.ckpt")), weights_only=True)
@@ -116,15 +116,15 @@ def test_the_test_stands_beside_the_noisy_input_and_pcs(run):
 
 
 def test_finished_run_trains_no_more(train, run, data, tiny):
-    before = (run / "metrics.csv").read_bytes()
+    before = (run / "learning_curve.csv").read_bytes()
     train(
         "VoiceBank", tiny, "--data_folder", data, "--output_folder", run, "--N_epochs", 2, "--metric_start", 2, *SMALL
     )
-    assert (run / "metrics.csv").read_bytes() == before
+    assert (run / "learning_curve.csv").read_bytes() == before
 
 
 def test_the_checkpoint_of_the_highest_pesq_is_chosen(run):
-    scores = [float(row["valid_pesq"]) for row in table(run / "metrics.csv")]
+    scores = [float(row["valid_pesq"]) for row in table(run / "learning_curve.csv")]
     notes = [load_hyperpyyaml(path.read_text()) for path in run.glob("save/CKPT*/CKPT.yaml")]
     assert max(note["pesq"] for note in notes) == pytest.approx(max(scores), rel=1e-5)
 
@@ -157,7 +157,9 @@ def test_three_runs_side_by_side(data, tiny, tmp_path):
         return subprocess.Popen(list(map(str, command)), cwd=RECIPE, env=environment, stdout=subprocess.DEVNULL)
 
     assert [process.wait() for process in [start(seed) for seed in (1, 2, 3)]] == [0, 0, 0]
-    losses = {(tmp_path / f"run{seed}" / "metrics.csv").read_text().splitlines()[1].split(",")[3] for seed in (1, 2, 3)}
+    losses = {
+        (tmp_path / f"run{seed}" / "learning_curve.csv").read_text().splitlines()[1].split(",")[3] for seed in (1, 2, 3)
+    }
     assert len(losses) == 3
 
 
@@ -178,7 +180,7 @@ def test_odd_clips_stay_finite(train, tiny, tmp_path, objective, precision):
     train("VoiceBank", tiny, "--data_folder", root, "--output_folder", tmp_path / "run", "--training_signal_len", 4000,
           "--max_steps", 50, "--N_epochs", 9, "--objective", objective, "--precision", precision, "--lr", 0.01,
           "--test_metrics", "[si_sdr]", *SMALL)  # fmt: skip
-    rows = table(tmp_path / "run" / "metrics.csv")
+    rows = table(tmp_path / "run" / "learning_curve.csv")
     assert len(rows) == 3 and all(row["skipped"] == "0" for row in rows)
     assert all(np.isfinite(float(row["train_loss"])) for row in rows)
     weights = torch.load(next((tmp_path / "run").glob("save/CKPT*/separator.ckpt")), weights_only=True)
@@ -227,36 +229,23 @@ def test_mistakes_are_one_line(train, tiny, data, tmp_path, capsys, options, mes
     assert exit_.value.code == 2 and message.lower() in error.lower() and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("path", HPARAMS, ids=lambda path: path.stem)
-def test_hparams_load(path, tmp_path):
-    hparams = load_hyperpyyaml(resolve(path, f"data_folder: x\noutput_folder: {tmp_path}"))
+@pytest.mark.parametrize(("file", "preset"), TRAINED)
+def test_hparams_load(file, preset, tmp_path):
+    overrides = f"data_folder: x\noutput_folder: {tmp_path}\npreset: {preset}"
+    hparams = load_hyperpyyaml(resolve(RECIPE / "hparams" / f"{file}.yaml", overrides))
     model = hparams["modules"]["separator"]
     assert model.num_sources == 1 and model.sample_rate == hparams["sample_rate"] == 16000
     steps = [torch.nn.functional.softplus(p) for name, p in model.named_parameters() if name.endswith("dt_proj.bias")]
     assert all(bool((step >= 0.99e-3).all() and (step <= 1.01e-1).all()) for step in steps)
-    assert bool(steps) == ("bsrnn" not in path.stem)
+    assert bool(steps) == (preset != "bsrnn")
 
 
-def test_every_key_is_read(tmp_path):
-    """A key that nobody reads is an option that does nothing."""
-    text = (RECIPE / "hparams" / "bsrnn.yaml").read_text()
-    keys = [line.split(":")[0] for line in text.splitlines() if line and not line.startswith((" ", "#", "_"))]
-    house = Path(__file__).parents[2] / "lobes" / "training"
-    source = "".join(path.read_text() for path in [RECIPE / "train.py", *house.glob("*.py")])
-    run_options = {"noprogressbar", "precision", "eval_precision", "max_grad_norm", "grad_accumulation_factor"}
-    run_options |= {"nonfinite_patience", "ckpt_interval_minutes"}
-    unread = [key for key in keys if key not in run_options and key not in source and f"<{key}>" not in text]
-    assert not unread
-
-
-def test_ablations_differ_in_the_stated_keys_alone(tmp_path):
-    overrides = f"data_folder: x\noutput_folder: {tmp_path}"
-    first, *others = [load_hyperpyyaml(resolve(path, overrides)) for path in ABLATIONS]
-    plain = (str, int, float, bool, list, dict, type(None))
-    for number, other in enumerate(others, start=2):
-        different = {k for k in first if isinstance(first[k], plain) and k != "model" and first[k] != other[k]}
-        assert different <= {"experiment_name", "modules", "__set_seed"}, different
-        models = {
-            k for k in first["model"] if isinstance(first["model"][k], plain) and first["model"][k] != other["model"][k]
-        }
-        assert models == ({"ablation"} if number == 2 else {"ablation", "expansion"})
+def test_ablations_differ_in_the_stated_keys_alone():
+    first, *others = [
+        YAML().load(resolve(RECIPE / "hparams" / "mbs_net.yaml", f"data_folder: x\npreset: bs_bimamba_abl{number}"))
+        for number in (1, 2, 3)
+    ]
+    for other in others:
+        different = {key for key in first if first[key] != other[key]}
+        named = {"experiment_name", "output_folder", "save_folder", "train_log", "preset"}
+        assert different == {"ablation", "modules", "checkpointer", *named}

@@ -14,7 +14,7 @@ from lobes.reports.tables import (
     show,
     variant_rows,
 )
-from lobes.runs.launcher import Outcome
+from lobes.runs.record import Outcome
 
 
 def outcome(**variants):

@@ -1,11 +1,12 @@
-"""Training runs are started once, resumed, never mixed up, and their failures are told."""
+"""Training runs are started once, resumed, never mixed up, and their failures are reported."""
 
 import sys
 
 import pytest
 
 from lobes.errors import UserError
-from lobes.runs.launcher import Run, collect, number, progress, run_all, start
+from lobes.runs.launcher import Run, run_all, start
+from lobes.runs.record import collect, number, progress
 
 FAKE = """
 import json, os, sys
@@ -19,7 +20,7 @@ if options["--seed"] == "13":
     sys.exit(3)
 header = "step,seconds,epoch,train_loss,valid_si_sdri,lr"
 (out / "learning_curve.csv").write_text(header + "\\n5,1.5,1,-2,3.25,0.1\\n")
-(out / "per_utterance.csv").write_text("id,variant\\na,SER\\n")
+(out / "per_utterance.csv").write_text("id,variant,si_sdr,si_sdri,sdr,sdri,pesq,stoi,status\\na,SER,5,3.25,,,,,ok\\n")
 (out / "train_time.json").write_text('{"steps": 5, "seconds": 1.5}')
 if options["--seed"] != "14":
     (out / "summary.json").write_text('{"mean": {"si_sdri": 3.25}}')
@@ -44,9 +45,10 @@ def test_runs_are_started_once_and_collected(make, capsys):
     for run in runs:
         assert (run.folder / "count.txt").read_text() == "1"
         assert (run.folder / "console.txt").read_text().strip() == "threads 1"
-        outcome = collect(run)
+        outcome = collect(run.folder)
         assert outcome.summary["mean"]["si_sdri"] == 3.25 and outcome.train_time["steps"] == 5
-        assert outcome.curve[0]["step"] == "5" and outcome.utterances == [{"id": "a", "variant": "SER"}]
+        assert outcome.curve[0]["step"] == "5" and outcome.utterances[0]["variant"] == "SER"
+        assert outcome.utterances[0]["si_sdri"] == 3.25
     assert "done before: a" in capsys.readouterr().out
     assert progress(runs[0].folder) == "step 5, 2 s, valid SI-SDRi 3.25 dB"
 
@@ -87,7 +89,7 @@ def test_two_processes_never_train_one_run(make, tmp_path):
 
 def test_collecting_an_unfinished_run_says_what_is_missing(make):
     with pytest.raises(UserError, match="summary.json"):
-        collect(make("never", 1))
+        collect(make("never", 1).folder)
 
 
 def test_command_is_what_a_user_would_type(make):

@@ -20,7 +20,7 @@ class Labels:
 
     def collect(self):
         self.calls.append("collect")
-        return 1 + self.asked[:, 0]  # tells which batch the labels belong to
+        return 1 + self.asked[:, 0]  # says which batch the labels belong to
 
     def close(self):
         self.calls.append("close")
@@ -100,8 +100,8 @@ def test_a_checkpoint_brings_it_back(tmp_path):
     one.labels = Labels()
     for _ in range(3):
         one.learn(*batch(1))
-    one._save(tmp_path / "gan.ckpt")
-    two._load(tmp_path / "gan.ckpt", end_of_epoch=True)
+    one.save(tmp_path / "gan.ckpt")
+    two.load(tmp_path / "gan.ckpt", end_of_epoch=True)
     pairs = zip(one.discriminator.state_dict().values(), two.discriminator.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 

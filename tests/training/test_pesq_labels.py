@@ -1,4 +1,4 @@
-"""PESQ from processes beside the training: right, in order, and NaN for a silent clip."""
+"""PESQ from processes that run during the training: right, in order, and NaN for a silent clip."""
 
 from __future__ import annotations
 

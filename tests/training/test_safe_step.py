@@ -1,4 +1,4 @@
-"""Non-finite losses and gradients never reach the weights (faults N01, N02, N03, N07)."""
+"""Non-finite losses and gradients never reach the weights."""
 
 from types import SimpleNamespace
 

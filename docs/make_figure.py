@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Draw the README's figure: spectrograms of a test mixture, of its separated speech, and of the true speech.
+
+> make demo
+> python docs/make_figure.py results/demo/spmamba_tiny [--item 0] [--output docs/images/spectrograms.png]
+
+It reads the first of the test items that the run saved as audio, whatever its scores are. Where a run separates several
+speakers, the first one is drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lobes.data import audio
+from lobes.errors import UserError, exit_on_user_error
+from lobes.metrics import score
+from lobes.reports.figures import FLOOR_DB, spectrogram_db
+
+OUTPUT = Path(__file__).resolve().parent / "images" / "spectrograms.png"
+SIGNALS = ("mix", "s1_hat", "s1")  # files of a saved item: the mixture, an estimate, its target
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read an item, draw it, write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="run folder whose test saved audio")
+    parser.add_argument("--item", type=int, default=0, help="which of the saved items (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="default: docs/images/spectrograms.png")
+    options = parser.parse_args(argv)
+    signals, rate = read_item(options.run, options.item)
+    draw(signals, rate, options.output)
+    print(f"wrote {options.output}")
+
+
+def read_item(run: Path, item: int) -> tuple[list[np.ndarray], int]:
+    """The mixture, estimate and target of one saved test item, each [T], and their rate in Hz."""
+    folders = sorted(path.parent for path in (run / "audio").glob("*/mix.wav"))
+    if not 0 <= item < len(folders):
+        raise UserError(f"{run / 'audio'}: holds {len(folders)} test items with a mix.wav; there is no item {item}.")
+    signals, rates = zip(*(audio.read(folders[item] / f"{name}.wav") for name in SIGNALS), strict=True)
+    return list(signals), rates[0]
+
+
+def titles(signals: Sequence[np.ndarray], rate: int) -> tuple[str, str, str]:
+    """What stands over each picture, with the SI-SDR of the mixture and of the estimate."""
+    mix, estimate, target = signals
+    row = score(estimate[:, None], target[:, None], mix, rate, metrics=("si_sdr",))
+    before, after = row["si_sdr"] - row["si_sdri"], row["si_sdr"]
+    return f"mixture: SI-SDR {before:.1f} dB", f"enhanced: SI-SDR {after:.1f} dB", "the speaker alone"
+
+
+def draw(signals: Sequence[np.ndarray], rate: int, output: Path) -> None:
+    """Write the spectrograms next to each other, all with the shades of the mixture's."""
+    from matplotlib.figure import Figure
+
+    pictures = [spectrogram_db(signal) for signal in signals]  # [F,L] each
+    top = float(pictures[0].max())
+    figure = Figure(figsize=(10, 2.8), layout="constrained")
+    for index, axes in enumerate(figure.subplots(1, len(pictures), sharey=True)):
+        extent = (0, len(signals[index]) / rate, 0, rate / 2000)
+        shades = {"vmin": top + FLOOR_DB, "vmax": top, "cmap": "magma", "aspect": "auto", "origin": "lower"}
+        axes.imshow(pictures[index], extent=extent, **shades)
+        axes.set(title=titles(signals, rate)[index], xlabel="seconds", ylabel="kHz" if index == 0 else "")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=110, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()

@@ -1,0 +1,83 @@
+"""One utterance to score, and its row of the table. T samples, S sources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lobes.errors import UserError
+from lobes.metrics.utterance import METRICS, NUMBERS, score
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """One utterance to score.
+
+    Arguments
+    ---------
+    id : str
+    estimates, targets : array [T,S]
+    mix : array [T]
+    sample_rate : int
+        In Hz.
+    metrics : sequence of str
+        As in `lobes.metrics.score`.
+    improvement : bool
+        False where the mixture is the target and a gain over it means nothing.
+    conditions : mapping of str to str
+        What the utterance can be grouped by, a column of the table for each: `{"variant": "SER"}`.
+    """
+
+    id: str
+    estimates: np.ndarray
+    targets: np.ndarray
+    mix: np.ndarray
+    sample_rate: int
+    metrics: Sequence[str] = METRICS
+    improvement: bool = True
+    conditions: Mapping[str, str] = field(default_factory=dict)
+
+    def row(self, numbers: Mapping[str, Any]) -> dict[str, Any]:
+        """The row of the table: id, conditions, then the numbers and the status."""
+        return {"id": self.id, **self.conditions, **numbers}
+
+
+def score_job(job: ScoreJob) -> dict[str, Any]:
+    """Score one job in this process: a row of the table.
+
+    Whatever goes wrong becomes the row's status, except shapes that do not fit together.
+
+    Raises
+    ------
+    UserError
+        For shapes that do not fit together or an unknown metric; it names the job.
+
+    Example
+    -------
+    >>> x = np.random.default_rng(0).standard_normal((8000, 1))
+    >>> score_job(ScoreJob("a", x, x, x[:, 0], 8000, ("si_sdr",), improvement=False))["si_sdr"]
+    100.0
+    """
+    try:
+        numbers = score(job.estimates, job.targets, job.mix, job.sample_rate, job.metrics, job.improvement)
+    except UserError as error:
+        conditions = f" ({', '.join(job.conditions.values())})" if job.conditions else ""
+        raise UserError(f"{job.id}{conditions}: {error}") from error
+    except Exception as error:
+        numbers = failed(f"error: {type(error).__name__}")
+    return job.row(numbers)
+
+
+def failed(status: str) -> dict[str, Any]:
+    """The numbers of an item that could not be scored at all: NaN, and the status that says why.
+
+    Example
+    -------
+    >>> failed("timeout (120 s)")["status"]
+    'timeout (120 s)'
+    """
+    return {**dict.fromkeys(NUMBERS, math.nan), "status": status}

@@ -1,0 +1,41 @@
+"""File names of a run folder and of an exported folder. Every other file takes them from here."""
+
+from __future__ import annotations
+
+# ---- a run folder, as a recipe's train.py leaves it
+HYPERPARAMS = "hyperparams.yaml"  # the resolved recipe file; also in exported folders
+LOG = "log.txt"
+SAVE = "save"  # checkpoints and manifests
+CHECKPOINTS = "CKPT+*"  # below SAVE
+CHECKPOINT_META = "CKPT.yaml"
+WEIGHTS = "separator.ckpt"  # of the network, in a checkpoint
+CURVE = "learning_curve.csv"  # one row per epoch
+TRAIN_TIME = "train_time.json"  # steps, seconds, machine and command of the training
+UTTERANCES = "per_utterance.csv"
+SUMMARY = "summary.json"
+AUDIO = "audio"
+FINISHED = (TRAIN_TIME, SUMMARY, UTTERANCES)
+
+# ---- what the launcher adds
+LAUNCH = "launch.json"  # the command of a run, so that a folder is never continued with other options
+CONSOLE = "console.txt"
+LOCK = "running.lock"
+
+# ---- an exported folder
+MASKNET = "masknet.ckpt"
+CARD = "README.md"
+SUMS = "SHA256SUMS"
+EXPORTED = (HYPERPARAMS, MASKNET, CARD, SUMS)
+SEPFORMER_PARTS = ("encoder", "masknet", "decoder")  # weight files of SpeechBrain's own separators
+
+
+def of(name: str, part: str) -> str:
+    """A file's name with a part in it.
+
+    Example
+    -------
+    >>> of(SUMMARY, "noisy"), of(SUMMARY, "")
+    ('summary_noisy.json', 'summary.json')
+    """
+    stem, dot, ending = name.rpartition(".")
+    return f"{stem}_{part}{dot}{ending}" if part else name

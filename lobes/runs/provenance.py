@@ -1,0 +1,50 @@
+"""Where a number came from: the command, the commit and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+
+def command(script: str, argv: list[str]) -> str:
+    """The command line as somebody would type it.
+
+    Example
+    -------
+    >>> command("recipes/custom/train.py", ["hparams/spmamba.yaml", "--seed", "1"])
+    'python train.py hparams/spmamba.yaml --seed 1'
+    """
+    return " ".join(["python", Path(script).name, *argv])
+
+
+def commit() -> str:
+    """Short hash of the checkout's commit, with a plus when files differ; "unknown" outside a checkout.
+
+    Results of benchmarks do not count as a difference: else a second benchmark would blame the first one.
+    """
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "-uno", "--", ":/", ":(top,exclude)benchmarks/results")
+        return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def machine() -> str:
+    """Processor, cores and accelerator in words, without names that identify the machine."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{model}, {os.cpu_count()} cores{gpu}, torch {torch.__version__}"

@@ -1,0 +1,82 @@
+"""What a training run wrote into its folder: results, learning curve, progress."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lobes.errors import UserError
+from lobes.runs import names
+from lobes.runs.table import read_per_utterance
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run left in its folder: the summary, the costs, the learning curve and the table of scores."""
+
+    summary: dict[str, Any]
+    train_time: dict[str, Any]
+    curve: list[dict[str, str]]
+    utterances: list[dict[str, Any]]
+
+    @property
+    def trained(self) -> tuple[int, float]:
+        """Steps and seconds of the whole training; the tested checkpoint may be an earlier one."""
+        return int(self.train_time["steps"]), float(self.train_time["seconds"])
+
+
+def collect(folder: Path) -> Outcome:
+    """Read what a finished run wrote.
+
+    Raises
+    ------
+    UserError
+        If a file is missing.
+    """
+    missing = [name for name in names.FINISHED if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder} holds no finished run: {', '.join(missing)} missing. Start the command again.")
+    return Outcome(
+        json.loads((folder / names.SUMMARY).read_text(encoding="utf-8")),
+        json.loads((folder / names.TRAIN_TIME).read_text(encoding="utf-8")),
+        curve(folder),
+        read_per_utterance(folder / names.UTTERANCES),
+    )
+
+
+def curve(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run's learning curve so far, none before the first epoch has ended."""
+    path = folder / names.CURVE
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def number(text: str | float | None) -> float:
+    """Read a cell as a number; what is empty or no number is NaN.
+
+    Example
+    -------
+    >>> number("1.5"), number(""), number(None)
+    (1.5, nan, nan)
+    """
+    try:
+        return float(text) if text is not None else math.nan
+    except ValueError:
+        return math.nan
+
+
+def progress(folder: Path) -> str:
+    """Describe how far a run is, from the last row of its learning curve."""
+    rows = curve(folder)
+    if not rows:
+        return "starting"
+    last = rows[-1]
+    quality = f", PESQ {number(last['valid_pesq']):.2f}" if "valid_pesq" in last else ""
+    improvement = number(last["valid_si_sdri"])
+    return f"step {last['step']}, {number(last['seconds']):.0f} s, valid SI-SDRi {improvement:.2f} dB{quality}"

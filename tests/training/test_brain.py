@@ -1,0 +1,114 @@
+"""What the shared Brain promises of validation, of the checkpoint it chooses and of the test."""
+
+import csv
+import math
+
+import pytest
+import speechbrain as sb
+import torch
+
+
+class OneWeight(torch.nn.Module):
+    """mix [B,T] -> mix + amount * (mix one sample later) [B,T,1]: the smaller the amount, the higher the SI-SDR."""
+
+    num_sources, sample_rate, causal = 1, 8000, True
+
+    def __init__(self):
+        super().__init__()
+        self.amount = torch.nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, mix, lengths=None):
+        return (mix + self.amount * mix.roll(1, 1))[..., None]
+
+
+class NoNumberLater(OneWeight):
+    """Gives NaN when the amount is above a half."""
+
+    def forward(self, mix, lengths=None):
+        return super().forward(mix) * (0.5 - self.amount).sqrt()
+
+
+class DropsSamples(OneWeight):
+    """Drops half of the samples, in eval mode none."""
+
+    def forward(self, mix, lengths=None):
+        return torch.nn.functional.dropout(super().forward(mix), 0.5, self.training)
+
+
+class LoudPadding(OneWeight):
+    """As it should be where there is signal, loud where there is none."""
+
+    def forward(self, mix, lengths=None):
+        loud = torch.linspace(-9.0, 9.0, mix.shape[1]).expand_as(mix)
+        return torch.where(mix == 0, loud, mix)[..., None] + 0 * self.amount
+
+
+@pytest.fixture
+def worse_each_step(separator_brain):
+    """A step adds the learning rate to the amount, so that the first epoch is the best."""
+
+    class WorseEachStep(separator_brain):
+        def compute_objectives(self, predictions, batch, stage):
+            loss = super().compute_objectives(predictions, batch, stage)
+            return -self.separator.amount if stage == sb.Stage.TRAIN else loss
+
+    return WorseEachStep
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def trained(brain, data, batch_size=1):
+    loader = {"batch_size": batch_size}
+    brain.fit(brain.hparams.epoch_counter, data, data, None, loader, loader)
+    return brain
+
+
+def test_the_best_checkpoint_is_tested_not_the_newest(tiny_brain, worse_each_step, noises, tmp_path):
+    data, network = noises([800, 800]), OneWeight()
+    brain = trained(tiny_brain(worse_each_step, network, epochs=3), data)
+    scores = [float(row["valid_si_sdr"]) for row in rows_of(tmp_path / "learning_curve.csv")]
+    assert scores[0] > scores[1] + 2 > scores[2] + 4
+    assert network.amount.item() == pytest.approx(0.6)
+    summary = brain.evaluate(data)
+    assert network.amount.item() == pytest.approx(0.2)
+    assert summary["mean"]["si_sdr"] == pytest.approx(scores[0], abs=0.01)
+
+
+def test_an_epoch_whose_score_is_not_a_number_is_never_the_best(tiny_brain, worse_each_step, noises):
+    data, network = noises([800, 800]), NoNumberLater()
+    brain = trained(tiny_brain(worse_each_step, network, epochs=2, lr=0.2), data)
+    assert math.isnan(network(torch.ones(1, 2)).sum().item())
+    summary = brain.evaluate(data)
+    assert summary["failures"] == {} and summary["mean"]["si_sdr"] > 5
+
+
+def test_the_test_alone_runs_in_eval_mode(tiny_brain, worse_each_step, noises):
+    data = noises([800, 800])
+    trained(tiny_brain(worse_each_step, DropsSamples(), lr=0.0), data)
+    brain = tiny_brain(worse_each_step, DropsSamples())
+    assert brain.modules.training
+    assert brain.evaluate(data)["mean"]["si_sdr"] == pytest.approx(20, abs=1)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_validation_scores_a_padded_item_as_the_item_alone(tiny_brain, worse_each_step, noises, tmp_path, offset):
+    """The mean of the valid samples is removed, not that of the padded ones: hence the offset."""
+    data = noises([800, 300], offset)
+    for folder, batch_size in (("alone", 1), ("padded", 2)):
+        trained(tiny_brain(worse_each_step, LoudPadding(), folder=folder), data, batch_size)
+    alone, padded = (rows_of(tmp_path / name / "learning_curve.csv")[0] for name in ("alone", "padded"))
+    for name in ("valid_si_sdr", "valid_si_sdri"):
+        assert float(padded[name]) == pytest.approx(float(alone[name]), abs=1e-3), name
+
+
+def test_the_table_of_the_test_scores_a_padded_item_as_the_item_alone(tiny_brain, worse_each_step, noises, tmp_path):
+    data, tables = noises([800, 300]), []
+    brain = trained(tiny_brain(worse_each_step, LoudPadding()), data)
+    for batch_size in (1, 2):
+        brain.evaluate(data, test_loader_kwargs={"batch_size": batch_size})
+        tables.append(rows_of(tmp_path / "per_utterance.csv"))
+    assert [row["id"] for row in tables[0]] == ["utt0", "utt1"]
+    assert tables[0] == tables[1]
