@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from lobes.reports.tables import as_markdown, show
-from lobes.runs.record import Outcome, number
+from lobes.runs.record import Outcome
 
 HEADER = ("model", "SI-SDRi [95 %]", "by seed", "parameters", "GMAC/s", "RTF", "s/step", "steps", "peak MB")
 UNITS = (
@@ -88,7 +88,7 @@ def compared_model(label: str, outcomes: Sequence[Outcome], gmacs: float, rtf: f
 
 def gains_of(outcome: Outcome) -> dict[str, float]:
     """The finite SI-SDRi of a run by utterance."""
-    gains = {row["id"]: number(row["si_sdri"]) for row in outcome.utterances}
+    gains = {row["id"]: row["si_sdri"] for row in outcome.utterances}
     return {item: gain for item, gain in gains.items() if np.isfinite(gain)}
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from counted_variants import CLEAN, counted_variants
 
 from lobes.data.audio import read
-from lobes.data.files import replacing, write_whole
+from lobes.data.files import write_whole
 from lobes.reports import tables as table
 from lobes.reports.html import AudioExample, Curve, Table, write_report
 from lobes.runs.record import Outcome, number
+from lobes.runs.table import write_per_utterance
 
 SHOWN = 3  # test items on the page
 VARIANTS = "The letters name what the mixture holds in addition to speech: S scene, E sound event, R reverb."
@@ -32,17 +33,9 @@ def write_results(output: Path, task: str, outcomes: Outcomes, facts: dict[str, 
     }
     summary = json.dumps({"task": task, **facts, "models": models}, indent=2)
     write_whole(output / "summary.json", summary + "\n")
-    write_utterances(output / "per_utterance.csv", outcomes)
-    write_page(output, task, outcomes, facts)
-
-
-def write_utterances(path: Path, outcomes: Outcomes) -> None:
-    """Put the models' per-utterance tables under each other, with a column for the model."""
     rows = [{"model": name, **row} for name, outcome in outcomes.items() for row in outcome.utterances]
-    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_per_utterance(output / "per_utterance.csv", rows)
+    write_page(output, task, outcomes, facts)
 
 
 def write_page(output: Path, task: str, outcomes: Outcomes, facts: dict[str, str]) -> None:
@@ -103,10 +96,10 @@ def example(output: Path, outcomes: Outcomes, place: int, folder: Path) -> Audio
     return AudioExample(title, signals, read(folder / "mix.wav")[1])
 
 
-def gain(row: dict[str, str]) -> str:
+def gain(row: dict[str, Any]) -> str:
     """The improvement of one item in words; in variant C there is nothing to improve, so its level stands there."""
-    improvement = number(row["si_sdri"])
-    return f"SI-SDRi {improvement:.1f} dB" if math.isfinite(improvement) else f"SI-SDR {number(row['si_sdr']):.1f} dB"
+    improvement = row["si_sdri"]
+    return f"SI-SDRi {improvement:.1f} dB" if math.isfinite(improvement) else f"SI-SDR {row['si_sdr']:.1f} dB"
 
 
 def as_section(task: str, outcomes: Outcomes, facts: dict[str, str]) -> str:

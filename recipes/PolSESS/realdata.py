@@ -152,7 +152,7 @@ def make_data(data: Path, task: str, output: Path) -> Path:
 
 def stage_sounds(data: Path, classes: Mapping[str, Sequence[str]], folder: Path) -> Path:
     """Link recordings as <split>/<class>/<file>, each in the split that the manifest gives it."""
-    with (data / "manifest.csv").open(newline="", encoding="utf-8") as file:
+    with (data / "manifest.csv").open(encoding="utf-8", newline="") as file:
         split_of = {row["path"]: SPLIT_NAMES[row["split"]] for row in csv.DictReader(file)}
     shutil.rmtree(folder, ignore_errors=True)
     for name, patterns in classes.items():

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Real recordings in VoiceBank's layout: five models for the same minutes, a table.
 
-> python realdata.py --recordings FOLDER        # the whole table, about 100 min on two cores
-> python realdata.py --recordings FOLDER --models bsrnn bs_bimamba_abl1 bs_bimamba_abl2 mbs_net --device cuda
+> python realdata.py --recordings FOLDER   # the whole table, about 100 min on two cores
+> python realdata.py --recordings FOLDER --models bsrnn_mini mbs_net_mini --minutes 10 --device cuda
 
 FOLDER holds manifest.csv with the columns path, kind, speaker, split and sample_rate, the recordings that it names, and
 voicebank/clean and voicebank/noisy. Speakers and recordings of noise of the test are never heard in training. Finished

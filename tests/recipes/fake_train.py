@@ -22,14 +22,8 @@ def main(hparams, options):
     (out / "train_time.json").write_text(json.dumps(facts))
     (out / "summary.json").write_text(json.dumps(summary(gain, options["--task"])))
     write(out / "learning_curve.csv", [curve_row(step, gain * step / 40) for step in (20, 40)])
-    write(
-        out / "per_utterance.csv",
-        [
-            {"id": f"item{n}", "variant": "SER", "si_sdr": 4.0, "si_sdri": gain}
-            | {"sdr": "", "sdri": "", "pesq": "", "stoi": "", "status": "ok"}
-            for n in range(4)
-        ],
-    )
+    scores = {"si_sdr": 4.0, "si_sdri": gain, "sdr": "", "sdri": "", "pesq": "", "stoi": "", "status": "ok"}
+    write(out / "per_utterance.csv", [{"id": f"item{n}", "variant": "SER", **scores} for n in range(4)])
     for item in range(4):
         for name, level in (("mix", 9000), ("s1", 6000), ("s1_hat", 5000)):
             tone(out / "audio" / f"item{item}" / f"{name}.wav", 0.1 * (item + 1), level)

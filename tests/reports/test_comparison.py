@@ -16,7 +16,7 @@ def outcome(gains, steps=10):
 
 
 def test_utterances_are_means_over_seeds_and_need_all_of_them():
-    outcomes = [outcome({"x": "1", "y": "3", "z": ""}), outcome({"x": "2", "y": "5", "z": "9"}, 20)]
+    outcomes = [outcome({"x": 1.0, "y": 3.0, "z": np.nan}), outcome({"x": 2.0, "y": 5.0, "z": 9.0}, 20)]
     model = comparison.compared_model("a", outcomes, gmacs=0.5, rtf=0.25)
     assert model.gains.tolist() == [1.5, 4.0] and model.by_seed == [2.0, 3.5]
     assert (model.parameters, model.steps, model.peak_megabytes) == (7, 15, 120.0)
