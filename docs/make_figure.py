@@ -4,7 +4,7 @@
 > make demo
 > python docs/make_figure.py results/demo/spmamba_tiny [--item 0] [--output docs/images/spectrograms.png]
 
-It reads one of the test items that the run saved as audio. Where a run separates several speakers, the first one is drawn.
+It reads one of the test items that the run saved as audio. Where a run separates several speakers, the first is drawn.
 """
 
 from __future__ import annotations
