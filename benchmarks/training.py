@@ -27,8 +27,8 @@ from typing import Any
 import torch
 from _common import RESULTS, about, in_turns, save, write
 
+from lobes.config import read_preset
 from lobes.models import get_model, list_models
-from lobes.models.registry import preset_path
 from lobes.objectives import separation_loss
 from lobes.training.memory import keep_freed_memory, peak_megabytes
 
@@ -79,9 +79,7 @@ def cases(options: argparse.Namespace) -> list[dict[str, Any]]:
         for preset in options.presets
         for seconds in options.seconds
         for precision in ("fp32", "bf16")
-        for checkpointing in (
-            (False, True) if "gradient_checkpointing:" in preset_path(preset).read_text() else (False,)
-        )
+        for checkpointing in ((False, True) if "gradient_checkpointing" in read_preset(preset).options else (False,))
     ]
 
 

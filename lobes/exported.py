@@ -31,6 +31,7 @@ _HOME = {
     "BudgetCosine": "lobes.training.schedule",
     "MetricGan": "lobes.training.metric_gan",
     "num_sources": "lobes.polsess.variants",
+    "describe_task": "lobes.polsess.variants",
 }
 __all__ = sorted(_HOME)  # noqa: PLE0605
 

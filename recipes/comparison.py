@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A fair race: recipe files of one data set, trained with one budget and the same seeds; a table and a picture.
 
-> python comparison.py PolSESS --hparams spmamba_mini dprnn_tiny --data_folder DATA --options task=SB --minutes 4
-> python comparison.py PolSESS --hparams spmamba_8k dprnn --data_folder DATA --gmacs 1e7 --options task=SB device=cuda
+> python comparison.py PolSESS --hparams spmamba_mini spmamba_mini:dprnn_tiny --data_folder DATA --minutes 4
+> python comparison.py PolSESS --hparams spmamba spmamba:dprnn --data_folder DATA --gmacs 1e7 --options device=cuda
 
 The budget is one of --minutes (of training), --steps, or --gmacs (10^9 multiply-accumulates of the training; a step
 counts as three forward passes). Whatever is done is kept: after an interruption the same command goes on.
@@ -52,7 +52,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("recipe", help="folder of recipes, such as PolSESS")
-    add("--hparams", nargs="+", required=True, help="names of its hparams/<name>.yaml")
+    add("--hparams", nargs="+", required=True, help="names of its hparams/<name>.yaml, or name:preset")
     add("--data_folder", type=Path, required=True)
     add("--options", nargs="*", default=[], help="further options of train.py as key=value, for all runs")
     add("--seeds", nargs="+", type=int, default=[1, 2])
@@ -112,11 +112,13 @@ def budget(options: argparse.Namespace) -> str:
 def make_run(options: argparse.Namespace, name: str, seed: int) -> Run:
     """Describe one run; its state is kept in its own folder."""
     folder = HERE / options.recipe
+    file, _, preset = name.partition(":")
     settings = {"data_folder": options.data_folder.resolve(), "seed": seed, **ALWAYS, **options.settings}
-    settings.update(limit(options, folder / "hparams" / f"{name}.yaml", settings))
-    state = options.output / f"{name}_seed{seed}"
+    settings |= {"preset": preset} if preset else {}
+    settings.update(limit(options, folder / "hparams" / f"{file}.yaml", settings))
+    state = options.output / f"{preset or file}_seed{seed}"
     return Run(
-        state.name, folder / "train.py", f"hparams/{name}.yaml", state, settings, ("noprogressbar",), options.threads
+        state.name, folder / "train.py", f"hparams/{file}.yaml", state, settings, ("noprogressbar",), options.threads
     )
 
 
@@ -150,7 +152,7 @@ def make_entry(
     """A model's line."""
     mine = [outcomes[name, seed] for seed in options.seeds]
     model = read_run(runs[name, options.seeds[0]].folder).model
-    return comparison.entry(name, mine, model, options.threads)
+    return comparison.entry(name.rpartition(":")[2], mine, model, options.threads)
 
 
 def section(options: argparse.Namespace, entries: Sequence[comparison.Entry], first: Outcome, picture: str) -> str:

@@ -4,7 +4,7 @@
 > python scripts/mutate.py
 > python scripts/mutate.py --only "PIT: worst instead of best" --minutes 5
 
-Each entry of scripts/mutations.yaml is put into a copy of the checkout, the tests that it names run there, and the line
+Each entry of scripts/mutations.py is put into a copy of the checkout, the tests that it names run there, and the line
 is put back. The files of the checkout itself are never written to. What was found is kept in results/mutations.json
 under a hash of the entry, the file it breaks and its tests, so that a second call runs only what has changed.
 """
@@ -12,36 +12,27 @@ under a hash of the entry, the file it breaks and its tests, so that a second ca
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
+from mutations import Mutation
 from tqdm import tqdm
 
 TIMEOUT = 300.0  # seconds for the tests of one entry
 KILLED, SURVIVED, STALE, STOPPED, NOT_RUN = "killed", "SURVIVED", "STALE", "STOPPED", "not run"
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """One line to break: `old`, which stands once in `file`, becomes `new`; one of `tests` must then fail."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,10 +45,8 @@ class Outcome:
 
 
 def read_mutations(path: Path) -> list[Mutation]:
-    """The entries of a YAML list; `tests` is one test or a list of them."""
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    as_tuple = lambda tests: (tests,) if isinstance(tests, str) else tuple(tests)  # noqa: E731
-    mutations = [Mutation(**{**entry, "tests": as_tuple(entry["tests"])}) for entry in entries]
+    """The list `MUTATIONS` of a Python file; each name stands once."""
+    mutations = [Mutation(*entry) for entry in runpy.run_path(str(path))["MUTATIONS"]]
     names = [mutation.name for mutation in mutations]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -87,7 +76,7 @@ def digest(root: Path, mutation: Mutation) -> str:
     files = {mutation.file, *map(file_of, mutation.tests)}
     for test in map(file_of, mutation.tests):
         files |= {str(folder / "conftest.py") for folder in Path(test).parents}
-    hashed = hashlib.sha256(json.dumps(asdict(mutation), sort_keys=True).encode())
+    hashed = hashlib.sha256(json.dumps(mutation._asdict(), sort_keys=True).encode())
     for path in (root / name for name in sorted(files)):
         if path.is_file():
             hashed.update(path.read_bytes())
@@ -175,7 +164,7 @@ class Memory:
 
     def keep(self, mutation: Mutation, outcome: Outcome, key: str) -> None:
         """Add an outcome under the hash of what was run; the file is written whole or not at all."""
-        self.known[mutation.name] = {"key": key, **asdict(outcome)}
+        self.known[mutation.name] = {"key": key, **dataclasses.asdict(outcome)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(self.path.name + ".partial")
         partial.write_text(json.dumps(self.known, indent=1) + "\n", encoding="utf-8")
@@ -230,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="NAME", help="only this entry; may be given several times")
     parser.add_argument("--root", type=Path, default=here, help="the checkout (default: the one this file is in)")
     given = parser.parse_args(arguments)
-    mutations = read_mutations(given.root / "scripts" / "mutations.yaml")
+    mutations = read_mutations(given.root / "scripts" / "mutations.py")
     unknown = sorted(set(given.only or ()) - {mutation.name for mutation in mutations})
     if unknown:
         parser.error(f"no such entry: {', '.join(unknown)}")

@@ -93,7 +93,7 @@ def test_only_runs_knows_the_file_names_of_a_run_folder():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         skipped = docstrings(tree)
         constants = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in skipped}
-        assert not {text for text in constants & texts}, f"{name} spells out a file name of lobes.runs.names"
+        assert not constants & texts, f"{name} spells out a file name of lobes.runs.names"
 
 
 def private_reads(source: str) -> set[str]:

@@ -1,1 +1,1 @@
-"""Audio files, manifests, MM-IPC and dynamic mixing, the miniature corpus. Imports only `lobes.errors`."""
+"""Data of any kind: audio files, manifests and their checks, preparation, datasets. Imports only `lobes.errors`."""

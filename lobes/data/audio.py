@@ -1,4 +1,4 @@
-"""All file audio of the house goes through here: soundfile inside, errors that name path and reason."""
+"""Audio files: all reading and writing goes through here, by soundfile, with errors that name path and reason."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import soundfile as sf
 
+from lobes.data.files import ENDING
 from lobes.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -116,15 +117,15 @@ def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     return samples, info.sample_rate
 
 
-def read_mono(path: str | os.PathLike[str], sample_rate: int | None = None) -> np.ndarray:
-    """Read a file as one channel: several channels are averaged, at every rate.
+def read_mono(path: str | os.PathLike[str], rate: int | None = None) -> np.ndarray:
+    """Read a file as one channel; several channels are averaged.
 
     Arguments
     ---------
     path : str or PathLike
         Any format that libsndfile reads.
-    sample_rate : int, optional
-        Refuse a file that has another rate (Hz). Nothing is resampled.
+    rate : int, optional
+        Refuse a file that has another sample rate (Hz). Nothing is resampled.
 
     Returns
     -------
@@ -134,7 +135,7 @@ def read_mono(path: str | os.PathLike[str], sample_rate: int | None = None) -> n
     Raises
     ------
     UserError
-        As `read`, and for another rate than `sample_rate`.
+        As `read`, and for another rate than `rate`.
 
     Example
     -------
@@ -144,17 +145,50 @@ def read_mono(path: str | os.PathLike[str], sample_rate: int | None = None) -> n
     ...     read_mono(f"{folder}/a.wav", 8000).shape
     (4000,)
     """
-    samples, rate = read(path)
-    if sample_rate is not None and rate != sample_rate:
+    samples, own_rate = read_mono_with_rate(path)
+    if rate is not None and own_rate != rate:
         raise UserError(
-            f"{_name(path)}: sample rate is {rate} Hz, expected {sample_rate} Hz. "
+            f"{_name(path)}: sample rate is {own_rate} Hz, expected {rate} Hz. "
             "Resample the file, or set sample_rate to the rate of your data."
         )
-    return samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
+    return samples
+
+
+def read_mono_with_rate(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    """Read a file of any rate as one channel; several channels are averaged.
+
+    Arguments
+    ---------
+    path : str or PathLike
+        Any format that libsndfile reads.
+
+    Returns
+    -------
+    samples : np.ndarray
+        float32 [T].
+    rate : int
+        The file's sample rate in Hz.
+
+    Raises
+    ------
+    UserError
+        As `read`.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write(f"{folder}/a.wav", np.zeros((4000, 2), np.float32), 8000)
+    ...     samples, rate = read_mono_with_rate(f"{folder}/a.wav")
+    >>> samples.shape, rate
+    ((4000,), 8000)
+    """
+    samples, rate = read(path)
+    return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate
 
 
 def write(path: str | os.PathLike[str], x: np.ndarray, rate: int, subtype: str = "PCM_16") -> None:
-    """Write samples to a file; the format follows the extension, missing folders are made.
+    """Write samples to a file. The format follows the extension, and missing folders are made.
 
     16-bit samples are rounded to multiples of 1/32768 here and not by libsndfile (which scales by 32767), so
     that what was read from a 16-bit file is written back bit for bit. Samples beyond full scale are clipped
@@ -163,7 +197,7 @@ def write(path: str | os.PathLike[str], x: np.ndarray, rate: int, subtype: str =
     Arguments
     ---------
     path : str or PathLike
-        Where to, for example `out/a.wav` or `out/a.flac`.
+        For example `out/a.wav` or `out/a.flac`, or the path that `lobes.data.files.replacing` gives for one.
     x : np.ndarray
         [T] or [T,C], floating point, full scale 1.0.
     rate : int
@@ -252,7 +286,7 @@ def _samples(path: str | os.PathLike[str], file: sf.SoundFile, info: AudioInfo) 
 
 
 def _refuse_truncated_wav(path: str | os.PathLike[str]) -> None:
-    """libsndfile shortens a cut WAV file in silence, so compare its data chunk's size with what is there."""
+    """Compare the size in the data chunk with what is there: libsndfile shortens a cut WAV file without a word."""
     with open(path, "rb") as file:
         claimed, there = _wav_data_bytes(file)
     if claimed > there:
@@ -260,7 +294,7 @@ def _refuse_truncated_wav(path: str | os.PathLike[str]) -> None:
 
 
 def _wav_data_bytes(file: BinaryIO) -> tuple[int, int]:
-    """Return (bytes that the data chunk claims, bytes that follow); (0, 0) when that cannot be told."""
+    """Return (bytes that the data chunk claims, bytes that follow); (0, 0) when that is not known."""
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return 0, 0
@@ -289,23 +323,18 @@ def _warn_when_clipping(path: str | os.PathLike[str], x: np.ndarray) -> None:
 
 
 def _format(path: str | os.PathLike[str]) -> str:
-    """libsndfile's format name from the extension; needed because the path is handed over as bytes."""
-    name = Path(path).suffix.lstrip(".").upper()
+    """libsndfile's name of the format, from the extension before `.partial` if there is one."""
+    file = Path(path)
+    name = (file.with_suffix("") if file.suffix == ENDING else file).suffix.lstrip(".").upper()
     if name not in sf.available_formats():
         raise UserError(f"{_name(path)}: cannot write files of type {name.lower()!r}. Use .wav or .flac.")
     return name
 
 
 def _name(path: str | os.PathLike[str]) -> str:
-    """The user's path, printable also when the file name is not UTF-8."""
+    """Return the user's path in a form that can be printed even if it is not UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "error_string", error)).strip().rstrip(".")
-
-
-def read_mono_with_rate(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
-    """The mean of a file's channels [T], and its rate in Hz."""
-    samples, rate = read(path)
-    return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,7 +15,7 @@ from lobes.errors import UserError
 
 THREADS = 8
 PATIENCE = 5000  # files or rows from which on a progress bar is shown
-LIMITER = 0.998  # the generator limits speech to 0.999; at this level a sum may rightly differ from its parts
+LIMITER = 0.998  # limiters clip at 0.999 or above: from this level on a sum may rightly differ from its parts
 LSB = 1 / 32768
 
 Row = Mapping[str, Any]
@@ -60,11 +61,12 @@ def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> li
     return [headers[row["mix_wav"]].seconds for row in rows]
 
 
-def check_sum(rows: Sequence[Row], max_lsb: int) -> int:
+def check_sum(rows: Sequence[Row], max_lsb: int, limited_parts: Sequence[str] = ()) -> int:
     """Check that every mixture is the sum of its stored parts.
 
-    Rounding to 16 bit explains (parts + 1) / 2 steps, 4 indoors. Where s1 + s2, s2, the scene or the whole sum
-    reaches 0.998 of full scale a limiter may have acted: such rows are counted and not refused.
+    Rounding to 16 bit explains (parts + 1) / 2 steps, 4 for seven parts. Where the whole sum, the sum of the sources,
+    one of the sources s2, s3 ... or one of `limited_parts` reaches 0.998 of full scale, a limiter may have acted: such
+    rows are counted and not refused.
 
     Arguments
     ---------
@@ -72,6 +74,8 @@ def check_sum(rows: Sequence[Row], max_lsb: int) -> int:
         With an ID and absolute `*_wav` paths.
     max_lsb : int
         Largest deviation that is accepted, in steps of 16 bit.
+    limited_parts : sequence of str
+        Further parts (columns without `_wav`) that the data set's generator may have limited after it had summed them.
 
     Returns
     -------
@@ -92,7 +96,8 @@ def check_sum(rows: Sequence[Row], max_lsb: int) -> int:
     ...     check_sum([{"ID": "a", **{f"{p}_wav": f"{folder}/{p[0]}.wav" for p in ("mix", "s1", "s2")}}], 4)
     0
     """
-    results = list(_in_threads(_deviation, rows, "checking mix = sum of parts"))
+    deviation = functools.partial(_deviation, limited_parts=limited_parts)
+    results = list(_in_threads(deviation, rows, "checking mix = sum of parts"))
     off = {row["ID"]: lsb for row, (lsb, limited) in zip(rows, results, strict=True) if lsb > max_lsb and not limited}
     if off:
         raise UserError(
@@ -102,14 +107,14 @@ def check_sum(rows: Sequence[Row], max_lsb: int) -> int:
     return sum(lsb > max_lsb for lsb, _ in results)
 
 
-def _deviation(row: Row) -> tuple[float, bool]:
+def _deviation(row: Row, limited_parts: Sequence[str]) -> tuple[float, bool]:
     """Return (largest |mix - sum of parts| in LSB, whether a limiter may have acted)."""
     stored = [column.removesuffix("_wav") for column in row if column.endswith("_wav") and row[column]]
     parts = {part: audio.read_mono(row[f"{part}_wav"]).astype(np.float64) for part in stored if part != "mix"}
     total = np.sum(list(parts.values()), axis=0)
     sources = [x for part, x in parts.items() if part[0] == "s" and part[1:].isdigit()]
     speech = np.sum(sources, axis=0)
-    suspects = [total, speech, *sources[1:], *(parts[part] for part in ("scene",) if part in parts)]
+    suspects = [total, speech, *sources[1:], *(parts[part] for part in limited_parts if part in parts)]
     deviation = np.abs(audio.read_mono(row["mix_wav"]) - total).max() / LSB
     return float(deviation), any(np.abs(x).max() >= LIMITER for x in suspects)
 

@@ -15,11 +15,13 @@ from lobes.data.manifest import read_manifest
 from lobes.data.seeding import item_rng
 
 Row = Mapping[str, Any]
-SPLITS = ("train", "valid", "test")
 
 
 def read_rows(
-    save_folder: str | os.PathLike[str], split: str, data_root: str | os.PathLike[str]
+    save_folder: str | os.PathLike[str],
+    split: str,
+    data_root: str | os.PathLike[str],
+    types: Mapping[str, type] | None = None,
 ) -> list[dict[str, Any]]:
     """Read the manifest that a recipe's preparation wrote for a split.
 
@@ -31,6 +33,8 @@ def read_rows(
         "train", "valid" or "test".
     data_root : str or PathLike
         The data folder, which `$data_root` in the paths stands for.
+    types : mapping, optional
+        Column -> bool or float, for the data set's own columns.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def read_rows(
     ...     read_rows(folder, "train", "/corpus")[0]["mix_wav"]
     '/corpus/a.wav'
     """
-    return read_manifest(os.path.join(save_folder, f"{split}.csv"), data_root)
+    return read_manifest(os.path.join(save_folder, f"{split}.csv"), data_root, types)
 
 
 def epoch_clock() -> torch.Tensor:

@@ -1,7 +1,7 @@
-"""Manifests: one CSV per split, the same contract for every data set (DESIGN §3), checked when it is read.
+"""Manifests: one CSV per split, with the same contract for every data set, checked when it is read.
 
-Columns `ID,duration,mix_wav,s1_wav[,s2_wav...]` are needed, further ones are free. `$data_root` stands for
-the data folder in paths, durations are seconds, an empty cell means absent.
+The columns are `ID,duration,mix_wav,s1_wav[,s2_wav...][,noise_wav]`, then any others. A column of paths ends in `_wav`,
+and `$data_root` in a path stands for the data folder. Durations are in seconds; an empty cell means absent.
 """
 
 from __future__ import annotations
@@ -9,36 +9,34 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lobes.data.files import replacing
 from lobes.errors import UserError, did_you_mean
 
 DATA_ROOT = "$data_root"
+SPLITS = ("train", "valid", "test")  # a recipe's manifests are <split>.csv
 REQUIRED = ("ID", "duration", "mix_wav", "s1_wav")
-COLUMNS = (
-    *("ID", "duration", "mix_wav", "s1_wav", "s2_wav"),
-    *("scene_wav", "event_wav", "sp1_reverb_wav", "sp2_reverb_wav", "ev_reverb_wav"),
-    *("has_reverb", "same_speaker", "speaker1", "speaker2"),
-    *("SSR", "sceneClass", "eventClass", "sceneOffsetDB", "sceneVolumeGain"),
-)
-BOOLEANS = ("has_reverb", "same_speaker")
-FLOATS = ("SSR", "sceneOffsetDB", "sceneVolumeGain")
+SOURCE = re.compile(r"s(\d+)_wav")
+ORDER = ("ID", "duration", "mix_wav", SOURCE, "noise_wav")  # of the contract's columns
 SHOWN = 3  # how many names an error lists
 FIRST = 50  # how many rows check_files="first" looks at
 
 
 def write_manifest(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows sorted by ID. The file appears by rename: a killed run never leaves half of it.
+    """Write rows sorted by ID. The file appears whole: a killed run never leaves half of it.
 
     Arguments
     ---------
     path : str or PathLike
         The CSV to write; missing folders are made.
     rows : iterable of mapping
-        Column -> value. None and missing columns become empty cells. Known columns come first (COLUMNS).
+        Column -> value. None and missing columns become empty cells. The columns of the contract come first, the
+        others follow in the order of the rows' keys.
 
     Raises
     ------
@@ -58,19 +56,20 @@ def write_manifest(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any
     rows = sorted(rows, key=lambda row: row["ID"])
     _refuse_empty(path, rows)
     refuse_duplicates(path, rows)
-    found = dict.fromkeys(column for row in rows for column in row)
-    columns = [c for c in COLUMNS if c in found] + [c for c in found if c not in COLUMNS]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    half = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
-    with open(half, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    columns = sorted(dict.fromkeys(column for row in rows for column in row), key=_place)
+    with (
+        replacing(path) as partial,
+        open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(half, path)
 
 
 def read_manifest(
-    path: str | os.PathLike[str], data_root: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    data_root: str | os.PathLike[str] | None = None,
+    types: Mapping[str, type] | None = None,
 ) -> list[dict[str, Any]]:
     """Read and check a manifest; no audio file is touched (see `check_files`).
 
@@ -80,12 +79,14 @@ def read_manifest(
         The CSV.
     data_root : str or PathLike, optional
         What `$data_root` stands for. When given, every `*_wav` path must lie below it.
+    types : mapping, optional
+        Column -> bool or float, for the data set's own columns; a column may be absent.
 
     Returns
     -------
     list of dict
-        In the file's order. `duration` is a float in seconds; `has_reverb` and `same_speaker` are bools; SSR,
-        sceneOffsetDB and sceneVolumeGain are floats; everything else is a string. Empty cells stay "".
+        In the file's order. `duration` is a float in seconds, columns in `types` have their type, everything else
+        is a string. Empty cells stay "".
 
     Raises
     ------
@@ -95,21 +96,22 @@ def read_manifest(
     Example
     -------
     >>> from tempfile import TemporaryDirectory
-    >>> row = {"ID": "a", "duration": 4.0, "mix_wav": "$data_root/a.wav", "s1_wav": "$data_root/s.wav"}
+    >>> row = {"ID": "a", "duration": 4.0, "mix_wav": "$data_root/a.wav", "s1_wav": "$data_root/s.wav", "far": True}
     >>> with TemporaryDirectory() as folder:
     ...     write_manifest(f"{folder}/train.csv", [row])
-    ...     read_manifest(f"{folder}/train.csv", "/corpus")
-    [{'ID': 'a', 'duration': 4.0, 'mix_wav': '/corpus/a.wav', 's1_wav': '/corpus/s.wav'}]
+    ...     read_manifest(f"{folder}/train.csv", "/corpus", {"far": bool})
+    [{'ID': 'a', 'duration': 4.0, 'mix_wav': '/corpus/a.wav', 's1_wav': '/corpus/s.wav', 'far': True}]
     """
     rows = _read_cells(path)
     _refuse_empty(path, rows)
     refuse_duplicates(path, rows)
     root = None if data_root is None else os.path.abspath(data_root)
-    return [_parse(f"{path}, line {line}", row, root) for line, row in enumerate(rows, start=2)]
+    typed = {"duration": float, **(types or {})}
+    return [_parse(f"{path}, line {line}", row, root, typed) for line, row in enumerate(rows, start=2)]
 
 
 def portable(row: Mapping[str, Any], root: str | os.PathLike[str]) -> dict[str, Any]:
-    """Write $data_root for the data folder in a row's paths, so that it may move.
+    """Write $data_root instead of the data folder in a row's paths, so that the folder may move.
 
     Example
     -------
@@ -205,6 +207,13 @@ def refuse_duplicates(path: str | os.PathLike[str], rows: Iterable[Mapping[str, 
         raise UserError(f"{path}: {len(twice)} IDs occur more than once: {shorten(twice)}. IDs must be unique.")
 
 
+def _place(column: str) -> tuple[int, int]:
+    """Where a column stands: sources in the order of their numbers, what the contract does not name last."""
+    if source := SOURCE.fullmatch(column):
+        return ORDER.index(SOURCE), int(source[1])
+    return (ORDER.index(column) if column in ORDER else len(ORDER)), 0
+
+
 def _read_cells(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such manifest. Run the recipe's prepare step, or correct the path.")
@@ -221,7 +230,7 @@ def _read_cells(path: str | os.PathLike[str]) -> list[dict[str, str]]:
 def _refuse_missing_columns(path: str | os.PathLike[str], columns: Sequence[str]) -> None:
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
-        hint = did_you_mean(missing[0], set(columns) - set(COLUMNS))
+        hint = did_you_mean(missing[0], set(columns) - set(REQUIRED))
         raise UserError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(columns) or 'none'}.{hint}")
 
 
@@ -230,16 +239,15 @@ def _refuse_empty(path: str | os.PathLike[str], rows: Sequence[Any]) -> None:
         raise UserError(f"{path}: the split has no rows.")
 
 
-def _parse(where: str, row: Mapping[str, str], root: str | None) -> dict[str, Any]:
+def _parse(where: str, row: Mapping[str, str], root: str | None, types: Mapping[str, type]) -> dict[str, Any]:
     parsed: dict[str, Any] = dict(row)
-    parsed["duration"] = _duration(where, row["duration"])
     for column, cell in row.items():
         if column.endswith("_wav"):
             parsed[column] = _path(where, column, cell, root)
-        elif cell and column in BOOLEANS:
-            parsed[column] = _boolean(where, column, cell)
-        elif cell and column in FLOATS:
-            parsed[column] = _float(where, column, cell)
+        elif column == "duration" or (cell and column in types):
+            parsed[column] = _boolean(where, column, cell) if types[column] is bool else _float(where, column, cell)
+    if not (math.isfinite(parsed["duration"]) and parsed["duration"] > 0):
+        raise UserError(f"{where}: duration must be a positive number of seconds, got {row['duration']!r}.")
     return parsed
 
 
@@ -252,13 +260,6 @@ def _path(where: str, column: str, cell: str, root: str | None) -> str:
     if os.path.commonpath([file, root]) != root:
         raise UserError(f"{where}: {column} lies outside the data folder {root}: {cell}. Write it as {DATA_ROOT}/...")
     return file
-
-
-def _duration(where: str, cell: str) -> float:
-    seconds = _float(where, "duration", cell)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise UserError(f"{where}: duration must be a positive number of seconds, got {cell!r}.")
-    return seconds
 
 
 def _float(where: str, column: str, cell: str) -> float:

@@ -1,4 +1,4 @@
-"""Mixtures that lie ready on disk, one folder for each part and equal names in all: LibriMix, WSJ0-mix and kin."""
+"""Preparation of mixtures on disk, one folder for each part and equal names in all: LibriMix, WSJ0-mix and others."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from lobes.data.checks import check_audio, check_sum
+from lobes.data.done_marker import DoneMarker
 from lobes.data.manifest import portable, shorten, write_manifest
-from lobes.data.stamp import Stamp
 from lobes.errors import UserError
 
 Row = dict[str, Any]
-Speakers = Callable[[str], Sequence[str]]  # a file's stem to the names of its speakers; () where names do not tell
-NOTES = "prepare.json"
+Speakers = Callable[[str], Sequence[str]]  # a file's stem -> its speakers; () where the name has none
+DONE_FILE = "prepare.json"
 MODES = ("min", "max")  # LibriMix and WSJ0-mix: as long as the shortest source, or as the longest
 
 
 def source_parts(num_spks: int) -> list[str]:
-    """The parts of a mixture that every data set has: mix, s1, s2 ..."""
+    """Return the parts of a mixture that every data set has: mix, s1, s2 ..."""
     return ["mix", *(f"s{number}" for number in range(1, num_spks + 1))]
 
 
 def root_of(data_folder: str | os.PathLike[str], sample_rate: int, mode: str, hint: str) -> Path:
-    """`<data_folder>/wav8k/min` and its like; where there is none, an error that ends with the hint."""
+    """Return `<data_folder>/wav8k/min` for 8000 Hz and "min"; the error for a missing folder ends with the hint."""
     refuse_unknown("mode", mode, MODES)
     root = Path(data_folder) / f"wav{sample_rate // 1000}k" / mode
     if not root.is_dir():
@@ -34,13 +34,13 @@ def root_of(data_folder: str | os.PathLike[str], sample_rate: int, mode: str, hi
 
 
 def refuse_unknown(name: str, value: str, known: Sequence[str]) -> None:
-    """Stop where an option is not one of the known words."""
+    """Raise a UserError if an option is not one of the known words."""
     if value not in known:
         raise UserError(f"{name}: expected {' or '.join(known)}, got {value!r}.")
 
 
 def command_line(description: str) -> argparse.ArgumentParser:
-    """The arguments that every preparation of this kind has."""
+    """Return a parser with the arguments that every preparation of this kind has."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     add = parser.add_argument
     add("data_folder", type=Path)
@@ -52,14 +52,14 @@ def command_line(description: str) -> argparse.ArgumentParser:
 
 
 def rows_of(folders: Mapping[str, Path], speakers: Speakers) -> list[Row]:
-    """A row for each name that the folders hold.
+    """Make a row for each file name that the folders hold.
 
     Arguments
     ---------
     folders : mapping
         Part -> folder: "mix", "s1", "s2" ... and perhaps "noise".
     speakers : callable
-        Tells the speakers of a mixture from its file's stem.
+        Returns the speakers of a mixture for its file's stem.
 
     Returns
     -------
@@ -141,15 +141,15 @@ def prepare(
         "files": {split: {part: count(folder) for part, folder in parts.items()} for split, parts in splits.items()},
         **{"sample_rate": sample_rate, "check_files": check_files, "verify_sum": verify_sum},
     }
-    stamp = Stamp(save / NOTES, options, tuple(splits))
-    if stamp.holds():
+    marker = DoneMarker(save / DONE_FILE, options, tuple(splits))
+    if marker.is_valid():
         print(f"{root.name}: the manifests in {save} are up to date")
         return
     rows = {split: rows_of(parts, speakers) for split, parts in splits.items()}
     refuse_shared_speakers(rows, shared_speakers)
-    stamp.remove()
+    marker.remove()
     check_and_write(rows, root, save, sample_rate, check_files, verify_sum)
-    stamp.write()
+    marker.write()
 
 
 def check_and_write(
@@ -171,12 +171,12 @@ def check_and_write(
 
 
 def count(folder: Path) -> list[Any]:
-    """A folder and the number of its WAV files, to tell whether a preparation still holds."""
+    """Return a folder and the number of its WAV files, which show whether a preparation is out of date."""
     return [str(folder), sum(1 for _ in folder.glob("*.wav"))]
 
 
 def refuse_shared_speakers(rows: Mapping[str, Sequence[Row]], allowed: Sequence[str]) -> None:
-    """Stop where a speaker of the training set is in another split."""
+    """Raise a UserError if a speaker of the training set is in another split that is not in `allowed`."""
     found = {split: {row[key] for row in of for key in row if key.startswith("speaker")} for split, of in rows.items()}
     for split in (name for name in found if name != "train" and name not in allowed):
         both = sorted(found["train"] & found[split])

@@ -1,4 +1,4 @@
-"""Sample rates: one way to change them for the whole house. T samples."""
+"""Sample rates: the one function that changes them. T samples."""
 
 from __future__ import annotations
 

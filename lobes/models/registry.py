@@ -1,18 +1,16 @@
-"""The model registry: every `hparams_shared/models/<preset>.yaml` is a preset."""
+"""The model registry: every `hparams_shared/models/<preset>.yaml` is a preset.
+
+The functions import `lobes.config` themselves: it costs a quarter of a second that `import lobes.models` should not.
+"""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lobes.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:  # listing the presets needs no torch
     from torch import nn
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-_NETWORK = "separator"
 
 
 def list_models() -> list[str]:
@@ -23,6 +21,8 @@ def list_models() -> list[str]:
     >>> "spmamba_8k" in list_models()
     True
     """
+    from lobes.config import models_folder
+
     return sorted(path.stem for path in models_folder().glob("*.yaml"))
 
 
@@ -36,7 +36,8 @@ def get_model(preset: str, num_sources: int | None = None, **overrides: object) 
     num_sources : int, optional
         Sources S (default: 1 for the presets of enhancement, 2 for the others).
     **overrides
-        Other values for the preset's scalars, by the names in its file.
+        Other values for the options of the network: the keyword arguments of its class or, for SpeechBrain's blocks,
+        the scalars in the preset's files.
 
     Returns
     -------
@@ -54,20 +55,16 @@ def get_model(preset: str, num_sources: int | None = None, **overrides: object) 
     >>> get_model("spmamba_tiny", n_layers=1)(torch.rand(1, 2000)).shape
     torch.Size([1, 2000, 2])
     """
-    # imported here: the package costs a quarter of a second that `import lobes.models` should not
-    from hyperpyyaml import load_hyperpyyaml
+    from lobes.config import NETWORK, load, preset_path, read_preset, resolve_tree
 
-    path = preset_path(preset)
-    known = _options(path)
+    found = read_preset(preset)
     for name in overrides:
-        if name not in known:
-            raise UserError(
-                f"{preset}: unknown option {name}.{did_you_mean(name, known)} "
-                f"Options of {path.name}: {', '.join(known)}"
-            )
-    num_sources = preset_meta(preset)["num_sources"] if num_sources is None else num_sources
-    with path.open(encoding="utf-8") as stream:
-        return load_hyperpyyaml(stream, {"num_sources": num_sources, **overrides})[_NETWORK]
+        if name not in found.options:
+            known = [key for key in found.options if key != "num_sources"]
+            raise UserError(f"{preset}: unknown option {name}.{did_you_mean(name, known)} Options: {', '.join(known)}")
+    tree: dict[str, Any] = {**found.options, **found.parts}
+    values = {"num_sources": found.meta["num_sources"] if num_sources is None else num_sources, **overrides}
+    return load(resolve_tree(tree, values, [key for key in tree if key != NETWORK], preset_path(preset)))[NETWORK]
 
 
 def preset_meta(preset: str) -> dict[str, Any]:
@@ -95,51 +92,6 @@ def preset_meta(preset: str) -> dict[str, Any]:
     >>> preset_meta("spmamba_8k")["parameters"]
     6094498
     """
-    import yaml
+    from lobes.config import preset_path, read_layers
 
-    class Loader(yaml.SafeLoader):
-        """Reads the tags of HyperPyYAML as nothing."""
-
-    Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
-    return yaml.load(preset_path(preset).read_text(encoding="utf-8"), Loader)["meta"]
-
-
-def preset_path(preset: str) -> Path:
-    """File of a preset.
-
-    Raises
-    ------
-    UserError
-        If there is no such preset, with the nearest name.
-
-    Example
-    -------
-    >>> preset_path("spmamba_8k").name
-    'spmamba_8k.yaml'
-    """
-    path = models_folder() / f"{preset}.yaml"
-    known = list_models()
-    if preset not in known:
-        raise UserError(f"unknown model {preset}.{did_you_mean(preset, known)} Known: {', '.join(known)}")
-    return path
-
-
-def models_folder() -> Path:
-    """Folder of the presets: beside the package in a checkout, inside it when installed from a wheel.
-
-    Raises
-    ------
-    UserError
-        If neither is there.
-    """
-    for root in (_PACKAGE.parent, _PACKAGE):
-        folder = root / "hparams_shared" / "models"
-        if folder.is_dir():
-            return folder
-    raise UserError(f"expected the model presets in {_PACKAGE.parent}/hparams_shared/models; reinstall lobes")
-
-
-def _options(path: Path) -> list[str]:
-    """Names of the preset's top-level scalars."""
-    names = re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return [name for name in names if name not in (_NETWORK, "num_sources", "meta")]
+    return dict(read_layers(preset_path(preset))[-1].keys["meta"])

@@ -1,8 +1,8 @@
 """MM-IPC: from one PolSESS row and its stored layers to the input and targets of a task and variant.
 
-Mix Modification by Inverted Phase Cancellation: subtracting a stored layer from the mix cancels it; adding
-the kept layers gives the same. Tasks, variants and the curriculum can be had from here too (variants.py,
-curriculum.py). Only numpy is imported, so that training starts quickly.
+Mix Modification by Inverted Phase Cancellation: subtracting a stored layer from the mix cancels it, and adding the
+kept layers gives the same. Tasks and variants are explained in `variants.py`. Only numpy is imported, so that
+training starts quickly.
 """
 
 from __future__ import annotations
@@ -12,53 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lobes.data.seeding import crc, item_rng
+from lobes.data.seeding import crc
 from lobes.errors import UserError
-from lobes.polsess.curriculum import check_curriculum, variants_at
-from lobes.polsess.variants import (
-    ALL_VARIANTS,
-    INDOOR_PARTS,
-    INDOOR_VARIANTS,
-    OUTDOOR_PARTS,
-    OUTDOOR_VARIANTS,
-    TASKS,
-    all_parts,
-    check_variants,
-    compatible,
-    in_improvement_mean,
-    kept_parts,
-    list_names,
-    num_sources,
-    target_parts,
-    variants_for,
-)
-
-__all__ = [
-    "ALL_VARIANTS",
-    "INDOOR_PARTS",
-    "INDOOR_VARIANTS",
-    "OUTDOOR_PARTS",
-    "OUTDOOR_VARIANTS",
-    "Plan",
-    "TASKS",
-    "all_parts",
-    "check_curriculum",
-    "check_variants",
-    "compatible",
-    "draw_variant",
-    "files_read",
-    "fixed_variant",
-    "in_improvement_mean",
-    "item_rng",
-    "kept_parts",
-    "num_sources",
-    "plan",
-    "render",
-    "render_parts",
-    "target_parts",
-    "variants_at",
-    "variants_for",
-]
+from lobes.polsess.variants import all_parts, kept_parts, list_names, target_parts, variants_for
 
 
 class Plan(NamedTuple):
@@ -71,8 +27,9 @@ class Plan(NamedTuple):
 def plan(task: str, variant: str, indoor: bool) -> Plan:
     """Choose between adding the kept parts and subtracting the dropped ones: whichever reads fewer files.
 
-    The count includes the targets, which are read in any case. A tie is added: that owes nothing to a limiter
-    that may have acted when the mix was made. Arguments and errors are those of `kept_parts`.
+    The count includes the targets, which are read in any case. A tie is settled by adding, because a sum of parts
+    holds no trace of the limiter that may have acted when the mix was made. Arguments and errors are those of
+    `variants.kept_parts`.
 
     Example
     -------
@@ -105,7 +62,7 @@ def render(task: str, variant: str, indoor: bool, read: Callable[[str], np.ndarr
     Arguments
     ---------
     task, variant, indoor
-        As in `kept_parts`.
+        As in `variants.kept_parts`.
     read : callable
         read(part) -> float32 [T]; part is "mix", "s1", "scene" ... (the manifest column without "_wav").
 
@@ -119,7 +76,7 @@ def render(task: str, variant: str, indoor: bool, read: Callable[[str], np.ndarr
     Raises
     ------
     UserError
-        As `kept_parts`, or files of unequal length.
+        As `variants.kept_parts`, or files of unequal length.
 
     Example
     -------
@@ -137,7 +94,7 @@ def render_parts(task: str, variant: str, parts: Mapping[str, np.ndarray]) -> tu
     Arguments
     ---------
     task, variant
-        As in `kept_parts`; the row counts as indoor when `parts` has "sp1_reverb".
+        As in `variants.kept_parts`; the row counts as indoor when `parts` has "sp1_reverb".
     parts : mapping
         part -> float32 [T].
 
@@ -151,11 +108,11 @@ def render_parts(task: str, variant: str, parts: Mapping[str, np.ndarray]) -> tu
     Raises
     ------
     UserError
-        As `kept_parts`, a kept part is absent, or unequal lengths.
+        As `variants.kept_parts`, a kept part is absent, or unequal lengths.
 
     Example
     -------
-    >>> parts = {part: np.ones(8, np.float32) for part in OUTDOOR_PARTS}
+    >>> parts = {part: np.ones(8, np.float32) for part in all_parts(indoor=False)}
     >>> mix, sources = render_parts("ES", "S", parts)
     >>> mix.tolist()[0], sources.shape
     (2.0, (8, 1))
@@ -174,7 +131,7 @@ def draw_variant(rng: np.random.Generator, indoor: bool, allowed: Sequence[str] 
 
     Example
     -------
-    >>> draw_variant(item_rng(0, 1, "a"), indoor=True, allowed=["R", "SE"])
+    >>> draw_variant(np.random.default_rng(0), indoor=True, allowed=["R", "SE"])
     'R'
     """
     options = _options(indoor, allowed)
@@ -217,6 +174,6 @@ def _options(indoor: bool, allowed: Sequence[str] | None) -> tuple[str, ...]:
         kind = "indoor" if indoor else "outdoor"
         raise UserError(
             f"None of the variants {list_names(allowed or ())} fits an {kind} row; "
-            "leave such rows out (mmipc.compatible)."
+            "leave such rows out (variants.compatible)."
         )
     return options

@@ -53,7 +53,8 @@ class Remixer:
 
     Example
     -------
-    >>> from lobes.polsess.mmipc import item_rng, render_parts
+    >>> from lobes.data.seeding import item_rng
+    >>> from lobes.polsess.mmipc import render_parts
     >>> names = ("s1", "s2", "scene", "event")
     >>> rows = [{"ID": ID, **{f"{part}_wav": ID + part for part in names}} for ID in "abc"]
     >>> noise = lambda path: np.random.default_rng(len(path)).normal(0, 0.1, 800).astype(np.float32)
@@ -87,7 +88,7 @@ class Remixer:
         row : dict
             One of the rows.
         rng : np.random.Generator
-            From `mmipc.item_rng(seed, epoch, ID)`.
+            From `lobes.data.seeding.item_rng(seed, epoch, ID)`.
 
         Returns
         -------
@@ -156,7 +157,7 @@ def perturb_speed(parts: Parts, rng: np.random.Generator, speeds: Sequence[float
     parts : dict
         part -> float32 [T], all of one length.
     rng : np.random.Generator
-        From `mmipc.item_rng`.
+        From `lobes.data.seeding.item_rng`.
     speeds : sequence of float
         Speeds to draw from, uniformly; above 1 is faster, higher and shorter.
 

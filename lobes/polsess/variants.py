@@ -1,7 +1,7 @@
-"""The tables of MM-IPC: PolSESS tasks, variants of indoor and outdoor rows, the parts that each one keeps.
+"""Tasks and variants of PolSESS, and the parts of a mixture that each of them keeps.
 
-A variant names the layers that are KEPT beside speech: S scene, E event, R reverb, C (clean) nothing. Indoor
-rows have reverb and know SER SR ER R C, outdoor rows know SE S E C. All targets are dry.
+A variant names the layers that are kept in addition to speech: S scene, E event, R reverb; C (clean) keeps none. Rows
+indoors have reverb and the variants SER SR ER R C, rows outdoors have SE S E C. All targets are dry.
 """
 
 from __future__ import annotations
@@ -173,6 +173,21 @@ def all_parts(indoor: bool) -> tuple[str, ...]:
     ('s1', 's2', 'scene', 'event')
     """
     return INDOOR_PARTS if indoor else OUTDOOR_PARTS
+
+
+def describe_task(task: str) -> str:
+    """A task in words, for the card of a model.
+
+    Example
+    -------
+    >>> describe_task("ES")
+    'enhancement: one speaker in noise and reverberation in, the dry speech out'
+    """
+    return {
+        "ES": "enhancement: one speaker in noise and reverberation in, the dry speech out",
+        "EB": "enhancement: two speakers in noise and reverberation in, the sum of their dry speech out",
+        "SB": "separation: two speakers in noise and reverberation in, the dry speech of each out",
+    }[task]
 
 
 def list_names(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lobes.polsess.mmipc import ALL_VARIANTS, in_improvement_mean
+from lobes.polsess.variants import ALL_VARIANTS, in_improvement_mean
 from lobes.runs.record import Outcome
 
 HEADER = (

@@ -3,7 +3,7 @@
 
 > python librimix_prepare.py /data/Libri2Mix results/manifests --mixtures both --train train-360
 
-The folder is what LibriMix's scripts make: `wav8k/min/{train-360,train-100,dev,test}/{mix_clean,s1,s2,...}`. The kinds
+LibriMix's scripts make the folder: `wav8k/min/{train-360,train-100,dev,test}/{mix_clean,s1,s2,...}`. The kinds
 of mixtures are `clean` (the speakers) and `both` (speakers and noise; the noise is no source).
 """
 
@@ -18,7 +18,7 @@ from lobes.errors import exit_on_user_error
 
 MIXTURES = ("clean", "both")
 TRAIN = ("train-100", "train-360")
-SPLITS = {"valid": "dev", "test": "test"}
+FOLDERS = {"valid": "dev", "test": "test"}
 
 
 def prepare_librimix(
@@ -67,13 +67,13 @@ def prepare_librimix(
     root = root_of(data_folder, sample_rate, mode, hint)
     parts = {part: part for part in source_parts(num_spks)} | {"mix": f"mix_{mixtures}"}
     parts |= {"noise": "noise"} if mixtures == "both" else {}
-    names = {"train": train_subset, **SPLITS}
+    names = {"train": train_subset, **FOLDERS}
     splits = {split: {part: root / name / folder for part, folder in parts.items()} for split, name in names.items()}
     prepare(splits, data_folder, save_folder, speakers, sample_rate, check_files, verify_sum)
 
 
 def speakers(stem: str) -> list[str]:
-    """The speakers of 103-1240-0003_1235-135887-0017: 103 and 1235."""
+    """Return the speakers in a file's stem: 103 and 1235 in 103-1240-0003_1235-135887-0017."""
     return [utterance.split("-")[0] for utterance in stem.split("_")]
 
 

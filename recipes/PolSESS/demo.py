@@ -133,13 +133,14 @@ def train(model: str, corpus: Path, options: argparse.Namespace, budget: dict[st
     """Run train.py in a process of its own, as a user would; its progress goes to the screen."""
     settings = {
         "data_folder": corpus,
+        "preset": model,
         "task": TASK,
         "seed": options.seed,
         "N_epochs": 10_000,  # steps or minutes end the training
         "n_audio_to_save": SAVED,
         **budget,
     }
-    run = Run(model, TRAIN_SCRIPT, f"hparams/{model}.yaml", options.output / model, settings)
+    run = Run(model, TRAIN_SCRIPT, "hparams/spmamba_tiny.yaml", options.output / model, settings)
     run_all([run], console=True)
     return run
 

@@ -4,8 +4,8 @@
 > python polsess_prepare.py /data/PolSESS_C_final results/manifests --verify_sum 16
 
 The folder is read as its generator leaves it: `{train,val,test}/{clean,scene,event,...,mix}/` and one table
-`corpus_<NAME>_<subset>_final.csv` per subset, in the subset's folder or beside it, with 34 columns or the older 31.
-Renaming the folder does no harm. Speakers are read out of the paths of the original recordings.
+`corpus_<NAME>_<subset>_final.csv` per subset, in the subset's folder or next to it, with 34 columns or the older 31.
+The folder may be renamed. Speakers are read out of the paths of the original recordings.
 """
 
 from __future__ import annotations
@@ -22,22 +22,18 @@ from typing import Any
 import numpy as np
 
 from lobes.data.checks import check_audio, check_sum
+from lobes.data.done_marker import DoneMarker
 from lobes.data.manifest import portable, refuse_duplicates, shorten, write_manifest
-from lobes.data.stamp import Stamp
 from lobes.errors import UserError, did_you_mean, exit_on_user_error
+from lobes.polsess.layout import PLACES
 
 FOLDERS = {"train": "train", "valid": "val", "test": "test"}  # manifest -> folder
-PLACES = {  # part -> (folder, column with the file name)
-    **{"mix": ("mix", "mixFile"), "s1": ("clean", "speaker1File"), "s2": ("clean", "speaker2File")},
-    **{"scene": ("scene", "sceneFile"), "event": ("event", "eventFile"), "ev_reverb": ("ev_reverb", "reverbForEvent")},
-    **{f"sp{n}_reverb": (f"sp{n}_reverb", f"reverbForSpeaker{n}") for n in (1, 2)},
-}
 REVERB = ("ev_reverb", "sp1_reverb", "sp2_reverb")
 ORIGINS = ("speech1OryginalPath", "speech2OryginalPath")  # so spelt in the data
 NEEDED = (*ORIGINS, "SSR", "sceneClass", "eventClass", *(column for _, column in PLACES.values()))
 COPIED = ("SSR", "sceneClass", "eventClass", "sceneOffsetDB", "sceneVolumeGain")  # the last two: 34 columns only
 EMPTY = ("", "nan", "<missing>", "<undefined>")  # as MATLAB writes what is absent
-STAMP = "polsess_prepare.json"
+DONE_FILE = "polsess_prepare.json"
 
 Row = dict[str, Any]
 
@@ -69,8 +65,8 @@ def prepare_polsess(
     seed : int
         For `max_samples`.
     drop_same_speaker : bool
-        Leave out of train the mixtures of one speaker with himself (known from the original paths). Valid and test
-        stay whole, so that scores compare.
+        Leave mixtures in which one speaker speaks twice out of train (known from the original paths). Valid and
+        test stay whole, so that scores can be compared.
     verify_sum : int, optional
         Check that each mixture is the sum of its parts, up to this many steps of 16 bit (16 is ample).
     check_files : str
@@ -99,18 +95,18 @@ def prepare_polsess(
         **{"max_samples": dict(max_samples or {}), "seed": seed, "drop_same_speaker": drop_same_speaker},
         **{"verify_sum": verify_sum, "check_files": check_files, "sample_rate": sample_rate},
     }
-    stamp = Stamp(save / STAMP, options, tables)
-    if stamp.holds():
+    marker = DoneMarker(save / DONE_FILE, options, tables)
+    if marker.is_valid():
         print(f"PolSESS: the manifests in {save} are up to date")
         return
-    stamp.remove()
+    marker.remove()
     found = {split: _prepare_split(split, root, options) for split in splits}
     _refuse_shared_ids(found)
     for note in shared_speakers(found):
         print(note)
     for split, rows in found.items():
         write_manifest(save / f"{split}.csv", [portable(row, root) for row in rows])
-    stamp.write()
+    marker.write()
 
 
 def find_table(root: Path, subset: str) -> Path:
@@ -142,7 +138,7 @@ def read_table(table: Path, folder: Path) -> list[Row]:
 
 
 def speaker_of(path: str) -> str:
-    r"""Return the speaker of an original recording, or "" when the path does not tell.
+    r"""Return the speaker of an original recording, or "" when the path does not name one.
 
     MLS: first number of the file name (reader). Polish Read Speech: SESxxxx (session). Corpora made by `lobes corpus`
     (`made\<speaker>\<file>`) and others: the parent folder.
@@ -205,9 +201,9 @@ def _row(where: str, cells: Mapping[str, Any], folder: Path) -> Row:
         if present and not cells[column]:
             raise UserError(f"{where}: {column} is empty" + (", but the row has reverb." if part in REVERB else "."))
         row[f"{part}_wav"] = str(folder / sub_folder / cells[column]) if present else ""
-    row["speaker1"], row["speaker2"] = (speaker_of(cells[column]) for column in ORIGINS)
-    known = row["speaker1"] and row["speaker2"]
-    row |= {"has_reverb": indoor, "same_speaker": row["speaker1"] == row["speaker2"] if known else ""}
+    first, second = (speaker_of(cells[column]) for column in ORIGINS)
+    row |= {"has_reverb": indoor, "same_speaker": first == second if first and second else ""}
+    row |= {"speaker1": first, "speaker2": second}
     return row | {column: cells.get(column, "") for column in COPIED}
 
 
@@ -218,7 +214,7 @@ def _prepare_split(split: str, root: Path, options: Mapping[str, Any]) -> list[R
     rows, dropped = _without_same_speaker(read_table(table, root / FOLDERS[split]), dropping, table)
     rows = choose(rows, options["max_samples"].get(split), options["seed"], split)
     seconds = check_audio(rows, options["sample_rate"], options["check_files"])
-    limited = 0 if options["verify_sum"] is None else check_sum(rows, options["verify_sum"])
+    limited = 0 if options["verify_sum"] is None else check_sum(rows, options["verify_sum"], ["scene"])
     rows = [{**row, "duration": duration} for row, duration in zip(rows, seconds, strict=True)]
     print(summary(split, rows, dropped, limited))
     return rows

@@ -2,7 +2,7 @@
 """Real recordings: two corpora in PolSESS's format, SPMamba and ConvTasNet for the same minutes, a table.
 
 > python realdata.py                                # the whole table, about 100 min on two cores (90 with --jobs 2)
-> python realdata.py --preset spmamba --baseline convtasnet --device cuda
+> python realdata.py --hparams spmamba --preset spmamba_8k --baseline convtasnet --device cuda
 > python realdata.py --corpora_only                 # for a race of more models, see ../race.py
 
 One corpus is for task ES (enhance one speaker) and one for SB (separate both); speakers, recordings and rooms
@@ -74,8 +74,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--realdata", type=Path, default=ROOT.parent / "shared" / "realdata", help="folder with manifest.csv")
     add("--output", type=Path, default=ROOT / "results" / "realdata", help="default: results/realdata")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
-    add("--preset", default="spmamba_mini", help="hparams/<name>.yaml (default: %(default)s)")
-    add("--baseline", default="convtasnet_tiny", help="hparams/<name>.yaml (default: %(default)s)")
+    add("--hparams", default="spmamba_mini", help="hparams/<name>.yaml, the training (default: %(default)s)")
+    add("--preset", default="spmamba_mini", help="a network of hparams_shared/models (default: %(default)s)")
+    add("--baseline", default="convtasnet_tiny", help="the other network (default: %(default)s)")
     add("--tasks", nargs="+", default=list(CORPORA), choices=list(CORPORA))
     add("--seeds", nargs="+", type=int, default=list(SEEDS))
     add("--minutes", type=float, help="training minutes of each run (default: 10; 20 with --jobs 2)")
@@ -164,6 +165,7 @@ def make_run(options: argparse.Namespace, corpus: Path, task: str, model: str, s
     name = f"{model}_{task}_seed{seed}"
     settings = {
         "data_folder": corpus,
+        "preset": model,
         "task": task,
         "seed": seed,
         "dynamic_mixing": True,  # also for the large presets, whose files leave it off
@@ -174,7 +176,9 @@ def make_run(options: argparse.Namespace, corpus: Path, task: str, model: str, s
         **({"device": options.device} if options.device else {}),
     }
     folder = options.output / corpus.name / name
-    return Run(name, TRAIN_SCRIPT, f"hparams/{model}.yaml", folder, settings, ("noprogressbar",), options.threads)
+    return Run(
+        name, TRAIN_SCRIPT, f"hparams/{options.hparams}.yaml", folder, settings, ("noprogressbar",), options.threads
+    )
 
 
 def results_text(options: argparse.Namespace, outcomes: Mapping[tuple[str, str, int], Outcome]) -> str:

@@ -20,11 +20,13 @@ from speechbrain.core import Stage
 from speechbrain.utils.distributed import run_on_main
 
 from lobes.data.audio import read_mono
-from lobes.data.datasets import SPLITS, epoch_clock, examples, read_rows
+from lobes.data.datasets import epoch_clock, examples, read_rows
+from lobes.data.manifest import SPLITS
 from lobes.data.seeding import item_rng
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import separation_loss
 from lobes.polsess.curriculum import variants_at
+from lobes.polsess.manifest import TYPES
 from lobes.polsess.mmipc import draw_variant, fixed_variant, render, render_parts
 from lobes.polsess.remix import Remixer, perturb_speed
 from lobes.polsess.variants import ALL_VARIANTS, all_parts, compatible, in_improvement_mean
@@ -59,7 +61,7 @@ class Separation(SeparationBrain):
 def dataio_prep(hparams):
     """Build the three datasets {id, mix_sig [T], sources_sig [T,S], variant}, and the clock that holds the epoch."""
     clock = epoch_clock()
-    rows = {split: read_rows(hparams["save_folder"], split, hparams["data_folder"]) for split in SPLITS}
+    rows = {split: read_rows(hparams["save_folder"], split, hparams["data_folder"], TYPES) for split in SPLITS}
     if hparams["variants"]:
         rows["train"] = [row for row in rows["train"] if compatible(row["has_reverb"], hparams["variants"])]
     makers = {"train": training_examples(hparams, by_id(rows["train"]), clock)}

@@ -22,7 +22,8 @@ from voicebank_download import download as fetch
 from voicebank_prepare import prepare_voicebank
 
 from lobes.data.audio import read_mono
-from lobes.data.datasets import SPLITS, epoch_clock, examples, read_rows
+from lobes.data.datasets import epoch_clock, examples, read_rows
+from lobes.data.manifest import SPLITS
 from lobes.data.seeding import item_rng
 from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics.pcs import pcs_at_level

@@ -1,6 +1,6 @@
 """Fetch the four archives of VoiceBank-DEMAND from Edinburgh DataShare, check and unpack them.
 
-A broken download goes on where it stopped; an archive counts only when its MD5 sum is right.
+An interrupted download is continued where it stopped, and an archive is used only if its MD5 sum is right.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+from lobes.data.files import ENDING
 from lobes.errors import UserError
 
 SOURCE = "https://datashare.ed.ac.uk/bitstream/handle/10283/2791"
@@ -56,8 +57,8 @@ def download(folder: str | os.PathLike[str], source: str = SOURCE, sums: dict[st
 
 
 def fetch(url: str, archive: Path, md5: str) -> None:
-    """Fetch a file; `<name>.part` holds what came so far."""
-    part = archive.with_name(archive.name + ".part")
+    """Fetch a file; `<name>.partial` holds what has arrived so far."""
+    part = archive.with_name(archive.name + ENDING)
     try:
         _append(url, part)
     except (urllib.error.URLError, OSError) as error:
@@ -70,7 +71,7 @@ def fetch(url: str, archive: Path, md5: str) -> None:
 
 
 def _append(url: str, part: Path) -> None:
-    """Ask for the bytes that are missing; a server that sends all of them starts anew."""
+    """Ask for the missing bytes; if the server sends the whole file instead, start again."""
     from tqdm import tqdm
 
     done = part.stat().st_size if part.exists() else 0
@@ -93,7 +94,7 @@ def _append(url: str, part: Path) -> None:
 
 
 def md5_of(path: Path) -> str:
-    """The MD5 sum of a file."""
+    """Return the MD5 sum of a file."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -103,16 +104,16 @@ def md5_of(path: Path) -> str:
 
 def unpack(archive: Path, target: Path) -> None:
     """Unpack the WAV files of an archive into a folder, whatever folders the archive has inside."""
-    half = target.with_name(target.name + ".part")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir()
+    unfinished = target.with_name(target.name + ENDING)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
     try:
         with zipfile.ZipFile(archive) as bundle:
             for member in bundle.infolist():
                 name = Path(member.filename).name
                 if name.endswith(".wav") and not name.startswith("."):
-                    with bundle.open(member) as source, (half / name).open("wb") as file:
+                    with bundle.open(member) as source, (unfinished / name).open("wb") as file:
                         shutil.copyfileobj(source, file)
     except zipfile.BadZipFile as error:
         raise UserError(f"{archive}: not a whole ZIP archive. Delete it and try again.") from error
-    half.rename(target)
+    unfinished.rename(target)

@@ -5,7 +5,7 @@
 > python voicebank_prepare.py /data/VoiceBank results/manifests --download
 
 The folder holds four folders of WAV files with equal names in pairs: `{clean,noisy}_{trainset_28spk,testset}_wav`, as
-the archives of Edinburgh DataShare (doi 10.7488/ds/2117) unpack, or the same names with `_16k` behind. Files at another
+the archives of Edinburgh DataShare (doi 10.7488/ds/2117) unpack, or the same names followed by `_16k`. Files at another
 rate are resampled once, into `<data_folder>/<name>_16k`. Speakers p226 and p287 of the training set are kept for
 validation, as in SpeechBrain's recipe: the test set chooses nothing. No transcript and no lexicon is needed.
 """
@@ -25,17 +25,17 @@ from voicebank_download import download
 
 from lobes.data import audio
 from lobes.data.checks import check_audio
-from lobes.data.manifest import portable, shorten, write_manifest
+from lobes.data.done_marker import DoneMarker
+from lobes.data.files import ENDING, replacing
+from lobes.data.manifest import SPLITS, portable, shorten, write_manifest
 from lobes.data.rates import resample
-from lobes.data.stamp import Stamp
 from lobes.errors import UserError, exit_on_user_error
 
-SPLITS = ("train", "valid", "test")
 SETS = {"train": "trainset_28spk_wav", "test": "testset_wav"}
 KINDS = {"mix": "noisy", "s1": "clean"}
 VALID_SPEAKERS = ("p226", "p287")
 RATE = 16000
-STAMP = "voicebank_prepare.json"
+DONE_FILE = "voicebank_prepare.json"
 
 Row = dict[str, Any]
 
@@ -79,23 +79,23 @@ def prepare_voicebank(
         "files": {split: [len(wavs(pair["mix"])), str(pair["mix"])] for split, pair in folders.items()},
         **{"valid_speakers": list(valid_speakers), "check_files": check_files, "sample_rate": sample_rate},
     }
-    stamp = Stamp(save / STAMP, options, SPLITS)
-    if stamp.holds():
+    marker = DoneMarker(save / DONE_FILE, options, SPLITS)
+    if marker.is_valid():
         print(f"VoiceBank: the manifests in {save} are up to date")
         return
     pairs = {split: rows_of(pair) for split, pair in folders.items()}
     found = {**split_by_speaker(pairs["train"], valid_speakers), "test": pairs["test"]}
-    stamp.remove()
+    marker.remove()
     for split, rows in found.items():
         seconds = check_audio(rows, sample_rate, check_files)
         rows = [{**row, "duration": duration} for row, duration in zip(rows, seconds, strict=True)]
         print(summary(split, rows))
         write_manifest(save / f"{split}.csv", [portable(row, root) for row in rows])
-    stamp.write()
+    marker.write()
 
 
 def find_folders(root: Path, name: str) -> dict[str, Path]:
-    """The noisy and the clean folder of a set: {"mix": folder, "s1": folder}; one at 16 kHz is preferred."""
+    """Find the noisy and the clean folder of a set: {"mix": folder, "s1": folder}; one at 16 kHz is preferred."""
     if not root.is_dir():
         raise UserError(f"data_folder {root}: no such folder.")
     found = {}
@@ -113,12 +113,12 @@ def find_folders(root: Path, name: str) -> dict[str, Path]:
 
 
 def wavs(folder: Path) -> list[Path]:
-    """The WAV files of a folder, sorted."""
+    """List the WAV files of a folder, sorted."""
     return sorted(folder.glob("*.wav"))
 
 
 def rows_of(pair: Mapping[str, Path]) -> list[Row]:
-    """Rows of the files that both folders hold; a file without a partner is an error."""
+    """Make a row for each file that both folders hold; a file without a partner is an error."""
     names = {part: {path.name for path in wavs(folder)} for part, folder in pair.items()}
     alone = {part: sorted(names[part] - names[other]) for part, other in (("mix", "s1"), ("s1", "mix"))}
     for part, missing in alone.items():
@@ -134,7 +134,7 @@ def rows_of(pair: Mapping[str, Path]) -> list[Row]:
 
 
 def split_by_speaker(rows: Sequence[Row], valid_speakers: Sequence[str]) -> dict[str, list[Row]]:
-    """Split the training set: whole speakers go to validation."""
+    """Split the training set by speakers: those named go to validation with all their files."""
     speakers = {row["speaker"] for row in rows}
     unknown = [speaker for speaker in valid_speakers if speaker not in speakers]
     if unknown or not speakers - set(valid_speakers):
@@ -147,7 +147,7 @@ def split_by_speaker(rows: Sequence[Row], valid_speakers: Sequence[str]) -> dict
 
 
 def at_rate(pair: Mapping[str, Path], sample_rate: int) -> dict[str, Path]:
-    """Folders whose files have the wanted rate: these, or resampled copies beside them."""
+    """Return folders whose files have the wanted rate: these, or resampled copies next to them."""
     return {part: _resampled(folder, sample_rate) for part, folder in pair.items()}
 
 
@@ -156,7 +156,7 @@ def _resampled(folder: Path, sample_rate: int) -> Path:
     if audio.probe(files[0]).sample_rate == sample_rate:
         return folder
     target = folder.with_name(f"{folder.name}_{sample_rate // 1000}k")
-    with locked(folder.parent / "resampling.lock"):  # several runs may start side by side
+    with locked(folder.parent / "resampling.lock"):  # several runs may start at the same time
         if not target.is_dir():
             _resample_all(files, target, sample_rate)
     return target
@@ -164,7 +164,7 @@ def _resampled(folder: Path, sample_rate: int) -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait for whoever holds this lock, and hold it."""
+    """Hold a lock file, after waiting for any other process that holds it."""
     import fcntl  # not there on Windows
 
     with path.open("wb") as lock:
@@ -173,19 +173,20 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _resample_all(files: Sequence[Path], target: Path, sample_rate: int) -> None:
-    half = target.with_name(target.name + ".part")
-    half.mkdir(exist_ok=True)
+    """Resample all files; an interrupted call is continued by the next one."""
+    unfinished = target.with_name(target.name + ENDING)
+    unfinished.mkdir(exist_ok=True)
     from tqdm import tqdm
 
     def convert(path: Path) -> None:
-        if not (half / path.name).exists():
-            samples = resample(audio.read_mono(path), audio.probe(path).sample_rate, sample_rate)
-            audio.write(half / f"{path.name}.tmp.wav", samples, sample_rate)
-            os.replace(half / f"{path.name}.tmp.wav", half / path.name)
+        if not (unfinished / path.name).exists():
+            samples, rate = audio.read_mono_with_rate(path)
+            with replacing(unfinished / path.name) as partial:
+                audio.write(partial, resample(samples, rate, sample_rate), sample_rate)
 
     with ThreadPoolExecutor() as pool:
         list(tqdm(pool.map(convert, files), f"resampling to {target.name}", len(files), unit="file", disable=None))
-    half.rename(target)
+    unfinished.rename(target)
 
 
 def summary(split: str, rows: Sequence[Row]) -> str:

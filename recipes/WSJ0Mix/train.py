@@ -17,7 +17,8 @@ from speechbrain.core import Stage
 from speechbrain.utils.distributed import run_on_main
 from wsj0mix_prepare import prepare_wsj0mix
 
-from lobes.data.datasets import SPLITS, epoch_clock, mixtures, read_rows
+from lobes.data.datasets import epoch_clock, mixtures, read_rows
+from lobes.data.manifest import SPLITS
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import separation_loss
 from lobes.training.brain import SeparationBrain

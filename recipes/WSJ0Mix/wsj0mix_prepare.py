@@ -3,7 +3,7 @@
 
 > python wsj0mix_prepare.py /data/wsj0-mix/2speakers results/manifests
 
-The folder is what the mixing scripts make: `wav8k/min/{tr,cv,tt}/{mix,s1,s2[,s3]}`. Validation (cv) shares its speakers
+The mixing scripts make the folder: `wav8k/min/{tr,cv,tt}/{mix,s1,s2[,s3]}`. Validation (cv) shares its speakers
 with training by design; the test (tt) does not.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from lobes.data.parallel_folders import command_line, prepare, root_of, source_parts
 from lobes.errors import exit_on_user_error
 
-SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}
+FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
 
 
 def prepare_wsj0mix(
@@ -55,12 +55,12 @@ def prepare_wsj0mix(
         return
     root = root_of(data_folder, sample_rate, mode, "data_folder is the one that holds wav8k, such as 2speakers.")
     parts = source_parts(num_spks)
-    splits = {split: {part: root / name / part for part in parts} for split, name in SPLITS.items()}
+    splits = {split: {part: root / name / part for part in parts} for split, name in FOLDERS.items()}
     prepare(splits, data_folder, save_folder, speakers, sample_rate, check_files, verify_sum, shared_speakers=["valid"])
 
 
 def speakers(stem: str) -> list[str]:
-    """The speakers of 050a0501_1.7668_22go010u_-1.7668: 050 and 22g."""
+    """Return the speakers in a file's stem: 050 and 22g in 050a0501_1.7668_22go010u_-1.7668."""
     return [utterance[:3] for utterance in stem.split("_")[::2]]
 
 

@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lobes.data.manifest import SPLITS
 from lobes.data.parallel_folders import check_and_write, command_line, prepare, refuse_shared_speakers, source_parts
 from lobes.errors import UserError, exit_on_user_error
-
-SPLITS = ("train", "valid", "test")
 
 
 def prepare_custom(
@@ -74,7 +73,7 @@ def prepare_custom(
 
 
 def read_table(root: Path, split: str, parts: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a table, with absolute paths."""
+    """Read the rows of a table, with absolute paths."""
     path = root / f"{split}.csv"
     if not path.is_file():
         raise UserError(f"{path}: no such table; {root} has train.csv, so it needs valid.csv and test.csv, too.")

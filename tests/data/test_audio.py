@@ -1,4 +1,4 @@
-"""Reading and writing audio: every kind of bad file gives one line that names the user's path (A01-A18)."""
+"""Reading and writing audio: every kind of bad file gives one line that names the user's path."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import soundfile as sf
 
 from lobes.data import audio
+from lobes.data.files import replacing
 from lobes.errors import UserError
 
 
@@ -38,6 +39,20 @@ def test_stereo_is_averaged_and_shape_kept(tmp_path):
     audio.write(tmp_path / "new" / "a.flac", x, 8000)
     assert audio.read(tmp_path / "new" / "a.flac")[0].shape == (1000, 3)
     np.testing.assert_allclose(audio.read_mono(tmp_path / "new" / "a.flac"), x.mean(1), atol=2**-15)
+
+
+def test_mono_with_the_files_own_rate(tmp_path):
+    x = tone(1000, 3)
+    audio.write(tmp_path / "a.wav", x, 22050)
+    samples, rate = audio.read_mono_with_rate(tmp_path / "a.wav")
+    assert rate == 22050 and samples.dtype == np.float32
+    np.testing.assert_array_equal(samples, audio.read_mono(tmp_path / "a.wav", 22050))
+
+
+def test_format_of_an_unfinished_file(tmp_path):
+    with replacing(tmp_path / "a.flac") as partial:
+        audio.write(partial, tone(), 8000)
+    assert (tmp_path / "a.flac").read_bytes()[:4] == b"fLaC"
 
 
 def test_probe_and_duration(tmp_path):

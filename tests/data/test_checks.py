@@ -65,3 +65,11 @@ def test_a_limiter_excuses_only_its_own_row(rows):
     audio.write(rows[2]["mix_wav"], np.zeros(800), 8000)
     with pytest.raises(UserError, match="1 of 3 mixtures are not the sum of their parts: c;"):
         check_sum(rows, 16)
+
+
+def test_a_further_part_may_be_limited_where_the_caller_says_so(rows):
+    audio.write(rows[0]["scene_wav"], np.full(800, 0.9985), 8000)
+    audio.write(rows[0]["s1_wav"], np.full(800, -0.5), 8000)
+    with pytest.raises(UserError, match="1 of 3 mixtures are not the sum of their parts: a;"):
+        check_sum(rows, 16)
+    assert check_sum(rows, 16, ["scene"]) == 1

@@ -1,4 +1,4 @@
-"""Manifests: what is written is read, and each mistake (D01-D05, D09, D11) is one clear error."""
+"""Manifests: what is written is read, and each mistake is one clear error."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lobes.data import manifest
 from lobes.errors import UserError
 
 HEADER = "ID,duration,mix_wav,s1_wav\n"
+TYPES = {"has_reverb": bool, "SSR": float}
 
 
 def row(ID: str, **more) -> dict:
@@ -25,7 +26,7 @@ def row(ID: str, **more) -> dict:
 def test_round_trip_sorts_and_types(tmp_path):
     rows = [row("b", has_reverb=True, SSR=-3, extra="x,y"), row("a", has_reverb=False, s2_wav="", SSR=None)]
     manifest.write_manifest(tmp_path / "new" / "train.csv", rows)
-    first, second = manifest.read_manifest(tmp_path / "new" / "train.csv", tmp_path)
+    first, second = manifest.read_manifest(tmp_path / "new" / "train.csv", tmp_path, TYPES)
     assert (first["ID"], second["ID"]) == ("a", "b")
     assert second["has_reverb"] is True and first["has_reverb"] is False
     assert second["SSR"] == -3.0 and first["SSR"] == "" and first["s2_wav"] == ""
@@ -36,6 +37,10 @@ def test_round_trip_sorts_and_types(tmp_path):
 def test_columns_keep_the_contract_order(tmp_path):
     manifest.write_manifest(tmp_path / "a.csv", [{"zebra": 1, "s2_wav": "", **row("a")}])
     assert (tmp_path / "a.csv").read_text().splitlines()[0] == "ID,duration,mix_wav,s1_wav,s2_wav,zebra"
+    many = {"yak": 1, "noise_wav": "", "s10_wav": "", "scene_wav": "", **row("a"), "s9_wav": ""}
+    manifest.write_manifest(tmp_path / "b.csv", [many])
+    expected = "ID,duration,mix_wav,s1_wav,s9_wav,s10_wav,noise_wav,yak,scene_wav"
+    assert (tmp_path / "b.csv").read_text().splitlines()[0] == expected
 
 
 def test_killed_writer_leaves_the_old_manifest(tmp_path, monkeypatch):
@@ -48,6 +53,13 @@ def test_killed_writer_leaves_the_old_manifest(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         manifest.write_manifest(tmp_path / "a.csv", [row("new")])
     assert manifest.read_manifest(tmp_path / "a.csv")[0]["ID"] == "old"
+    assert os.listdir(tmp_path) == ["a.csv"]
+
+
+def test_columns_without_a_type_stay_text(tmp_path):
+    manifest.write_manifest(tmp_path / "a.csv", [row("a", has_reverb=True, SSR=-3)])
+    (read,) = manifest.read_manifest(tmp_path / "a.csv")
+    assert (read["has_reverb"], read["SSR"], read["duration"]) == ("True", "-3", 0.25)
 
 
 GOOD = "a,1.0,$data_root/a.wav,$data_root/b.wav\n"
@@ -69,12 +81,13 @@ GOOD = "a,1.0,$data_root/a.wav,$data_root/b.wav\n"
         ("", "is missing; found none"),
         (HEADER + "a,1.0\n", "line 2: expected 4 cells"),
         ("has_reverb," + HEADER + "maybe," + GOOD, "has_reverb must be True or False, got 'maybe'"),
+        ("SSR," + HEADER + "loud," + GOOD, "SSR must be a number, got 'loud'"),
     ],
 )
 def test_mistakes_in_the_file(tmp_path, text, words):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(UserError, match=words) as caught:
-        manifest.read_manifest(tmp_path / "a.csv", tmp_path)
+        manifest.read_manifest(tmp_path / "a.csv", tmp_path, TYPES)
     assert "a.csv" in str(caught.value)
 
 

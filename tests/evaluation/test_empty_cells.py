@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from lobes.evaluation.utterances import write_per_utterance
+from lobes.runs.table import write_per_utterance
 
 
 @pytest.mark.parametrize("absent", [math.nan, math.inf, None])

@@ -8,7 +8,7 @@ from lobes.cli import app
 from lobes.data import audio
 from lobes.data.rates import resample
 from lobes.inference import Separator
-from lobes.inference.adapter import adapt
+from lobes.inference.speechbrain_adapter import adapt
 from lobes.metrics.pcs import pcs
 
 RATE = 16000

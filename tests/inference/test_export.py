@@ -15,9 +15,9 @@ from speechbrain.inference.separation import SepformerSeparation
 
 from lobes.errors import UserError
 from lobes.inference.export import export_pretrained
-from lobes.runs.names import EXPORTED
 from lobes.inference.separator import Separator
 from lobes.runs.folder import read_run
+from lobes.runs.names import EXPORTED
 
 MakeRun = Callable[..., Path]
 

@@ -1,13 +1,15 @@
 """The registry: every preset builds, counts are those of its file, mistakes are named."""
 
-import re
 import shutil
 
 import pytest
 import torch
 
+from lobes import config
+from lobes.config import read_preset
 from lobes.errors import UserError
-from lobes.models import get_model, list_models, registry
+from lobes.models import get_model, list_models
+from lobes.models.registry import preset_meta
 
 PARAMETERS = {
     "bs_bimamba_abl1": 4_306_832,
@@ -60,8 +62,9 @@ def test_every_preset_is_counted_here():
 def test_parameters_are_as_stated_in_the_file(preset):
     model = get_model(preset)
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[preset]
-    comment = " ".join(re.findall(r"^# (.*)$", registry.preset_path(preset).read_text(), flags=re.MULTILINE))
-    assert f"{PARAMETERS[preset]:,} parameters" in comment
+    meta = preset_meta(preset)
+    assert meta["parameters"] == PARAMETERS[preset] and meta["num_sources"] == model.num_sources
+    assert set(meta) - {"published", "claimed"} == {"source", "receptive_field", "parameters", "num_sources"}
     enhances = preset.startswith(ENHANCEMENT) and "8k" not in preset
     assert model.sample_rate == (16000 if enhances or "16k" in preset else 8000)
     assert model.num_sources == (1 if enhances else 2) and model.causal is (preset == "mbs_net_causal")
@@ -80,26 +83,20 @@ def test_overrides():
 
 
 @pytest.mark.parametrize("preset", PARAMETERS)
-def test_each_scalar_of_a_preset_reaches_the_network(preset):
+def test_each_option_of_a_preset_reaches_the_network(preset):
     """Under its own name, where the network is ours; SpeechBrain's blocks have names of their own."""
-    text = registry.preset_path(preset).read_text()
-    ours = "MaskingSeparator" not in text
-    for name in registry._options(registry.preset_path(preset)):
-        assert (f"    {name}: !ref <{name}>" if ours else f"!ref <{name}>") in text
+    options, parts, *_ = read_preset(preset)
+    trees = repr(parts)
+    for name in options:
+        assert f"<{name}>" in trees, f"{name} changes nothing"
+        assert "masknet" in parts or parts["separator"][name].value == f"<{name}>"
 
 
 @pytest.mark.parametrize("ablation", [2, 3])
 @pytest.mark.parametrize("form", ["", "_published"])
 def test_ablations_differ_only_in_what_they_ablate(ablation, form):
-    def scalars(number):
-        text = registry.preset_path(f"bs_bimamba_abl{number}{form}").read_text()
-        return dict(re.findall(r"^(\w+): (.*)$", text, flags=re.MULTILINE))
-
-    first, other = scalars(1), scalars(ablation)
-    assert {key for key in first if first[key] != other[key]} <= {
-        "ablation",
-        "expansion",
-    } and first.keys() == other.keys()
+    first, other = (read_preset(f"bs_bimamba_abl{number}{form}").options for number in (1, ablation))
+    assert {key for key in first if first[key] != other[key]} == {"ablation"} and first.keys() == other.keys()
 
 
 def test_unknown_preset_names_the_nearest():
@@ -121,13 +118,13 @@ def test_unknown_override_names_the_nearest(name):
 
 def test_presets_are_found_inside_an_installed_package(tmp_path, monkeypatch):
     package = tmp_path / "site-packages" / "lobes"
-    shutil.copytree(registry.models_folder(), package / "hparams_shared" / "models")
-    monkeypatch.setattr(registry, "_PACKAGE", package)
-    assert registry.models_folder() == package / "hparams_shared" / "models"
-    assert list_models() == sorted(PARAMETERS)
+    shutil.copytree(config.models_folder().parent, package / "hparams_shared")
+    monkeypatch.setattr(config, "_PACKAGE", package)
+    assert config.models_folder() == package / "hparams_shared" / "models"
+    assert list_models() == sorted(PARAMETERS) and read_preset("convtasnet_tiny").options["P"] == 3
 
 
 def test_missing_presets_are_a_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_PACKAGE", tmp_path / "lobes")
+    monkeypatch.setattr(config, "_PACKAGE", tmp_path / "lobes")
     with pytest.raises(UserError, match="reinstall"):
         list_models()

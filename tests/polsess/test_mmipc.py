@@ -1,4 +1,4 @@
-"""MM-IPC: tasks, variants, the table of file counts (specs/polsess.md §2), draws by ID alone."""
+"""MM-IPC: what each variant keeps, how many files it reads, and draws that depend on the ID alone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 
+from lobes.data.seeding import item_rng
 from lobes.errors import UserError
-from lobes.polsess import mmipc
+from lobes.polsess import mmipc, variants
 
 LSB = 1 / 32768
-# files read by subtracting / by adding, from specs/polsess.md §2
+# files read by subtracting / by adding, counted by hand
 COUNTS = {
     ("SB", True): {"SER": (3, 7), "SR": (5, 5), "ER": (4, 6), "R": (6, 4), "C": (8, 2)},
     ("SB", False): {"SE": (3, 4), "S": (4, 3), "E": (4, 3), "C": (5, 2)},
@@ -22,16 +23,16 @@ COUNTS = {
 
 CASES = [
     (task, variant, indoor)
-    for task in mmipc.TASKS
+    for task in variants.TASKS
     for indoor in (True, False)
-    for variant in mmipc.variants_for(indoor)
+    for variant in variants.variants_for(indoor)
 ]
 
 
 def stored(indoor: bool, samples: int = 2000) -> dict[str, np.ndarray]:
     """Parts as 16-bit files hold them: the mix is the rounded sum of the parts before they were rounded."""
     rng = np.random.default_rng(5)
-    exact = {part: rng.uniform(-0.1, 0.1, samples) for part in mmipc.all_parts(indoor)}
+    exact = {part: rng.uniform(-0.1, 0.1, samples) for part in variants.all_parts(indoor)}
     exact["mix"] = sum(exact.values())
     return {part: (np.rint(x / LSB) * LSB).astype(np.float32) for part, x in exact.items()}
 
@@ -51,14 +52,14 @@ def letters_kept(task: str, variant: str, indoor: bool) -> set[str]:
 
 @pytest.mark.parametrize(("task", "variant", "indoor"), CASES)
 def test_kept_parts_follow_the_letters(task, variant, indoor):
-    assert set(mmipc.kept_parts(task, variant, indoor)) == letters_kept(task, variant, indoor)
+    assert set(variants.kept_parts(task, variant, indoor)) == letters_kept(task, variant, indoor)
 
 
 @pytest.mark.parametrize(("task", "indoor"), COUNTS)
-def test_file_counts_of_the_spec(task, indoor):
+def test_file_counts(task, indoor):
     for variant, (subtract, add) in COUNTS[task, indoor].items():
-        kept = mmipc.kept_parts(task, variant, indoor)
-        dropped = tuple(part for part in mmipc.all_parts(indoor) if part not in kept)
+        kept = variants.kept_parts(task, variant, indoor)
+        dropped = tuple(part for part in variants.all_parts(indoor) if part not in kept)
         assert len(mmipc.files_read(task, mmipc.Plan(("mix",), dropped))) == subtract
         assert len(mmipc.files_read(task, mmipc.Plan(kept))) == add
         chosen = mmipc.plan(task, variant, indoor)
@@ -80,7 +81,7 @@ def test_render_reads_each_file_once_and_equals_the_sum(task, variant, indoor):
     assert np.abs(mix - expected).max() <= 4 * LSB
     targets = {"ES": [parts["s1"]], "EB": [parts["s1"] + parts["s2"]], "SB": [parts["s1"], parts["s2"]]}[task]
     np.testing.assert_array_equal(sources, np.stack(targets, axis=1))
-    assert mix.dtype == sources.dtype == np.float32 and sources.shape == (2000, mmipc.num_sources(task))
+    assert mix.dtype == sources.dtype == np.float32 and sources.shape == (2000, variants.num_sources(task))
 
 
 @pytest.mark.parametrize(("task", "variant", "indoor"), CASES)
@@ -117,13 +118,13 @@ def test_absent_part_is_named():
 
 def test_training_draw_is_uniform_and_seeded():
     IDs = [f"item{n}" for n in range(2000)]
-    drawn = [mmipc.draw_variant(mmipc.item_rng(7, 3, ID), True) for ID in IDs]
-    for variant in mmipc.INDOOR_VARIANTS:
+    drawn = [mmipc.draw_variant(item_rng(7, 3, ID), True) for ID in IDs]
+    for variant in variants.INDOOR_VARIANTS:
         assert 330 < drawn.count(variant) < 470
-    again = [mmipc.draw_variant(mmipc.item_rng(7, 3, ID), True) for ID in reversed(IDs)]
+    again = [mmipc.draw_variant(item_rng(7, 3, ID), True) for ID in reversed(IDs)]
     assert drawn == again[::-1]
     for other in ((8, 3), (7, 4), (7, None)):
-        assert drawn != [mmipc.draw_variant(mmipc.item_rng(*other, ID), True) for ID in IDs]
+        assert drawn != [mmipc.draw_variant(item_rng(*other, ID), True) for ID in IDs]
 
 
 def test_valid_variant_depends_on_the_id_alone():
@@ -131,13 +132,14 @@ def test_valid_variant_depends_on_the_id_alone():
     golden = {"a": "ER", "b": "SR", "item7": "R"}
     assert {ID: mmipc.fixed_variant(ID, True) for ID in golden} == golden
     counts = [mmipc.fixed_variant(f"item{n}", False) for n in range(2000)]
-    for variant in mmipc.OUTDOOR_VARIANTS:
+    for variant in variants.OUTDOOR_VARIANTS:
         assert 400 < counts.count(variant) < 600
 
 
 def test_draws_do_not_depend_on_the_process():
-    code = "from lobes.polsess.mmipc import *; print(item_rng(1, 2, 'x').integers(1 << 30), fixed_variant('x', 1))"
-    here = f"{mmipc.item_rng(1, 2, 'x').integers(1 << 30)} {mmipc.fixed_variant('x', True)}"
+    code = "from lobes.data.seeding import item_rng; from lobes.polsess.mmipc import fixed_variant; "
+    code += "print(item_rng(1, 2, 'x').integers(1 << 30), fixed_variant('x', 1))"
+    here = f"{item_rng(1, 2, 'x').integers(1 << 30)} {mmipc.fixed_variant('x', True)}"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert there.stdout.strip() == here
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lobes.data import audio
-from lobes.polsess import mmipc
+from lobes.data.seeding import item_rng
+from lobes.polsess import mmipc, variants
 from lobes.polsess.remix import Remixer, change_speed, perturb_speed
 
 SAMPLES = 1600
@@ -16,15 +17,15 @@ INDOOR = ("home", "office", "bus")
 def make_row(ID: str, scene_class: str, speakers=("", "")) -> dict:
     indoor = scene_class in INDOOR
     row = {"ID": ID, "sceneClass": scene_class, "speaker1": speakers[0], "speaker2": speakers[1]}
-    return row | {f"{part}_wav": f"{ID}/{part}" if part in mmipc.all_parts(indoor) else "" for part in PARTS}
+    return row | {f"{part}_wav": f"{ID}/{part}" if part in variants.all_parts(indoor) else "" for part in PARTS}
 
 
-PARTS = mmipc.INDOOR_PARTS
+PARTS = variants.INDOOR_PARTS
 
 
 def noise(path: str, samples: int = SAMPLES) -> np.ndarray:
     """A part that can be recognised: its samples are seeded by its path."""
-    return mmipc.item_rng(0, None, path).normal(0, 0.05, samples).astype(np.float32)
+    return item_rng(0, None, path).normal(0, 0.05, samples).astype(np.float32)
 
 
 def origin(x: np.ndarray, rows) -> str:
@@ -46,7 +47,7 @@ def rows():
 def draws(rows, row, count=60, **options):
     remixer = Remixer(rows, noise, **options)
     for epoch in range(count):
-        yield remixer.remix(row, mmipc.item_rng(1, epoch, row["ID"]))
+        yield remixer.remix(row, item_rng(1, epoch, row["ID"]))
 
 
 def db(x, y):
@@ -114,8 +115,8 @@ def test_outdoor_rows_have_no_reverb(rows):
 
 def test_peak_guard_is_one_common_scale(rows):
     row = rows[0]
-    loud = Remixer(rows, lambda path: 20 * noise(path)).remix(row, mmipc.item_rng(1, 1, "x"))
-    quiet = Remixer(rows, noise).remix(row, mmipc.item_rng(1, 1, "x"))
+    loud = Remixer(rows, lambda path: 20 * noise(path)).remix(row, item_rng(1, 1, "x"))
+    quiet = Remixer(rows, noise).remix(row, item_rng(1, 1, "x"))
     assert np.abs(sum(loud.values())).max() == pytest.approx(0.999, abs=1e-4)
     ratios = [np.linalg.norm(loud[part]) / np.linalg.norm(quiet[part]) for part in loud]
     np.testing.assert_allclose(ratios, ratios[0], rtol=1e-4)
@@ -123,11 +124,11 @@ def test_peak_guard_is_one_common_scale(rows):
 
 def test_seeded_by_epoch_and_id_whatever_the_order(rows):
     remixer = Remixer(rows, noise)
-    forward = [remixer.remix(row, mmipc.item_rng(3, 2, row["ID"])) for row in rows]
-    backward = [remixer.remix(row, mmipc.item_rng(3, 2, row["ID"])) for row in reversed(rows)][::-1]
+    forward = [remixer.remix(row, item_rng(3, 2, row["ID"])) for row in rows]
+    backward = [remixer.remix(row, item_rng(3, 2, row["ID"])) for row in reversed(rows)][::-1]
     for a, b in zip(forward, backward, strict=True):
         assert all(np.array_equal(a[part], b[part]) for part in a)
-    other = remixer.remix(rows[0], mmipc.item_rng(3, 3, rows[0]["ID"]))
+    other = remixer.remix(rows[0], item_rng(3, 3, rows[0]["ID"]))
     assert not np.array_equal(forward[0]["scene"], other["scene"])
 
 
@@ -149,13 +150,13 @@ def test_unequal_lengths_follow_the_own_speaker(rows):
     lengths = {"home0": 1600, "home1": 900, "home2": 2500, "home3": 1600}
     remixer = Remixer(rows, lambda path: noise(path, lengths[path.split("/")[0]]))
     for epoch in range(10):
-        parts = remixer.remix(rows[0], mmipc.item_rng(1, epoch, "home0"))
+        parts = remixer.remix(rows[0], item_rng(1, epoch, "home0"))
         assert {len(x) for x in parts.values()} == {1600}
 
 
 def test_silent_layers_do_no_harm(rows):
     remixer = Remixer(rows, lambda path: np.zeros(80, np.float32))
-    assert not any(x.any() for x in remixer.remix(rows[0], mmipc.item_rng(1, 1, "x")).values())
+    assert not any(x.any() for x in remixer.remix(rows[0], item_rng(1, 1, "x")).values())
 
 
 def test_reads_files_at_the_asked_rate(tmp_path, rows):
@@ -164,9 +165,9 @@ def test_reads_files_at_the_asked_rate(tmp_path, rows):
         for part in PARTS:
             row[f"{part}_wav"] = str(tmp_path / f"{row['ID']}_{part}.wav")
             audio.write(row[f"{part}_wav"], noise(part), 8000)
-    assert len(Remixer(home, sample_rate=8000).remix(home[0], mmipc.item_rng(1, 1, "x"))["s1"]) == SAMPLES
+    assert len(Remixer(home, sample_rate=8000).remix(home[0], item_rng(1, 1, "x"))["s1"]) == SAMPLES
     with pytest.raises(audio.UserError, match="expected 16000 Hz"):
-        Remixer(home, audio.read_mono, 16000).remix(home[0], mmipc.item_rng(1, 1, "x"))
+        Remixer(home, audio.read_mono, 16000).remix(home[0], item_rng(1, 1, "x"))
 
 
 def tones(samples: int = 8000) -> dict[str, np.ndarray]:
@@ -192,7 +193,7 @@ def test_speed_perturbation_keeps_every_layer():
     np.testing.assert_allclose(changed["mix"], total, atol=1e-6)
     assert {len(x) for x in changed.values()} <= {round(8000 / 1.05), 8000, round(8000 / 0.95)}
     assert db(changed["mix"], parts["mix"]) == pytest.approx(0, abs=1.0)
-    for variant in mmipc.INDOOR_VARIANTS:
+    for variant in variants.INDOOR_VARIANTS:
         mmipc.render_parts("SB", variant, changed)
 
 

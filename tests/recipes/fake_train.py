@@ -17,7 +17,7 @@ def main(hparams, options):
         file.write(json.dumps(options) + "\n")
     if options["--seed"] == "666":
         sys.exit(1)
-    gain = 1.5 if "spmamba" in hparams else 2.5
+    gain = 1.5 if "spmamba" in options["--preset"] else 2.5
     facts = {"steps": 40, "seconds": 12.0, "commit": "c0ffee", "machine": "a fast one"}
     (out / "train_time.json").write_text(json.dumps(facts))
     (out / "summary.json").write_text(json.dumps(summary(gain, options["--task"])))

@@ -22,7 +22,8 @@ def race(monkeypatch, tmp_path):
 
 def test_two_small_models_to_the_table(race, corpus, tmp_path):
     """Real training, two steps of each."""
-    words = ["PolSESS", "--hparams", "spmamba_tiny", "dprnn_tiny", "--data_folder", str(corpus), "--steps", "2"]
+    words = ["PolSESS", "--hparams", "spmamba_tiny", "spmamba_tiny:dprnn_tiny"]
+    words += ["--data_folder", str(corpus), "--steps", "2"]
     settings = "task=SB device=cpu batch_size=1 training_signal_len=800 test_metrics=[si_sdr] n_audio_to_save=0".split()
     words += ["--options", *settings, "--seeds", "1", "2", "--threads", "1", "--jobs", "2", "--name", "small"]
     race.main([*words, *race.places])

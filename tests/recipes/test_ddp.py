@@ -11,12 +11,27 @@ import torch
 ROOT = Path(__file__).parents[2]
 KINDS = {
     "grid": ("PolSESS", "spmamba_tiny", ["--task", "SB", "--training_signal_len", 800]),
-    "masking": ("PolSESS", "dprnn_tiny", ["--task", "SB", "--training_signal_len", 800]),
-    "mamba masking": ("PolSESS", "mamba_tasnet_tiny", ["--task", "SB", "--training_signal_len", 800]),
+    "masking": ("PolSESS", "spmamba_mini", ["--preset", "dprnn_tiny", "--task", "SB", "--training_signal_len", 800]),
+    "mamba masking": (
+        "PolSESS",
+        "spmamba_mini",
+        ["--preset", "mamba_tasnet_tiny", "--task", "SB", "--training_signal_len", 800],
+    ),
     "bands, with a discriminator": (
         "VoiceBank",
-        "bs_bimamba_abl1_mini",
-        ["--valid_speakers", "[p226]", "--training_signal_len", 8000, "--metric_start", 1, "--pesq_workers", 1],
+        "bsrnn_mini",
+        [
+            "--preset",
+            "bs_bimamba_abl1_small",
+            "--valid_speakers",
+            "[p226]",
+            "--training_signal_len",
+            8000,
+            "--metric_start",
+            1,
+            "--pesq_workers",
+            1,
+        ],
     ),
 }
 

@@ -104,22 +104,23 @@ def test_stopped_run_continues_as_if_never_stopped(train, corpus, tmp_path):
 
 
 def test_debug_runs_two_batches_and_keeps_no_checkpoint(train, corpus, tmp_path):
-    train("PolSESS", "hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
-          "--debug", *SMALL)  # fmt: skip
+    train("PolSESS", "hparams/spmamba_tiny.yaml", "--preset", "convtasnet_tiny", "--data_folder", corpus,
+          "--output_folder", tmp_path, "--debug", *SMALL)  # fmt: skip
     assert [row["step"] for row in curve(tmp_path)] == ["2", "4"]
     assert len(list(csv.DictReader((tmp_path / "per_utterance.csv").open(newline="")))) == 2
     assert not list(tmp_path.glob("save/CKPT*"))
 
 
 def test_cosine_follows_the_budget(train, corpus, tmp_path):
-    train("PolSESS", "hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
-          "--max_steps", 8, "--warmup_steps", 0, "--lr", 0.1, *SMALL)  # fmt: skip
+    train("PolSESS", "hparams/spmamba_tiny.yaml", "--preset", "convtasnet_tiny", "--data_folder", corpus,
+          "--output_folder", tmp_path, "--max_steps", 8, "--warmup_steps", 0, "--lr", 0.1, *SMALL)  # fmt: skip
     assert [float(row["lr"]) for row in curve(tmp_path)] == pytest.approx([0.05, 0.0], abs=1e-6)
 
 
 def test_convtasnet_trains_in_the_same_recipe(train, corpus, tmp_path):
-    train("PolSESS", "hparams/convtasnet_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
-          "--max_steps", 2, "--dynamic_mixing", "true", "--speed_changes", "[0.95, 1.05]", *SMALL)  # fmt: skip
+    train("PolSESS", "hparams/spmamba_tiny.yaml", "--preset", "convtasnet_tiny", "--data_folder", corpus,
+          "--output_folder", tmp_path, "--max_steps", 2,
+          "--dynamic_mixing", "true", "--speed_changes", "[0.95, 1.05]", *SMALL)  # fmt: skip
     assert curve(tmp_path)[-1]["step"] == "2"
 
 

@@ -17,7 +17,8 @@ import soundfile as sf
 from lobes.data import audio
 from lobes.data.manifest import check_files, read_manifest
 from lobes.errors import UserError
-from lobes.polsess import mmipc
+from lobes.polsess import mmipc, variants
+from lobes.polsess.manifest import TYPES
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "PolSESS" / "polsess_prepare.py"
 COLUMNS_34 = (
@@ -118,7 +119,7 @@ def change(folder: Path, number: int, subset: str = "train", **cells) -> None:
 
 def test_manifests_of_the_exact_format(recipe, original, tmp_path, capsys):
     recipe.prepare_polsess(original, tmp_path, verify_sum=16)
-    rows = {split: read_manifest(tmp_path / f"{split}.csv", original) for split in ("train", "valid", "test")}
+    rows = {split: read_manifest(tmp_path / f"{split}.csv", original, TYPES) for split in ("train", "valid", "test")}
     assert {split: len(found) for split, found in rows.items()} == {"train": 8, "valid": 4, "test": 4}
     for found in rows.values():
         check_files(found)
@@ -136,11 +137,11 @@ def test_manifests_of_the_exact_format(recipe, original, tmp_path, capsys):
 
 def test_prepared_rows_render(recipe, original, tmp_path):
     recipe.prepare_polsess(original, tmp_path)
-    for row in read_manifest(tmp_path / "train.csv", original):
+    for row in read_manifest(tmp_path / "train.csv", original, TYPES):
         read = lambda part, row=row: audio.read_mono(row[f"{part}_wav"], 8000)  # noqa: E731
-        for variant in mmipc.variants_for(row["has_reverb"]):
+        for variant in variants.variants_for(row["has_reverb"]):
             mix, sources = mmipc.render("SB", variant, row["has_reverb"], read)
-            parts = {part: read(part) for part in mmipc.all_parts(row["has_reverb"])}
+            parts = {part: read(part) for part in variants.all_parts(row["has_reverb"])}
             added, same = mmipc.render_parts("SB", variant, parts)
             assert np.abs(mix - added).max() <= 4 / 32768
             np.testing.assert_array_equal(sources, same)
@@ -152,7 +153,7 @@ def test_old_table_of_31_columns_in_the_root(recipe, folder, tmp_path):
         table(folder, subset).unlink()
         write_table(folder / f"corpus_T_{subset}_final.csv", rows, COLUMNS_31)
     recipe.prepare_polsess(folder, tmp_path / "out")
-    row = read_manifest(tmp_path / "out" / "train.csv", folder)[0]
+    row = read_manifest(tmp_path / "out" / "train.csv", folder, TYPES)[0]
     assert row["sceneOffsetDB"] == "" and row["SSR"] == -5.0
 
 
@@ -164,7 +165,7 @@ def test_the_folder_may_move(recipe, folder, tmp_path):
 
 def test_speakers(recipe, original, tmp_path):
     recipe.prepare_polsess(original, tmp_path)
-    rows = read_manifest(tmp_path / "train.csv", original)
+    rows = read_manifest(tmp_path / "train.csv", original, TYPES)
     found = [(row["speaker1"], row["speaker2"], row["same_speaker"]) for row in rows[:4]]
     assert found == [
         ("6892", "6892", True),
@@ -192,13 +193,13 @@ def test_speaker_of_odd_paths(recipe, path, speaker):
 def test_unknown_speakers_are_neither_same_nor_dropped(recipe, folder, tmp_path):
     change(folder, 0, speech1OryginalPath="NaN", speech2OryginalPath="NaN")
     recipe.prepare_polsess(folder, tmp_path / "out", drop_same_speaker=True)
-    rows = read_manifest(tmp_path / "out" / "train.csv", folder)
+    rows = read_manifest(tmp_path / "out" / "train.csv", folder, TYPES)
     assert [row["same_speaker"] for row in rows].count("") == 1 and len(rows) == 6
 
 
 def test_drop_same_speaker(recipe, original, tmp_path, capsys):
     recipe.prepare_polsess(original, tmp_path, drop_same_speaker=True)
-    rows = read_manifest(tmp_path / "train.csv", original)
+    rows = read_manifest(tmp_path / "train.csv", original, TYPES)
     assert len(rows) == 6 and not any(row["same_speaker"] for row in rows)
     assert "0 of one speaker with himself (2 more left out)" in capsys.readouterr().out
     recipe.prepare_polsess(original, tmp_path / "kept")
@@ -247,10 +248,10 @@ def test_killed_prepare_is_completed_by_the_next(recipe, original, tmp_path, mon
     monkeypatch.setattr(recipe, "write_manifest", killed_at_second)
     with pytest.raises(KeyboardInterrupt):
         recipe.prepare_polsess(original, tmp_path)
-    assert not (tmp_path / recipe.STAMP).exists()
+    assert not (tmp_path / recipe.DONE_FILE).exists()
     recipe.prepare_polsess(original, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"train.csv", "valid.csv", "test.csv", recipe.STAMP}
-    assert json.loads((tmp_path / recipe.STAMP).read_text())["seed"] == 1234
+    assert {path.name for path in tmp_path.iterdir()} == {"train.csv", "valid.csv", "test.csv", recipe.DONE_FILE}
+    assert json.loads((tmp_path / recipe.DONE_FILE).read_text())["seed"] == 1234
 
 
 def some_file(folder: Path, kind: str, subset: str = "train", number: int = 0) -> Path:
@@ -405,5 +406,5 @@ def test_command_line(original, tmp_path):
 
 def test_generated_corpus_passes(recipe, corpus, tmp_path):
     recipe.prepare_polsess(corpus, tmp_path, verify_sum=4)
-    rows = read_manifest(tmp_path / "train.csv", corpus)
+    rows = read_manifest(tmp_path / "train.csv", corpus, TYPES)
     assert rows and not any(row["same_speaker"] for row in rows) and all(row["speaker1"] for row in rows)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
 
 from lobes.cli import app
 from lobes.config import resolve
@@ -18,18 +19,17 @@ from lobes.data import audio
 from lobes.inference import export_pretrained
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "VoiceBank"
-HPARAMS = sorted((RECIPE / "hparams").glob("*.yaml"))
-ABLATIONS = [RECIPE / "hparams" / f"bs_bimamba_abl{number}.yaml" for number in (1, 2, 3)]
+TRAINED = [("bsrnn", "bsrnn"), *(("bsrnn_mini", f"bs_bimamba_abl{number}_small") for number in (1, 2, 3))]
+TRAINED += [("bsrnn_mini", "bsrnn"), ("bsrnn_mini", "mbs_net"), ("mbs_net", "mbs_net")]
+TRAINED += [("mbs_net", f"bs_bimamba_abl{number}") for number in (1, 2, 3)]
 SMALL = ["--device", "cpu", "--noprogressbar", "--n_audio_to_save", 1, "--valid_speakers", "[p226]"]
 # The recipe for the minutes of a processor, with a network for the seconds of a test.
 TINY = """base: {recipe}/hparams/bsrnn_mini.yaml
 experiment_name: tiny
-model:
-  separator: !new:lobes.models.bs_bimamba.BSBiMamba
-    ablation: 2
-    n_channels: 8
-    n_layers: 1
-    expansion: 1
+preset: bs_bimamba_abl2
+n_channels: 8
+n_layers: 1
+expansion: 1
 """
 
 
@@ -157,7 +157,9 @@ def test_three_runs_side_by_side(data, tiny, tmp_path):
         return subprocess.Popen(list(map(str, command)), cwd=RECIPE, env=environment, stdout=subprocess.DEVNULL)
 
     assert [process.wait() for process in [start(seed) for seed in (1, 2, 3)]] == [0, 0, 0]
-    losses = {(tmp_path / f"run{seed}" / "learning_curve.csv").read_text().splitlines()[1].split(",")[3] for seed in (1, 2, 3)}
+    losses = {
+        (tmp_path / f"run{seed}" / "learning_curve.csv").read_text().splitlines()[1].split(",")[3] for seed in (1, 2, 3)
+    }
     assert len(losses) == 3
 
 
@@ -227,36 +229,23 @@ def test_mistakes_are_one_line(train, tiny, data, tmp_path, capsys, options, mes
     assert exit_.value.code == 2 and message.lower() in error.lower() and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("path", HPARAMS, ids=lambda path: path.stem)
-def test_hparams_load(path, tmp_path):
-    hparams = load_hyperpyyaml(resolve(path, f"data_folder: x\noutput_folder: {tmp_path}"))
+@pytest.mark.parametrize(("file", "preset"), TRAINED)
+def test_hparams_load(file, preset, tmp_path):
+    overrides = f"data_folder: x\noutput_folder: {tmp_path}\npreset: {preset}"
+    hparams = load_hyperpyyaml(resolve(RECIPE / "hparams" / f"{file}.yaml", overrides))
     model = hparams["modules"]["separator"]
     assert model.num_sources == 1 and model.sample_rate == hparams["sample_rate"] == 16000
     steps = [torch.nn.functional.softplus(p) for name, p in model.named_parameters() if name.endswith("dt_proj.bias")]
     assert all(bool((step >= 0.99e-3).all() and (step <= 1.01e-1).all()) for step in steps)
-    assert bool(steps) == ("bsrnn" not in path.stem)
+    assert bool(steps) == (preset != "bsrnn")
 
 
-def test_every_key_is_read(tmp_path):
-    """A key that nobody reads is an option that does nothing."""
-    text = (RECIPE / "hparams" / "bsrnn.yaml").read_text()
-    keys = [line.split(":")[0] for line in text.splitlines() if line and not line.startswith((" ", "#", "_"))]
-    house = Path(__file__).parents[2] / "lobes" / "training"
-    source = "".join(path.read_text() for path in [RECIPE / "train.py", *house.glob("*.py")])
-    run_options = {"noprogressbar", "precision", "eval_precision", "max_grad_norm", "grad_accumulation_factor"}
-    run_options |= {"nonfinite_patience", "ckpt_interval_minutes"}
-    unread = [key for key in keys if key not in run_options and key not in source and f"<{key}>" not in text]
-    assert not unread
-
-
-def test_ablations_differ_in_the_stated_keys_alone(tmp_path):
-    overrides = f"data_folder: x\noutput_folder: {tmp_path}"
-    first, *others = [load_hyperpyyaml(resolve(path, overrides)) for path in ABLATIONS]
-    plain = (str, int, float, bool, list, dict, type(None))
-    for number, other in enumerate(others, start=2):
-        different = {k for k in first if isinstance(first[k], plain) and k != "model" and first[k] != other[k]}
-        assert different <= {"experiment_name", "modules", "__set_seed"}, different
-        models = {
-            k for k in first["model"] if isinstance(first["model"][k], plain) and first["model"][k] != other["model"][k]
-        }
-        assert models == ({"ablation"} if number == 2 else {"ablation", "expansion"})
+def test_ablations_differ_in_the_stated_keys_alone():
+    first, *others = [
+        YAML().load(resolve(RECIPE / "hparams" / "mbs_net.yaml", f"data_folder: x\npreset: bs_bimamba_abl{number}"))
+        for number in (1, 2, 3)
+    ]
+    for other in others:
+        different = {key for key in first if first[key] != other[key]}
+        named = {"experiment_name", "output_folder", "save_folder", "train_log", "preset"}
+        assert different == {"ablation", "modules", "checkpointer", *named}

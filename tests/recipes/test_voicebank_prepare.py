@@ -79,7 +79,7 @@ def test_runs_that_start_together_resample_once(prepare, tmp_path):
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda run: prepare.prepare_voicebank(data, tmp_path / run), ["a", "b", "c"]))
     assert rows(tmp_path / "a", "train") == rows(tmp_path / "b", "train") == rows(tmp_path / "c", "train")
-    assert not list(data.glob("*.part"))
+    assert not list(data.glob("*.partial"))
 
 
 def test_a_file_without_a_partner_is_an_error(prepare, tmp_path):
@@ -183,7 +183,7 @@ def test_a_broken_download_goes_on(download, server, tmp_path, ranges):
     handler.files["a.zip"], handler.limit = content, 1000
     with pytest.raises(UserError, match="ended after 1000 of .* goes on where it stopped"):
         download.download(tmp_path, address, {"a.zip": md5(content)})
-    assert (tmp_path / "a.zip.part").read_bytes() == content[:1000]
+    assert (tmp_path / "a.zip.partial").read_bytes() == content[:1000]
     handler.limit, handler.ranges = None, ranges
     download.download(tmp_path, address, {"a.zip": md5(content)})
     assert (tmp_path / "a" / "p232_001.wav").is_file()

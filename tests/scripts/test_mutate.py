@@ -1,6 +1,5 @@
 """`make mutate` on a project of one function: what is killed, what survives, what is stale, and what is remembered."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +7,10 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "mutate.py"
-KILLED = {"name": "sum", "file": "sums.py", "old": "a + b", "new": "a - b", "tests": "test_sums.py::test_add"}
+KILLED = {"name": "sum", "file": "sums.py", "old": "a + b", "new": "a - b", "tests": ("test_sums.py::test_add",)}
 SURVIVOR = {**KILLED, "name": "limit", "old": "< 99", "new": "< 98"}
 TWICE = {**KILLED, "name": "twice", "old": "return", "new": "yield"}
-GONE = {**KILLED, "name": "gone", "tests": ["test_other.py"]}
+GONE = {**KILLED, "name": "gone", "tests": ("test_other.py",)}
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def project(tmp_path):
 
 def mutate(project, *entries, options=()):
     """Exit code, the report's lines by name, and everything that was printed."""
-    (project / "scripts" / "mutations.yaml").write_text(json.dumps(entries))
+    (project / "scripts" / "mutations.py").write_text(f"MUTATIONS = {[tuple(entry.values()) for entry in entries]}\n")
     command = [sys.executable, str(SCRIPT), "--root", str(project), *options]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = {

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import speechbrain as sb
 import torch
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.epoch_loop import EpochCounter
 
+from lobes.data.datasets import examples
+from lobes.objectives.separation import separation_loss
+from lobes.training.brain import SeparationBrain
 from lobes.training.budget import Budget
-from lobes.training.mixtures import examples
+
+
+class SeparatorBrain(SeparationBrain):
+    """The method of the recipes for separation."""
+
+    def compute_forward(self, batch, stage):
+        return self.modules.separator(*batch.mix_sig)
+
+    def compute_objectives(self, predictions, batch, stage):
+        mix, lengths = batch.mix_sig
+        if stage != sb.Stage.TRAIN:
+            self.count_scores(predictions, batch)
+        return separation_loss(predictions, batch.sources_sig.data, lengths, mix, self.hparams.clamp_db).mean()
+
+
+@pytest.fixture
+def separator_brain():
+    return SeparatorBrain
 
 
 @pytest.fixture
@@ -22,7 +43,7 @@ def noises():
 
         def item(ID):
             target = signals[ID][0] + np.float32(offset)
-            return "all", target + 0.1 * signals[ID][1], target[:, None]
+            return target + 0.1 * signals[ID][1], target[:, None]
 
         return examples([{"ID": ID} for ID in signals], item)
 

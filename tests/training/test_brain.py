@@ -7,8 +7,6 @@ import pytest
 import speechbrain as sb
 import torch
 
-from lobes.training.mixtures import MixtureBrain
-
 
 class OneWeight(torch.nn.Module):
     """mix [B,T] -> mix + amount * (mix one sample later) [B,T,1]: the smaller the amount, the higher the SI-SDR."""
@@ -45,12 +43,16 @@ class LoudPadding(OneWeight):
         return torch.where(mix == 0, loud, mix)[..., None] + 0 * self.amount
 
 
-class WorseEachStep(MixtureBrain):
+@pytest.fixture
+def worse_each_step(separator_brain):
     """A step adds the learning rate to the amount, so that the first epoch is the best."""
 
-    def compute_objectives(self, predictions, batch, stage):
-        loss = super().compute_objectives(predictions, batch, stage)
-        return -self.separator.amount if stage == sb.Stage.TRAIN else loss
+    class WorseEachStep(separator_brain):
+        def compute_objectives(self, predictions, batch, stage):
+            loss = super().compute_objectives(predictions, batch, stage)
+            return -self.separator.amount if stage == sb.Stage.TRAIN else loss
+
+    return WorseEachStep
 
 
 def rows_of(path):
@@ -64,9 +66,9 @@ def trained(brain, data, batch_size=1):
     return brain
 
 
-def test_the_best_checkpoint_is_tested_not_the_newest(tiny_brain, noises, tmp_path):
+def test_the_best_checkpoint_is_tested_not_the_newest(tiny_brain, worse_each_step, noises, tmp_path):
     data, network = noises([800, 800]), OneWeight()
-    brain = trained(tiny_brain(WorseEachStep, network, epochs=3), data)
+    brain = trained(tiny_brain(worse_each_step, network, epochs=3), data)
     scores = [float(row["valid_si_sdr"]) for row in rows_of(tmp_path / "learning_curve.csv")]
     assert scores[0] > scores[1] + 2 > scores[2] + 4
     assert network.amount.item() == pytest.approx(0.6)
@@ -75,36 +77,36 @@ def test_the_best_checkpoint_is_tested_not_the_newest(tiny_brain, noises, tmp_pa
     assert summary["mean"]["si_sdr"] == pytest.approx(scores[0], abs=0.01)
 
 
-def test_an_epoch_whose_score_is_not_a_number_is_never_the_best(tiny_brain, noises):
+def test_an_epoch_whose_score_is_not_a_number_is_never_the_best(tiny_brain, worse_each_step, noises):
     data, network = noises([800, 800]), NoNumberLater()
-    brain = trained(tiny_brain(WorseEachStep, network, epochs=2, lr=0.2), data)
-    assert math.isnan(float(network(torch.ones(1, 2)).sum()))
+    brain = trained(tiny_brain(worse_each_step, network, epochs=2, lr=0.2), data)
+    assert math.isnan(network(torch.ones(1, 2)).sum().item())
     summary = brain.evaluate(data)
     assert summary["failures"] == {} and summary["mean"]["si_sdr"] > 5
 
 
-def test_the_test_alone_runs_in_eval_mode(tiny_brain, noises):
+def test_the_test_alone_runs_in_eval_mode(tiny_brain, worse_each_step, noises):
     data = noises([800, 800])
-    trained(tiny_brain(WorseEachStep, DropsSamples(), lr=0.0), data)
-    brain = tiny_brain(WorseEachStep, DropsSamples())
+    trained(tiny_brain(worse_each_step, DropsSamples(), lr=0.0), data)
+    brain = tiny_brain(worse_each_step, DropsSamples())
     assert brain.modules.training
     assert brain.evaluate(data)["mean"]["si_sdr"] == pytest.approx(20, abs=1)
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.5])
-def test_validation_scores_a_padded_item_as_the_item_alone(tiny_brain, noises, tmp_path, offset):
+def test_validation_scores_a_padded_item_as_the_item_alone(tiny_brain, worse_each_step, noises, tmp_path, offset):
     """The mean of the valid samples is removed, not that of the padded ones: hence the offset."""
     data = noises([800, 300], offset)
     for folder, batch_size in (("alone", 1), ("padded", 2)):
-        trained(tiny_brain(WorseEachStep, LoudPadding(), folder=folder), data, batch_size)
+        trained(tiny_brain(worse_each_step, LoudPadding(), folder=folder), data, batch_size)
     alone, padded = (rows_of(tmp_path / name / "learning_curve.csv")[0] for name in ("alone", "padded"))
     for name in ("valid_si_sdr", "valid_si_sdri"):
         assert float(padded[name]) == pytest.approx(float(alone[name]), abs=1e-3), name
 
 
-def test_the_table_of_the_test_scores_a_padded_item_as_the_item_alone(tiny_brain, noises, tmp_path):
+def test_the_table_of_the_test_scores_a_padded_item_as_the_item_alone(tiny_brain, worse_each_step, noises, tmp_path):
     data, tables = noises([800, 300]), []
-    brain = trained(tiny_brain(WorseEachStep, LoudPadding()), data)
+    brain = trained(tiny_brain(worse_each_step, LoudPadding()), data)
     for batch_size in (1, 2):
         brain.evaluate(data, test_loader_kwargs={"batch_size": batch_size})
         tables.append(rows_of(tmp_path / "per_utterance.csv"))

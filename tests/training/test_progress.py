@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from lobes.training.progress import EarlyStopping, LearningCurve, GroupMeter
+from lobes.training.progress import EarlyStopping, GroupMeter, LearningCurve
 
 
 def test_curve_forgets_what_a_resumed_run_takes_again(tmp_path):

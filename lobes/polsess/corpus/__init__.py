@@ -1,4 +1,4 @@
-"""A miniature PolSESS corpus: Polish speech, scenes, events and rooms, from recordings or from nothing."""
+"""A synthesiser of corpora in the PolSESS format, from recordings or from synthesised sound."""
 
 from lobes.polsess.corpus.build import COUNTS, INDOOR_SHARE, make_corpus
 

@@ -1,7 +1,7 @@
-"""One example, assembled in the order of the original generator (specs/polsess.md 1.4).
+"""One example, assembled in the order of the original generator (generatePolSESSInit.m, s17060/PolSESS).
 
-Two differences: sources louder than a peak of 0.3 are scaled down (the original can redraw them for ever), and an
-example in which a limiter would change the speech or the scene file would clip is drawn again, too.
+There are two differences. Sources louder than a peak of 0.3 are scaled down, because the original may redraw them for
+ever. An example is also drawn again if a limiter would change its speech or if its scene file would clip.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from lobes.errors import UserError
 from lobes.polsess.corpus.classes import event_fits, is_indoor
 from lobes.polsess.corpus.clips import Clip, Pools
-from lobes.polsess.corpus.layout import SPLITS, file_names
 from lobes.polsess.corpus.pieces import Piece, event_piece, scene_piece, speech_piece
 from lobes.polsess.corpus.rooms import NO_ROOM, Room, Rooms
+from lobes.polsess.layout import SUBSETS, file_names
 
 LIMIT = 0.999  # removeClipping of the original
 FULL = 0.9999  # a mix that reaches this is drawn again
@@ -38,8 +38,8 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Example:
-    """The table row (34 columns) and the parts to store under it, float [T] in full scale 1."""
+class CorpusExample:
+    """The table row (34 columns) and the parts to store, float [T] with full scale 1."""
 
     row: dict[str, Any]
     parts: dict[str, np.ndarray]
@@ -47,7 +47,7 @@ class Example:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Steps 1 to 3: four pieces at the corpus' rate, not yet at their levels."""
+    """Four pieces at the corpus' rate, not yet at their levels."""
 
     speech1: Piece
     speech2: Piece
@@ -55,7 +55,9 @@ class _Drawn:
     event: Piece
 
 
-def make_example(sources: Sources, split: str, index: int, indoor: bool, seed: int, length: int, rate: int) -> Example:
+def make_example(
+    sources: Sources, split: str, index: int, indoor: bool, seed: int, length: int, rate: int
+) -> CorpusExample:
     """Assemble an example; one that would clip or holds silence is drawn again, at most 200 times.
 
     Arguments
@@ -77,7 +79,7 @@ def make_example(sources: Sources, split: str, index: int, indoor: bool, seed: i
 
     Returns
     -------
-    Example
+    CorpusExample
         Row and parts; outdoors there are no reverb parts.
 
     Raises
@@ -85,7 +87,7 @@ def make_example(sources: Sources, split: str, index: int, indoor: bool, seed: i
     UserError
         200 draws in a row clipped or were silent.
     """
-    rng = np.random.default_rng([seed, 30, SPLITS.index(split), index])
+    rng = np.random.default_rng([seed, 30, SUBSETS.index(split), index])
     for _ in range(RETRIES):
         drawn = _draw(sources, split, indoor, rng, length, rate)
         room = sources.rooms.draw(split, drawn.scene.group, rng) if indoor and sources.rooms else None
@@ -99,7 +101,7 @@ def make_example(sources: Sources, split: str, index: int, indoor: bool, seed: i
 
 
 def scene_classes(scenes: Iterable[str], indoor: bool, indoor_classes: Collection[str]) -> list[str]:
-    """Return those of some scene classes that are indoors (or outdoors)."""
+    """Return those of the scene classes that are indoors (or outdoors)."""
     return [name for name in scenes if is_indoor(name, indoor_classes) == indoor]
 
 
@@ -123,8 +125,8 @@ def _any_clip(pool: Mapping[str, Sequence[Clip]], classes: Sequence[str], rng: n
     return clips[int(rng.integers(len(clips)))]
 
 
-def _mix(drawn: _Drawn, room: Room | None, split: str, rng: np.random.Generator) -> Example | None:
-    """Steps 4 to 8; None where the example has to be drawn again."""
+def _mix(drawn: _Drawn, room: Room | None, split: str, rng: np.random.Generator) -> CorpusExample | None:
+    """Set the levels, add the reverb and sum; None where the example has to be drawn again."""
     s1, s2, scene, event = (limit(piece.samples) for piece in vars(drawn).values())
     if not (s1.any() and s2.any() and scene.any() and event.any()):
         return None
@@ -147,7 +149,7 @@ def _mix(drawn: _Drawn, room: Room | None, split: str, rng: np.random.Generator)
     levels = {"SSR": ssr, "sceneRandomDB": random_db, "sceneOffsetDB": random_db - SCENE_RANGE_DB}
     levels["sceneVolumeGain"] = float(gain)
     row = _row(drawn, room, split, levels, file_names(rng, room is not None))
-    return Example(row, {**parts, **wet, "mix": mix})
+    return CorpusExample(row, {**parts, **wet, "mix": mix})
 
 
 def _row(
@@ -174,5 +176,5 @@ def limit(samples: np.ndarray) -> np.ndarray:
 
 
 def rms(samples: np.ndarray) -> float:
-    """Root mean square; summed by numpy alone, for BLAS would round differently with another number of threads."""
+    """Root mean square, summed by numpy because BLAS rounds differently with another number of threads."""
     return float(np.sqrt(np.square(samples, dtype=np.float64).mean()))

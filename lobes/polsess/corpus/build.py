@@ -1,4 +1,4 @@
-"""make_corpus: check the wishes, gather the sources, write the folders."""
+"""make_corpus: check the options, gather the sources, write the folders."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ import numpy as np
 from tqdm import tqdm
 
 from lobes.data import audio
+from lobes.data.files import ENDING
 from lobes.errors import UserError, did_you_mean
 from lobes.polsess.corpus.assemble import Sources, make_example, scene_classes
 from lobes.polsess.corpus.classes import REVERBS
 from lobes.polsess.corpus.clips import Pools
 from lobes.polsess.corpus.folders import Folders, response_files, sound_pools, speech_pools
-from lobes.polsess.corpus.layout import PLACES, SPLITS, csv_name, write_csv
 from lobes.polsess.corpus.made_events import made_events
 from lobes.polsess.corpus.made_scenes import made_scenes
 from lobes.polsess.corpus.made_speech import made_speech
 from lobes.polsess.corpus.rooms import MeasuredRooms, Rooms, SimulatedRooms
+from lobes.polsess.layout import PLACES, SUBSETS, csv_name, write_csv
 
 logger = logging.getLogger(__name__)
 
 COUNTS = {"train": 160, "val": 24, "test": 32}
 INDOOR_SHARE = 0.75
-RECORD = "made_by_lobes.json"  # beside the split folders: how the corpus was made
+RECORD = "made_by_lobes.json"  # next to the split folders: how the corpus was made
 
 
 def make_corpus(
@@ -50,10 +51,10 @@ def make_corpus(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    r"""Write a corpus in exactly the PolSESS format, from recordings or from nothing.
+    r"""Write a corpus in exactly the PolSESS format, from recordings or from synthesised sound.
 
-    What is left out is made: speech by espeak-ng in Polish (24 speakers), scenes and events by numpy, rooms by
-    pyroomacoustics. How recordings get their split is told in `lobes.polsess.corpus.folders`; speakers, files,
+    What is not given is synthesised: speech by espeak-ng in Polish (24 speakers), scenes and events by numpy, rooms by
+    pyroomacoustics. `lobes.polsess.corpus.folders` describes how recordings get their split. Speakers, files,
     scenes and room responses never cross splits, and no mix has one speaker twice. The same arguments and
     recordings give the same bytes. In the tables the origin of a recording is `made\<speaker>\<file>`: its
     parent folder is the speaker.
@@ -96,8 +97,8 @@ def make_corpus(
     Raises
     ------
     UserError
-        A wish that cannot be met: folder missing or without audio, too few speakers, a rate too low, no scene
-        of a kind, mixes that clip however often they are drawn, a missing package.
+        A folder is missing or has no audio, too few speakers, a rate too low, no scene of a kind, mixes that clip
+        however often they are drawn, a missing package.
 
     Example
     -------
@@ -121,7 +122,7 @@ def make_corpus(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What was asked for, checked."""
+    """The checked options."""
 
     name: str
     counts: dict[str, int]
@@ -137,7 +138,7 @@ class _Plan:
 
 
 def indoor_flags(count: int, share: float, seed: int, split: str) -> list[bool]:
-    """Say for each example of a split whether it is indoors: an exact share, in an order by the seed.
+    """Return for each example of a split whether it is indoors: an exact share, in an order drawn by the seed.
 
     Example
     -------
@@ -148,7 +149,7 @@ def indoor_flags(count: int, share: float, seed: int, split: str) -> list[bool]:
     if 0 < share < 1 and count > 1:
         number = min(count - 1, max(1, number))
     flags = np.arange(count) < number
-    return np.random.default_rng([seed, 40, SPLITS.index(split)]).permutation(flags).tolist()
+    return np.random.default_rng([seed, 40, SUBSETS.index(split)]).permutation(flags).tolist()
 
 
 def _plan(
@@ -174,12 +175,12 @@ def _plan(
 
 def _check_counts(counts: Mapping[str, int]) -> dict[str, int]:
     for split, count in counts.items():
-        if split not in SPLITS:
-            hint = did_you_mean(split, SPLITS)
+        if split not in SUBSETS:
+            hint = did_you_mean(split, SUBSETS)
             raise UserError(f"counts: unknown split {split!r}.{hint} Known: train, val, test.")
         if count < 0:
             raise UserError(f"counts: {split}={count}, expected 0 or more examples.")
-    wanted = {split: int(counts[split]) for split in SPLITS if counts.get(split, 0)}
+    wanted = {split: int(counts[split]) for split in SUBSETS if counts.get(split, 0)}
     if not wanted:
         raise UserError("counts: all splits are 0. Expected for example train=160 val=24 test=32.")
     return wanted
@@ -188,7 +189,7 @@ def _check_counts(counts: Mapping[str, int]) -> dict[str, int]:
 def _gather(
     plan: _Plan, speech: Folders | None, scenes: Folders | None, events: Folders | None, rirs: Folders | None
 ) -> Sources:
-    """Open what the user gave, make what is missing."""
+    """Open the user's folders and synthesise what is missing."""
     splits, seed, rate = list(plan.counts), plan.seed, plan.sample_rate
     scene_pools = sound_pools(scenes, splits, seed, "scenes") if scenes else made_scenes(plan.counts, seed, rate)
     event_pools = sound_pools(events, splits, seed, "events") if events else made_events(plan.counts, seed, rate)
@@ -201,7 +202,7 @@ def _gather(
 
 
 def _check_scenes(plan: _Plan, scenes: Pools) -> None:
-    """Each split needs scenes of the kinds that its rows will ask for."""
+    """Raise a UserError if a split lacks scenes of a kind, indoors or outdoors, that its rows need."""
     known = {scene for split in plan.counts for scene in scenes[split]}
     for unknown in sorted(set(plan.indoor_classes) - known):
         hint = did_you_mean(unknown, known)
@@ -222,13 +223,13 @@ def _list(names: Iterable[str]) -> str:
 
 @contextmanager
 def _finished_folder(target: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a folder beside the target that takes its name only when everything is written."""
+    """Yield a folder next to the target that takes its name only when everything is written."""
     if target.exists():
         ours = (target / RECORD).is_file()
         if not (ours and overwrite):
             how = "Set overwrite to replace it" if ours else "It was not made by lobes; choose another name"
             raise UserError(f"{target}: this folder exists already. {how}.")
-    building = target.with_name(f".{target.name}.part{os.getpid()}")
+    building = target.with_name(f".{target.name}{ENDING}{os.getpid()}")
     try:
         building.mkdir(parents=True)
         yield building

@@ -1,6 +1,6 @@
-"""What is known about scene and event classes: indoors or outdoors, and how much a room of that class rings.
+"""Scene and event classes: which are indoors, and how much a room of an indoor class reverberates.
 
-Names and ranges are those of the PolSESS generator (specs/polsess.md 1.2 and 1.4).
+Names and ranges are those of the PolSESS generator (generatePolSESSInit.m, s17060/PolSESS).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ INDOOR_EVENTS = frozenset(
 
 
 def reverb_of(scene_class: str) -> Reverb:
-    """Return the ranges of an indoor scene class; a longer name (cafe_restaurant) counts as its beginning."""
+    """Return the ranges of an indoor scene class; a longer name (cafe_restaurant) is the class it begins with."""
     return REVERBS.get(_known_name(scene_class) or "", UNKNOWN_ROOM)
 
 

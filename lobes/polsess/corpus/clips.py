@@ -1,4 +1,4 @@
-"""Clips: where sound comes from, grouped by speaker or class, and kept apart by split."""
+"""Clips: recordings or synthesised sounds, grouped by split and by speaker or class."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lobes.data import audio
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording that is read when it is needed.
+    """One sound that is read or made when it is needed.
 
     Arguments
     ---------
     group : str
         The speaker of speech, the class of a scene or an event.
     label : str
-        What the CSV says about its origin: `made\\<group>\\<file>`, so the parent folder is the group.
+        Its origin in the table: `made\\<group>\\<file>`, so the parent folder is the group.
     load : callable
         () -> (float32 [T], rate in Hz).
     path : Path, optional
@@ -50,9 +50,4 @@ def label_of(group: str, file_name: str) -> str:
 
 def file_clip(group: str, path: Path) -> Clip:
     """Make the clip of an audio file; several channels are averaged."""
-    return Clip(group, label_of(group, path.name), lambda: _read_mono(path), path)
-
-
-def _read_mono(path: Path) -> tuple[np.ndarray, int]:
-    samples, rate = audio.read(path)
-    return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate
+    return Clip(group, label_of(group, path.name), lambda: audio.read_mono_with_rate(path), path)

@@ -1,8 +1,8 @@
 """espeak-ng through ctypes, in a process of its own.
 
-espeak-ng keeps state from utterance to utterance (flutter, noise), so what it says depends on what it said
-before. A fresh process that speaks a list in order gives the same samples every time. The library comes from the
-package `espeakng-loader`; it is GPL-3.0, which is one more reason to run it beside us and not inside.
+espeak-ng keeps state from utterance to utterance (flutter, noise), so its samples depend on what it said before. A
+fresh process that speaks a list in order gives the same samples every time. The library comes from the package
+`espeakng-loader`; it is GPL-3.0, which is one more reason to run it in a process of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MODULE = "lobes.polsess.corpus.espeak"
 
 @dataclass(frozen=True)
 class Utterance:
-    """What to say and how: an espeak voice (`pl+f2`), words per minute, pitch and its range (0 to 99, 50 normal)."""
+    """A text to say, an espeak voice (`pl+f2`), words per minute, pitch and its range (0 to 99, 50 normal)."""
 
     text: str
     voice: str
@@ -79,7 +79,7 @@ def speak(utterances: Sequence[Utterance]) -> tuple[list[np.ndarray], int]:
 
 
 def _child_env() -> dict[str, str]:
-    """The child must find this very package, also when it was imported from a path and not installed."""
+    """Let the child find this very package, even if it was imported from a path and is not installed."""
     package_root = str(Path(__file__).resolve().parents[3])
     paths = [package_root, os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}

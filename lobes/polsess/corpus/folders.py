@@ -25,7 +25,7 @@ import numpy as np
 
 from lobes.errors import UserError
 from lobes.polsess.corpus.clips import Clip, Pools, file_clip
-from lobes.polsess.corpus.layout import SPLITS
+from lobes.polsess.layout import SUBSETS
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 SUFFIXES = {".wav", ".flac", ".ogg", ".aif", ".aiff"}
@@ -229,7 +229,7 @@ def _read_manifest(path: Path) -> list[dict[str, str]]:
 
 
 def _pools(settled: Iterable[tuple[Found, str]]) -> dict[str, dict[str, list[Clip]]]:
-    pools: dict[str, dict[str, list[Clip]]] = {split: {} for split in SPLITS}
+    pools: dict[str, dict[str, list[Clip]]] = {split: {} for split in SUBSETS}
     for item, split in settled:
         pools[split].setdefault(item.group, []).append(file_clip(item.group, item.path))
     return {split: dict(sorted(groups.items())) for split, groups in pools.items()}

@@ -1,4 +1,4 @@
-"""Events without recordings: short sounds made of tones, bursts and sweeps, named as in ESC-50."""
+"""Synthesised events: short sounds made of tones, bursts and sweeps, named as in ESC-50."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from lobes.polsess.corpus.clips import Pools
-from lobes.polsess.corpus.layout import SPLITS
 from lobes.polsess.corpus.made_scenes import made_pools
+from lobes.polsess.layout import SUBSETS
 
 PEAKS = (0.06, 0.3)
 
@@ -118,13 +118,13 @@ EVENTS: Mapping[str, Maker] = {
 
 
 def made_events(counts: Mapping[str, int], seed: int, rate: int) -> Pools:
-    """Offer made events, as `made_scenes` offers scenes: split -> class -> clips."""
+    """Return synthesised events as `made_scenes` returns scenes: split -> class -> clips."""
     return made_pools(list(EVENTS), counts, lambda *which: make_event(which, seed, rate))
 
 
 def make_event(which: tuple[str, str, int], seed: int, rate: int) -> tuple[np.ndarray, int]:
     """Make one event: float32 [T] with a peak of 0.06 to 0.3, and the rate."""
     split, name, number = which
-    rng = np.random.default_rng([seed, 20, SPLITS.index(split), list(EVENTS).index(name), number])
+    rng = np.random.default_rng([seed, 20, SUBSETS.index(split), list(EVENTS).index(name), number])
     samples = EVENTS[name](rng, rate)
     return (samples * rng.uniform(*PEAKS) / np.abs(samples).max()).astype(np.float32), rate

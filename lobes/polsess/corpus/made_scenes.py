@@ -1,4 +1,4 @@
-"""Scenes without recordings: coloured noise whose spectrum and movement belong to a class.
+"""Synthesised scenes: coloured noise whose spectrum and movement belong to a class.
 
 Each scene is noise of a spectral slope with peaks, breathing slowly, plus what makes the class: passing cars,
 birds, waves, voices in the distance (noise in the rhythm of syllables), an engine's harmonics, keys.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lobes.polsess.corpus.clips import Clip, Pools, label_of
-from lobes.polsess.corpus.layout import SPLITS
+from lobes.polsess.layout import SUBSETS
 
 SECONDS = 8.0
 FEWEST, MOST = 2, 40  # scenes per class and split
@@ -128,7 +128,7 @@ SCENES: Mapping[str, tuple[Colour, tuple[tuple[Layer, float], ...]]] = {
 
 
 def made_scenes(counts: Mapping[str, int], seed: int, rate: int) -> Pools:
-    """Offer made scenes; each is made when it is first needed, from the seed and its own name.
+    """Return synthesised scenes. Each is made when it is needed, from the seed and its own name.
 
     Arguments
     ---------
@@ -151,7 +151,7 @@ def make_scene(which: tuple[str, str, int], seed: int, rate: int) -> tuple[np.nd
     """Make one scene: float32 [8 s] of rms 0.05, and the rate."""
     split, name, number = which
     colour, layers = SCENES[name]
-    rng = np.random.default_rng([seed, 10, SPLITS.index(split), list(SCENES).index(name), number])
+    rng = np.random.default_rng([seed, 10, SUBSETS.index(split), list(SCENES).index(name), number])
     length = int(SECONDS * rate)
     total = noise(rng, length, rate, colour)
     for layer, decibels in layers:
@@ -160,13 +160,13 @@ def make_scene(which: tuple[str, str, int], seed: int, rate: int) -> tuple[np.nd
 
 
 def made_pools(classes: Sequence[str], counts: Mapping[str, int], make: Make) -> Pools:
-    """Lay out made clips as split -> class -> clips; `make(split, class, number)` gives the samples."""
+    """Return synthesised clips, split -> class -> clips; `make(split, class, number)` returns the samples."""
 
     def clip(split: str, name: str, number: int) -> Clip:
         label = label_of(name, f"{split}_{number + 1:03d}.wav")
         return Clip(name, label, lambda: make(split, name, number))
 
-    sizes = {split: min(MOST, max(FEWEST, counts.get(split, 0) // 10)) for split in SPLITS}
+    sizes = {split: min(MOST, max(FEWEST, counts.get(split, 0) // 10)) for split in SUBSETS}
     return {
         split: {name: [clip(split, name, number) for number in range(size)] for name in classes}
         for split, size in sizes.items()

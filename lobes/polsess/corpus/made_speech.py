@@ -1,4 +1,4 @@
-"""Speakers that need no recordings: espeak-ng's Polish voice in variants of pitch, timbre and pace."""
+"""Synthesised speakers: espeak-ng's Polish voice in variants of pitch, timbre and pace."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from lobes.polsess.corpus.clips import Clip, Pools, label_of
 from lobes.polsess.corpus.espeak import Utterance, speak
-from lobes.polsess.corpus.layout import SPLITS
 from lobes.polsess.corpus.sentences import sentences_of
+from lobes.polsess.layout import SUBSETS
 
 LEVEL_DB = (-10.0, 0.0)  # of an utterance, as recordings differ
 FEWEST_UTTERANCES = 4
 
 
 class Speaker(NamedTuple):
-    """A made speaker: name, espeak variant, words per minute, pitch, pitch range."""
+    """A synthesised speaker: name, espeak variant, words per minute, pitch, pitch range."""
 
     name: str
     variant: str
@@ -57,14 +57,14 @@ MEN = (
 
 
 def made_speech(counts: Mapping[str, int], seed: int) -> Pools:
-    """Let the made speakers of each wanted split speak.
+    """Synthesise the speech of each wanted split.
 
     Arguments
     ---------
     counts : dict
         split -> examples; more examples need more utterances per speaker (4 up to all sentences of the split).
     seed : int
-        Decides who belongs to which split and who says what how loud.
+        Decides which speakers belong to which split, and which sentences they say at which level.
 
     Returns
     -------
@@ -72,9 +72,9 @@ def made_speech(counts: Mapping[str, int], seed: int) -> Pools:
         split -> speaker -> clips. Of 24 speakers 16 belong to train, 4 to val and 4 to test, half of them
         women; speakers and sentences never cross splits.
     """
-    lines = [line for split in SPLITS if counts.get(split, 0) for line in _lines(split, counts[split], seed)]
+    lines = [line for split in SUBSETS if counts.get(split, 0) for line in _lines(split, counts[split], seed)]
     spoken, rate = speak([utterance for _, _, utterance in lines])
-    pools: dict[str, dict[str, list[Clip]]] = {split: {} for split in SPLITS}
+    pools: dict[str, dict[str, list[Clip]]] = {split: {} for split in SUBSETS}
     rng = np.random.default_rng([seed, 1])
     for (split, speaker, _), samples in zip(lines, spoken, strict=True):
         clips = pools[split].setdefault(speaker.name, [])
@@ -85,7 +85,7 @@ def made_speech(counts: Mapping[str, int], seed: int) -> Pools:
 
 
 def speakers_of(split: str, seed: int) -> list[Speaker]:
-    """Return the made speakers of a split.
+    """Return the synthesised speakers of a split.
 
     Example
     -------
@@ -103,7 +103,7 @@ def _lines(split: str, count: int, seed: int) -> list[tuple[str, Speaker, Uttera
     each = min(len(texts), max(FEWEST_UTTERANCES, -(-2 * count // len(speakers))))
     lines = []
     for number, speaker in enumerate(speakers):
-        order = np.random.default_rng([seed, 2 + SPLITS.index(split), number]).permutation(len(texts))
+        order = np.random.default_rng([seed, 2 + SUBSETS.index(split), number]).permutation(len(texts))
         for text in (texts[place] for place in order[:each]):
             voice = f"pl+{speaker.variant}"
             lines.append((split, speaker, Utterance(text, voice, speaker.speed, speaker.pitch, speaker.pitch_range)))

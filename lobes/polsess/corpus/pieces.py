@@ -1,4 +1,4 @@
-"""Cut a piece of fixed length out of clips: somebody speaks in it, a scene has no gap, an event may be short.
+"""Cut pieces of fixed length out of clips: speech with little silence, scenes without gaps, events that may be short.
 
 Start and end are 1-based and inclusive at the clip's own rate, as in the PolSESS tables. They count in what the
 piece was cut from: for speech joined from several utterances (`a.wav+b.wav`) in the joined signal, for a scene
@@ -25,7 +25,7 @@ TRIES = 10
 
 @dataclass(frozen=True)
 class Piece:
-    """A cut piece at the corpus' rate, and what the table says about it."""
+    """A cut piece at the corpus' rate, and its entries in the table."""
 
     samples: np.ndarray
     group: str

@@ -1,8 +1,8 @@
-"""Reverberation without the direct path: what a room adds to a dry sound (specs/polsess.md 1.4, step 6).
+"""Reverberation without the direct path: what a room adds to a dry sound.
 
 Two kinds of rooms offer the same `draw`: `SimulatedRooms` (shoe boxes by pyroomacoustics' image sources) and
-`MeasuredRooms` (recorded responses). In both the direct path is taken out and counts as 1, so the dry sound
-plus the wet part is the sound in the room, and the dry target needs no delay or gain.
+`MeasuredRooms` (recorded responses). In both the responses are scaled so that the direct path is 1, and it is taken
+out: the dry sound plus the wet part is the sound in the room, and the dry target needs no delay or gain.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Room:
 
 
 class Rooms(Protocol):
-    """Where rooms come from."""
+    """A source of rooms."""
 
     def draw(self, split: str, scene_class: str, rng: np.random.Generator) -> Room:
         """Draw a room for an example."""
@@ -87,14 +87,15 @@ class SimulatedRooms:
         critical = 0.057 * np.sqrt(sides.prod() / rt60)
         far = [critical * rng.uniform(*reach) for reach in (SPEAKER_REACH, SPEAKER_REACH, EVENT_REACH)]
         places = [_place_near(ear, sides, max(metres, NEAREST_METRES), rng) for metres in far]
-        wet = self._responses(sides, rt60, ear, places)
+        wet = self.responses(sides, rt60, ear, places)
         delays = (numbers["preDelay1"], numbers["preDelay2"], numbers["preDelayForEvent"])
         shaped = [self._shape(h, delay, numbers) for h, delay in zip(wet, delays, strict=True)]
         return Room((shaped[0], shaped[1], shaped[2]), numbers)
 
-    def _responses(
+    def responses(
         self, sides: np.ndarray, rt60: float, ear: np.ndarray, places: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
+        """Return the responses at `ear` of sources at `places` (metres), without their direct paths."""
         order = min(MAX_ORDER, int(np.ceil(0.6 * SPEED_OF_SOUND * rt60 / sides.min())))
         full = self._image_sources(sides, rt60, order, ear, places)
         direct = self._image_sources(sides, rt60, 0, ear, places)
@@ -147,7 +148,7 @@ class MeasuredRooms:
         self._wet = {split: [_read_wet(path, sample_rate) for path in paths] for split, paths in files.items()}
 
     def draw(self, split: str, scene_class: str, rng: np.random.Generator) -> Room:
-        """Draw three responses. Recorded rooms know no scene classes."""
+        """Draw three responses; the scene class has no influence."""
         known = self._wet[split]
         chosen = rng.choice(len(known), size=3, replace=len(known) < 3)
         reach = (SPEAKER_REACH, SPEAKER_REACH, EVENT_REACH)
@@ -157,7 +158,7 @@ class MeasuredRooms:
 
 
 def draw_numbers(reverb: Reverb, rng: np.random.Generator) -> dict[str, float]:
-    """Draw the seven numbers of a room as the original generator does: the speakers' delays hang together."""
+    """Draw the seven numbers of a room as the original generator does: both speakers' delays depend on one draw."""
     low, high = reverb.pre_delay
     more = (high - low) * rng.random()
     first = low + more
@@ -186,7 +187,7 @@ def without_direct(response: np.ndarray, direct: np.ndarray) -> np.ndarray:
 
 
 def _place_near(ear: np.ndarray, sides: np.ndarray, metres: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a point at a distance at about ear height; in a small room the walls bring it nearer."""
+    """Draw a point at about ear height at a distance, or nearer where a wall is in the way."""
     angle = rng.uniform(0, 2 * np.pi)
     step = metres * np.array([np.cos(angle), np.sin(angle), rng.uniform(-0.1, 0.1)])
     return np.clip(ear + step, WALL_METRES, sides - WALL_METRES)

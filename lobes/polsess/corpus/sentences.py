@@ -1,4 +1,4 @@
-"""Polish sentences of our own for the made speakers. No sentence is spoken in two splits."""
+"""Polish sentences, written for this project, for the synthesised speakers. No sentence is spoken in two splits."""
 
 from __future__ import annotations
 

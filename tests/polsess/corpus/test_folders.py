@@ -60,7 +60,7 @@ def test_too_few_speakers_is_an_error(tmp_path):
     assert len(speech_pools(tmp_path, ("train", "test"), seed=1)["train"]) == 3
 
 
-def test_train_among_classes_is_the_vehicle_unless_a_split_stands_beside_it(tmp_path):
+def test_train_among_classes_is_the_vehicle_unless_another_split_is_next_to_it(tmp_path):
     for place in ("train/a.wav", "train/b.wav", "bus/c.wav", "bus/d.wav"):
         put(tmp_path / "flat" / place)
     pools = sound_pools(tmp_path / "flat", ("train", "test"), 1, "scenes")

@@ -15,7 +15,7 @@ from lobes.data import audio
 from lobes.errors import UserError
 from lobes.polsess.corpus import make_corpus
 from lobes.polsess.corpus.build import RECORD, indoor_flags
-from lobes.polsess.corpus.layout import PLACES, SPLITS
+from lobes.polsess.layout import PLACES, SUBSETS
 
 COUNTS = {"train": 6, "val": 2, "test": 2}
 LENGTH = 8000
@@ -35,7 +35,7 @@ def rows_of(corpus: Path, split: str) -> list[dict[str, str]]:
 
 
 def all_rows(corpus: Path) -> list[tuple[str, dict[str, str]]]:
-    return [(split, row) for split in SPLITS for row in rows_of(corpus, split)]
+    return [(split, row) for split in SUBSETS for row in rows_of(corpus, split)]
 
 
 def part_of(corpus: Path, split: str, row: dict[str, str], part: str) -> np.ndarray:
@@ -93,7 +93,7 @@ def test_files_are_named_and_stored_as_in_polsess(corpus):
 
 
 def test_no_file_is_left_over_and_no_name_is_used_twice(corpus):
-    for split in SPLITS:
+    for split in SUBSETS:
         named = [f"{f}/{row[c]}" for row in rows_of(corpus, split) for f, c in PLACES.values() if row[c]]
         stored = {str(path.relative_to(corpus / split)) for path in (corpus / split).rglob("*.wav")}
         assert len(named) == len(set(named))
@@ -113,7 +113,7 @@ def test_outdoor_rows_have_no_reverb_numbers_and_indoor_rows_have_all(corpus):
 
 
 def test_every_split_holds_both_kinds_of_rows(corpus):
-    for split in SPLITS:
+    for split in SUBSETS:
         assert {bool(row["reverbForSpeaker1"]) for row in rows_of(corpus, split)} == {True, False}
 
 
@@ -180,7 +180,7 @@ def test_same_seed_same_bytes(corpus, tmp_path):
 def test_the_record_says_how_it_was_made(corpus):
     record = json.loads((corpus / RECORD).read_text(encoding="utf-8"))
     assert record["seed"] == 7 and record["counts"] == COUNTS
-    assert [len(record["speakers"][split]) for split in SPLITS] == [16, 4, 4]
+    assert [len(record["speakers"][split]) for split in SUBSETS] == [16, 4, 4]
 
 
 def test_an_existing_folder_is_kept_unless_it_is_ours_and_overwrite_is_set(tmp_path):

@@ -38,7 +38,7 @@ def test_a_hall_rings_longer_than_a_car(rooms):
 def test_the_direct_path_is_taken_out(rooms):
     """At the arrival of the direct sound, whose strength is 1, nothing is left; reflections follow."""
     sides, ear, place = np.array([6.0, 5.0, 3.0]), np.array([2.5, 2.5, 1.5]), np.array([3.5, 2.5, 1.5])
-    (wet,) = rooms._responses(sides, 0.4, ear, [place])
+    (wet,) = rooms.responses(sides, 0.4, ear, [place])
     first = round((np.hypot(1.0, 3.0) - 1.0) / 343 * 8000)  # floor and ceiling
     assert np.abs(wet[: first - 8]).max() < 0.05
     assert np.abs(wet[first - 3 : first + 4]).max() > 0.2

@@ -1,4 +1,4 @@
-"""The PolSESS folder format: column order, folder names, file names (specs/polsess.md 1.6)."""
+"""The PolSESS folder format: columns of its tables, folder names, file names."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-SPLITS = ("train", "val", "test")
-COLUMNS = (
+SUBSETS = ("train", "val", "test")  # PolSESS's names of the splits
+TABLE_COLUMNS = (
     "subset",
     "speech1OryginalPath",
     "speech1Start",
@@ -48,6 +48,7 @@ COLUMNS = (
 )
 # part of an example -> (folder, column that names the file)
 PLACES = {
+    "mix": ("mix", "mixFile"),
     "s1": ("clean", "speaker1File"),
     "s2": ("clean", "speaker2File"),
     "scene": ("scene", "sceneFile"),
@@ -55,7 +56,6 @@ PLACES = {
     "sp1_reverb": ("sp1_reverb", "reverbForSpeaker1"),
     "sp2_reverb": ("sp2_reverb", "reverbForSpeaker2"),
     "ev_reverb": ("ev_reverb", "reverbForEvent"),
-    "mix": ("mix", "mixFile"),
 }
 _LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz0123456789"))
 
@@ -91,6 +91,6 @@ def csv_name(name: str, split: str) -> str:
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write the 34-column table of one subset."""
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, TABLE_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
