@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A fair race: recipe files of one data set, trained with one budget and the same seeds; a table and a picture.
+"""Compare recipe files of one data set, trained with one budget and the same seeds: a table and a picture.
 
 > python comparison.py PolSESS --hparams spmamba_mini spmamba_mini:dprnn_tiny --data_folder DATA --minutes 4
 > python comparison.py PolSESS --hparams spmamba spmamba:dprnn --data_folder DATA --gmacs 1e7 --options device=cuda
 
 The budget is one of --minutes (of training), --steps, or --gmacs (10^9 multiply-accumulates of the training; a step
-counts as three forward passes). Whatever is done is kept: after an interruption the same command goes on.
+counts as three forward passes). Finished runs are kept: after an interruption the same command goes on.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lobes.data.files import write_whole
 from lobes.errors import UserError, exit_on_user_error
 from lobes.reports import comparison
 from lobes.reports.tables import replace_section
 from lobes.runs.folder import read_run
-from lobes.runs.launcher import Outcome, Run, collect, run_all, stage
+from lobes.runs.launcher import Run, run_all, stage
+from lobes.runs.record import Outcome, collect
 
 HERE = Path(__file__).resolve().parent
 PASSES = 3  # forward passes that a training step costs: one forward, about two backward
-# What a run needs beside its budget; --options come after and may say otherwise.
+RTF_SECONDS = 10.0  # of noise, for the real-time factor
+# Set in every run in addition to its budget; --options come after and may say otherwise.
 ALWAYS = {"N_epochs": 100_000, "ckpt_interval_minutes": 2}
 
 
@@ -37,13 +41,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(plan(options, len(runs)), flush=True)
     with stage(f"{len(runs)} runs, {options.jobs} at a time"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
-    outcomes = {key: collect(run) for key, run in runs.items()}
+    outcomes = {key: collect(run.folder) for key, run in runs.items()}
     with stage("costs"):
-        entries = [make_entry(options, name, runs, outcomes) for name in options.hparams]
-    picture = options.results.with_name(f"race_{options.name}.svg")
-    comparison.plot(entries, picture, {"title": options.name, "budget": budget(options)})
-    text = section(options, entries, next(iter(outcomes.values())), picture.name)
-    replace_section(options.results, f"race-{options.name}", text)
+        models = [compared_model(options, name, runs, outcomes) for name in options.hparams]
+    picture = options.results.with_name(f"comparison_{options.name}.svg")
+    write_whole(picture, comparison.as_picture(models, f"{options.name}, {budget(options)}"))
+    text = section(options, models, next(iter(outcomes.values())), picture.name)
+    replace_section(options.results, f"comparison-{options.name}", text)
     print(f"\n{text}\n\nwritten to {options.results} and {picture.name}", flush=True)
 
 
@@ -61,9 +65,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--gmacs", type=float, help="budget: 10^9 multiply-accumulates")
     add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
     add("--threads", type=int, default=2, help="of each run (default: %(default)s)")
-    add("--name", help="of the race, in file names and headings (default: the recipe's)")
+    add("--name", help="of the comparison, in file names and headings (default: the recipe's)")
     add("--note", default="", help="a sentence about the data, for the section")
-    add("--output", type=Path, default=HERE.parent / "results" / "race", help="default: %(default)s")
+    add("--output", type=Path, default=HERE.parent / "results" / "comparison", help="default: %(default)s")
     add("--results", type=Path, help="Markdown file for the table (default: the recipe's RESULTS.md)")
     options = parser.parse_args(argv)
     return checked(options)
@@ -87,7 +91,7 @@ def checked(options: argparse.Namespace) -> argparse.Namespace:
 
 
 def recipes() -> list[str]:
-    """Folders beside this file that hold a train.py."""
+    """Folders next to this file that hold a train.py."""
     return sorted(path.parent.name for path in HERE.glob("*/train.py"))
 
 
@@ -143,27 +147,57 @@ def macs_of_a_step(file: Path, settings: Mapping[str, Any]) -> float:
     return PASSES * forward * hparams["batch_size"] * hparams["grad_accumulation_factor"]
 
 
-def make_entry(
+def compared_model(
     options: argparse.Namespace,
     name: str,
     runs: Mapping[tuple[str, int], Run],
     outcomes: Mapping[tuple[str, int], Outcome],
-) -> comparison.Entry:
-    """A model's line."""
-    mine = [outcomes[name, seed] for seed in options.seeds]
+) -> comparison.ComparedModel:
+    """A model's line: the scores of its runs, and what its network costs."""
     model = read_run(runs[name, options.seeds[0]].folder).model
-    return comparison.entry(name.rpartition(":")[2], mine, model, options.threads)
+    mine = [outcomes[name, seed] for seed in options.seeds]
+    return comparison.compared_model(name.rpartition(":")[2], mine, *cost_of(model, options.threads))
 
 
-def section(options: argparse.Namespace, entries: Sequence[comparison.Entry], first: Outcome, picture: str) -> str:
+def cost_of(model: Any, threads: int) -> tuple[float, float]:
+    """GMAC for a second of audio, and the real-time factor on so many threads (0: as they are)."""
+    import torch
+
+    from lobes.evaluation.complexity import count
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        return count(model).total / 1e9, real_time_factor(model)
+    finally:
+        torch.set_num_threads(before)
+
+
+def real_time_factor(model: Any, seconds: float = RTF_SECONDS, repeats: int = 3) -> float:
+    """Least time of some repeats to separate so many seconds of noise, over those seconds."""
+    import torch
+
+    mix = torch.randn(1, int(seconds * model.sample_rate))  # [B,T]
+    times = []
+    with torch.no_grad():
+        for _ in range(repeats + 1):  # the first one compiles
+            start = time.perf_counter()
+            model(mix)
+            times.append(time.perf_counter() - start)
+    return min(times[1:]) / seconds
+
+
+def section(
+    options: argparse.Namespace, models: Sequence[comparison.ComparedModel], first: Outcome, picture: str
+) -> str:
     """The section of RESULTS.md."""
     from lobes.runs.provenance import command
 
     lines = [
-        f"### A race of {len(entries)}: {options.name}, {budget(options)} each",
+        f"### Comparison of {len(models)} models: {options.name}, {budget(options)} each",
         "",
         *([options.note, ""] if options.note else []),
-        comparison.as_table(entries),
+        comparison.as_table(models),
         "",
         f"![SI-SDRi against compute]({picture})",
         "",

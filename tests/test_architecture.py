@@ -38,7 +38,7 @@ ALLOWED = {
     "runs": ABOVE_MODELS,
     "inference": ABOVE_RUNS,
     "evaluation": ABOVE_RUNS,
-    "reports": {"errors", "data", "metrics", "runs", "evaluation", "polsess"},
+    "reports": {"errors", "data", "metrics", "runs", "evaluation"},
     "training": ABOVE_RUNS | {"evaluation", "inference"},
     "cli": ABOVE_RUNS | {"training", "inference", "evaluation", "reports"},
 }

@@ -222,3 +222,4 @@ def test_wheel_lists_the_models(tmp_path):
     assert models.split() == sorted(path.stem for path in (ROOT / "hparams_shared" / "models").glob("*.yaml"))
     assert rate == "8000"
     assert b"lobes/polsess/corpus" in b"".join(name.encode() for name in zipfile.ZipFile(wheel).namelist())
+    assert {f"lobes/reports/templates/report.{e}" for e in ("html", "css")} <= set(zipfile.ZipFile(wheel).namelist())

@@ -1,13 +1,10 @@
-"""A fair race: models that trained on one corpus with one budget, in one table and one picture. T samples."""
+"""A comparison of models that trained on one corpus with one budget: one table and one picture of finished runs."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
@@ -17,17 +14,16 @@ from lobes.runs.record import Outcome, number
 HEADER = ("model", "SI-SDRi [95 %]", "by seed", "parameters", "GMAC/s", "RTF", "s/step", "steps", "peak MB")
 UNITS = (
     "SI-SDRi in dB: mean over the test utterances after the mean over seeds, with its 95 % interval by bootstrap over "
-    "utterances; it says nothing about other seeds, which stand beside it. GMAC/s: for one second of audio, scans "
-    "included. RTF: seconds to separate one second, of ten, on the threads of the training. Peak: of the whole process "
-    "that trained."
+    "utterances; it says nothing about other seeds, so each seed has its own mean in the next column. GMAC/s: for one "
+    "second of audio, scans included. RTF: seconds to separate one second, of ten, on the threads of the training. "
+    "Peak: of the whole process that trained."
 )
 DRAWS = 2000
-RTF_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A model's line: its scores by utterance and what it costs."""
+class ComparedModel:
+    """A model's line of the comparison: its scores by utterance and what it costs."""
 
     label: str
     gains: np.ndarray  # SI-SDRi of each utterance, mean over the seeds
@@ -60,16 +56,24 @@ def bootstrap(values: np.ndarray, draws: int = DRAWS) -> tuple[float, float, flo
     return float(values.mean()), float(low), float(high)
 
 
-def entry(label: str, outcomes: Sequence[Outcome], model: Any, threads: int) -> Entry:
-    """Make a model's line from its runs, one for each seed, and its network.
+def compared_model(label: str, outcomes: Sequence[Outcome], gmacs: float, rtf: float) -> ComparedModel:
+    """Make a model's line from its finished runs, one for each seed.
 
     Only utterances count that every seed has a SI-SDRi for.
+
+    Arguments
+    ---------
+    label : str
+        The model's name in table and picture.
+    outcomes : sequence of Outcome
+        One for each seed.
+    gmacs, rtf : float
+        10^9 multiply-accumulates for one second of audio, and the real-time factor.
     """
     scores = [gains_of(outcome) for outcome in outcomes]
     common = sorted(set.intersection(*(set(found) for found in scores)))
     facts = [outcome.train_time for outcome in outcomes]
-    gmacs, rtf = cost_of(model, threads)
-    return Entry(
+    return ComparedModel(
         label,
         np.array([fmean(found[item] for found in scores) for item in common]),
         [fmean(found[item] for item in common) for found in scores],
@@ -88,61 +92,32 @@ def gains_of(outcome: Outcome) -> dict[tuple[str, str], float]:
     return {item: gain for item, gain in gains.items() if np.isfinite(gain)}
 
 
-def cost_of(model: Any, threads: int) -> tuple[float, float]:
-    """GMAC for a second of audio, and the real-time factor on so many threads (0: as they are)."""
-    import torch
-
-    from lobes.evaluation.complexity import count
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        return count(model).total / 1e9, real_time_factor(model)
-    finally:
-        torch.set_num_threads(before)
+def as_table(models: Sequence[ComparedModel]) -> str:
+    """The comparison as a Markdown table, the best first."""
+    return as_markdown(HEADER, [cells(model) for model in sorted(models, key=lambda model: -model.interval[0])])
 
 
-def real_time_factor(model: Any, seconds: float = RTF_SECONDS, repeats: int = 3) -> float:
-    """Least time of some repeats to separate so many seconds of noise, over those seconds."""
-    import torch
-
-    mix = torch.randn(1, int(seconds * model.sample_rate))
-    times = []
-    with torch.no_grad():
-        for _ in range(repeats + 1):  # the first one compiles
-            start = time.perf_counter()
-            model(mix)
-            times.append(time.perf_counter() - start)
-    return min(times[1:]) / seconds
-
-
-def as_table(entries: Sequence[Entry]) -> str:
-    """The race as a Markdown table, the best first."""
-    return as_markdown(HEADER, [row(e) for e in sorted(entries, key=lambda e: -e.interval[0])])
-
-
-def row(e: Entry) -> list[str]:
+def cells(model: ComparedModel) -> list[str]:
     """A model's cells under `HEADER`."""
-    mean, low, high = e.interval
-    seeds = " / ".join(show(value) for value in e.by_seed)
-    costs = [f"{e.parameters:,}", show(e.gmacs), show(e.rtf, 3), show(e.seconds_per_step, 3), str(e.steps)]
-    return [e.label, f"{mean:.2f} [{low:.2f}, {high:.2f}]", seeds, *costs, f"{e.peak_megabytes:.0f}"]
+    mean, low, high = model.interval
+    seeds = " / ".join(show(value) for value in model.by_seed)
+    costs = [f"{model.parameters:,}", show(model.gmacs), show(model.rtf, 3), show(model.seconds_per_step, 3)]
+    quality = [f"{mean:.2f} [{low:.2f}, {high:.2f}]", seeds]
+    return [model.label, *quality, *costs, str(model.steps), f"{model.peak_megabytes:.0f}"]
 
 
-def plot(entries: Sequence[Entry], path: Path, titles: Mapping[str, str]) -> None:
-    """Draw SI-SDRi, with its interval, against GMAC/s; `titles` has "title" and "budget"."""
-    import matplotlib
+def as_picture(models: Sequence[ComparedModel], title: str) -> str:
+    """Draw SI-SDRi, with its interval, against GMAC/s: an SVG file."""
+    from lobes.reports.figures import as_svg, new_figure  # here, because a command line should not wait for matplotlib
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for e in entries:
-        mean, low, high = e.interval
-        axis.errorbar(e.gmacs, mean, yerr=[[mean - low], [high - mean]], fmt="o", capsize=3)
-        axis.annotate(e.label, (e.gmacs, mean), xytext=(6, 4), textcoords="offset points", fontsize=8)
-    axis.set(xscale="log", xlabel="GMAC for one second of audio", ylabel="SI-SDRi in dB, 95 % over utterances")
-    axis.set_title(f"{titles['title']}, {titles['budget']}", fontsize=10)
-    axis.grid(alpha=0.3)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    with new_figure(7, 4.5) as figure:
+        axes = figure.add_subplot(xscale="log", xlabel="GMAC for one second of audio")
+        axes.set_ylabel("SI-SDRi in dB, 95 % over utterances")
+        axes.set_title(title, parse_math=False)
+        axes.grid(alpha=0.3)
+        for model in models:
+            mean, low, high = model.interval
+            axes.errorbar(model.gmacs, mean, yerr=[[mean - low], [high - mean]], fmt="o", capsize=3)
+            name = axes.annotate(model.label, (model.gmacs, mean), (6, 4), textcoords="offset points", fontsize=8)
+            name.set_parse_math(False)
+        return as_svg(figure, title)

@@ -1,17 +1,49 @@
-"""Pictures and sound that stand inside one HTML file: spectrograms, curves and players, without a network."""
+"""Charts, spectrograms and sound that stand inside one HTML page, drawn by matplotlib. T samples, L frames, F bins."""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps, rc_context, style
+from matplotlib.figure import Figure
 
 FLOOR_DB = -70.0  # darkest shade of a spectrogram, relative to the loudest bin of the mixture
+COLORMAP, SHADES = "magma", 32  # about 2 dB a shade; 256 shades make pictures of speech larger by a third
+# matplotlib cannot write CSS variables. A picture for a page is drawn in these colours, which the page's own replace.
+PAGE_COLORS = {
+    "#010203": "var(--soft)",
+    "#010204": "var(--line)",
+    "#010205": "var(--s0)",
+    "#010206": "var(--s1)",
+    "#010207": "var(--s2)",
+    "#010208": "var(--s3)",
+}
+SOFT, LINE, *SERIES = PAGE_COLORS
+DASHES = ("-", (0, (6, 3)), (0, (2, 3)), (0, (8, 3, 2, 3)))  # lines differ without their colours, too
+COMMON_STYLE = {
+    "svg.fonttype": "none",  # text stays text
+    "axes.titlesize": 10,
+    "axes.formatter.min_exponent": 3,  # 0.3 and not 3 x 10^-1 on an axis of logarithms
+}
+PAGE_STYLE = {
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "axes.edgecolor": LINE,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "font.family": "DejaVu Sans",  # for the widths alone; the page writes text in its own font
+    "font.size": 10,
+    "text.parse_math": False,  # a $ in a name is a $
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), SOFT),
+}
 
 
 @dataclass(frozen=True)
@@ -21,6 +53,10 @@ class Curve:
     label: str
     x: Sequence[float]
     y: Sequence[float]
+
+    def points(self) -> list[tuple[float, float]]:
+        """The finite points."""
+        return [(x, y) for x, y in zip(self.x, self.y, strict=True) if math.isfinite(x) and math.isfinite(y)]
 
 
 def wav_uri(samples: np.ndarray, sample_rate: int) -> str:
@@ -54,20 +90,7 @@ def spectrogram_db(samples: np.ndarray, window: int = 256, hop: int = 128) -> np
     return 10 * np.log10(power + 1e-12).T
 
 
-def _png_uri(shades: np.ndarray) -> str:
-    """Encode shades [H,W] in 0..255 as a palette PNG in matplotlib's magma colours, smaller than RGBA."""
-    from matplotlib import colormaps
-    from PIL import Image
-
-    palette = (colormaps["magma"](np.arange(256))[:, :3] * 255).astype(np.uint8)  # [256,3]
-    image = Image.fromarray(shades, mode="L")
-    image.putpalette(palette.tobytes())
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def spectrogram_svg(samples: np.ndarray, sample_rate: int, label: str, top_db: float) -> str:
+def spectrogram_svg(samples: np.ndarray, sample_rate: int, name: str, top_db: float) -> str:
     """Draw a spectrogram with its axes, in the page's own text colour so that it suits light and dark.
 
     Arguments
@@ -76,8 +99,8 @@ def spectrogram_svg(samples: np.ndarray, sample_rate: int, label: str, top_db: f
         The signal [T].
     sample_rate : int
         In Hz; the vertical axis ends at half of it.
-    label : str
-        What the picture shows, for screen readers.
+    name : str
+        A name that no other picture of the page has.
     top_db : float
         The level of the brightest shade, from `spectrogram_db`; use one for all pictures of an example.
 
@@ -92,85 +115,79 @@ def spectrogram_svg(samples: np.ndarray, sample_rate: int, label: str, top_db: f
     >>> spectrogram_svg(np.zeros(8000), 8000, "silence", 0.0)[:4]
     '<svg'
     """
-    level = np.clip((spectrogram_db(samples) - top_db - FLOOR_DB) / -FLOOR_DB, 0, 1)
-    uri = _png_uri(np.flipud(level * 255).astype(np.uint8))
-    seconds, khz = len(samples) / sample_rate, sample_rate / 2000
-    ticks = "".join(
-        f'<text x="30" y="{_place(value, khz, 154, 6) + 4:.1f}" text-anchor="end">{value:g}</text>'
-        for value in nice_ticks(0, khz, 4)
-    ) + "".join(
-        f'<text x="{_place(value, seconds, 36, 404):.1f}" y="170" text-anchor="middle">{value:g}</text>'
-        for value in nice_ticks(0, seconds, 4)
-    )
-    return (
-        f'<svg class="spectrogram" viewBox="0 0 412 186" role="img" aria-label="{escape(label)}">'
-        f'<image href="{uri}" x="36" y="6" width="368" height="148" preserveAspectRatio="none"/>{ticks}'
-        '<text x="220" y="184" text-anchor="middle">seconds</text>'
-        '<text transform="rotate(-90)" x="-80" y="10" text-anchor="middle">kHz</text></svg>'
-    )
+    shown = (0, max(len(samples), 1) / sample_rate, 0, sample_rate / 2000)
+    with new_figure(4.4, 2.2, PAGE_STYLE) as figure:
+        axes = figure.add_subplot(xlabel="seconds", ylabel="kHz")
+        axes.imshow(
+            spectrogram_db(samples),
+            cmap=colormaps[COLORMAP].resampled(SHADES),
+            vmin=top_db + FLOOR_DB,
+            vmax=top_db,
+            origin="lower",
+            extent=shown,
+            aspect="auto",
+            interpolation="none",  # the picture keeps the size of the spectrogram
+            clip_on=False,
+        )
+        return for_page(figure, name)
 
 
 def curves_svg(curves: Sequence[Curve], x_label: str, y_label: str) -> str:
-    """Draw lines over a common pair of axes as an `<svg>`; colours, dashes and labels tell them apart.
+    """Draw lines over a common pair of axes as an `<svg>` element, with a legend in colours and dashes.
 
     Example
     -------
-    >>> "<polyline" in curves_svg([Curve("a", [0, 1], [0, 2])], "seconds", "dB")
+    >>> svg = curves_svg([Curve("a model", [0, 1], [0, 2])], "seconds", "dB")
+    >>> svg[:4], "a model</text>" in svg
+    ('<svg', True)
+    """
+    with new_figure(4.6, 3.0, PAGE_STYLE) as figure:
+        axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", clip_on=False)
+        for index, curve in enumerate(curves):
+            color, dashes = SERIES[index % len(SERIES)], DASHES[index % len(DASHES)]
+            x, y = zip(*curve.points(), strict=True) if curve.points() else ((), ())
+            axes.plot(x, y, color=color, linestyle=dashes, marker="o", markersize=4, clip_on=False)
+        low, high = axes.get_ylim()
+        axes.axis(xmin=0, ymin=min(0, low), ymax=max(0, high))
+        figure.legend(axes.lines, [curve.label for curve in curves], loc="outside upper left", ncols=2, frameon=False)
+        return for_page(figure, f"{y_label} over {x_label}")
+
+
+@contextmanager
+def new_figure(width: float, height: float, looks: dict[str, Any] | None = None) -> Iterator[Figure]:
+    """Yield an empty figure of a size in inches; within the block no setting of the user's own changes its looks."""
+    with style.context(["default", COMMON_STYLE, looks or {}]):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def as_svg(figure: Figure, name: str) -> str:
+    """Return the figure as an SVG file: the same bytes for the same figure, to be called where it was drawn.
+
+    Arguments
+    ---------
+    figure : Figure
+        What to write.
+    name : str
+        The ids of shapes are made from it, so that two pictures of a page do not share one.
+
+    Example
+    -------
+    >>> with new_figure(4, 3) as figure:
+    ...     as_svg(figure, "empty") == as_svg(figure, "empty")
     True
     """
-    points = [_finite(curve) for curve in curves]
-    together = [point for line in points for point in line] or [(0.0, 0.0)]
-    x_ticks = nice_ticks(0, max(x for x, _ in together) or 1, 6)
-    y_ticks = nice_ticks(min(0, *(y for _, y in together)), max(0, *(y for _, y in together)) or 1, 6)
-    low, high, right = y_ticks[0], y_ticks[-1], x_ticks[-1]
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return _place(x, right, 52, 620), _place(y - low, high - low, 250, 12)
-
-    name = escape(f"{y_label} over {x_label}")
-    return "".join(
-        [f'<svg class="chart" viewBox="0 0 640 296" role="img" aria-label="{name}">']
-        + [_rule(at(0, y), at(right, y), f"{y:g}") for y in y_ticks]
-        + [f'<text x="{at(x, low)[0]:.1f}" y="268" text-anchor="middle">{x:g}</text>' for x in x_ticks]
-        + [_line(index, [at(x, y) for x, y in line]) for index, line in enumerate(points)]
-        + [f'<text x="336" y="290" text-anchor="middle">{escape(x_label)}</text>']
-        + [f'<text transform="rotate(-90)" x="-131" y="14" text-anchor="middle">{escape(y_label)}</text>']
-        + ["</svg>"]
-    )
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # no time, no version
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    return buffer.getvalue()
 
 
-def nice_ticks(low: float, high: float, count: int) -> list[float]:
-    """Return about `count` round numbers that cover [low, high].
-
-    Example
-    -------
-    >>> nice_ticks(0, 3.7, 4)
-    [0.0, 1.0, 2.0, 3.0, 4.0]
-    """
-    span = max(high - low, 1e-9)
-    power = 10.0 ** math.floor(math.log10(span / count))
-    step = min((m * power for m in (1, 2, 5, 10)), key=lambda s: abs(span / s - count))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(k * step, 10) for k in range(first, last + 1)]
-
-
-def _finite(curve: Curve) -> list[tuple[float, float]]:
-    pairs = zip(curve.x, curve.y, strict=True)
-    return [(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
-
-
-def _place(value: float, span: float, start: float, end: float) -> float:
-    return start + (end - start) * value / span
-
-
-def _rule(left: tuple[float, float], right: tuple[float, float], text: str) -> str:
-    return (
-        f'<line class="rule" x1="{left[0]:.1f}" y1="{left[1]:.1f}" x2="{right[0]:.1f}" y2="{right[1]:.1f}"/>'
-        f'<text x="{left[0] - 6:.1f}" y="{left[1] + 4:.1f}" text-anchor="end">{text}</text>'
-    )
-
-
-def _line(index: int, points: Sequence[tuple[float, float]]) -> str:
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points)
-    return f'<g class="series-{index % 4}"><polyline points="{path}"/>{dots}</g>'
+def for_page(figure: Figure, name: str) -> str:
+    """Return the figure as an element that takes its colours from the page and shares no id with other pictures."""
+    svg = as_svg(figure, name)
+    for drawn, wanted in PAGE_COLORS.items():
+        svg = svg.replace(drawn, wanted)
+    return re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg") :])

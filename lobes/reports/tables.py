@@ -1,4 +1,4 @@
-"""Finished training runs side by side: the same numbers for each, as rows of text for a page or a file."""
+"""Tables of finished training runs: the same numbers for each run, as rows of text for a page or a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lobes.polsess.variants import ALL_VARIANTS, in_improvement_mean
+from lobes.data.files import write_whole
 from lobes.runs.record import Outcome
 
 HEADER = (
@@ -24,32 +24,32 @@ HEADER = (
     "training",
 )
 UNITS = (
-    "SI-SDR and SDR in dB, means over variants with equal weight; improved: share of items with a higher "
+    "SI-SDR and SDR in dB, means over groups with equal weight; improved: share of items with a higher "
     "SI-SDR than the input; PESQ (about 1 to 4.5) and STOI (0 to 1) of the output."
 )
-CLEAN = "In ES and EB, variant C is left out of these means: there the input is the target itself."
 
 
-def variants_of(summary: Mapping[str, Any], task: str) -> dict[str, Mapping[str, Any]]:
-    """Return a summary's variants that count in the means of a task, in the usual order."""
-    found = summary["variants"]
-    return {name: found[name] for name in ALL_VARIANTS if name in found and in_improvement_mean(task, name)}
-
-
-def means(summary: Mapping[str, Any], task: str) -> dict[str, float]:
-    """Return the SI-SDR of input and output and further scores, as means over the variants that count.
+def means(summary: Mapping[str, Any], groups: Sequence[str]) -> dict[str, float]:
+    """Return the SI-SDR of input and output and further scores, as means over the given groups of a test set.
 
     The input's SI-SDR is the output's minus the improvement, so the three columns of a table always agree.
+
+    Arguments
+    ---------
+    summary : mapping
+        What `lobes.evaluation.summary.summarise` returned.
+    groups : sequence of str
+        The groups that count. Those that the summary does not have are skipped.
 
     Example
     -------
     >>> one = {"si_sdr": 5.0, "si_sdri": 4.0, "sdri": 4.5, "pesq": 1.5, "stoi": 0.7}
-    >>> means({"variants": {"SER": one, "C": {**one, "si_sdri": -99.0}}}, "ES")["si_sdr_in"]
+    >>> means({"groups": {"noisy": one, "clean": {**one, "si_sdri": -99.0}}}, ["noisy"])["si_sdr_in"]
     1.0
     """
-    variants = variants_of(summary, task)
+    rows = [summary["groups"][name] for name in groups if name in summary["groups"]]
     names = ("si_sdr", "si_sdri", "sdri", "pesq", "stoi")
-    result = {name: mean(row.get(name) for row in variants.values()) for name in names}
+    result = {name: mean(row.get(name) for row in rows) for name in names}
     return {"si_sdr_in": result["si_sdr"] - result["si_sdri"], **result}
 
 
@@ -65,9 +65,9 @@ def mean(values: Iterable[float | None]) -> float:
     return fmean(kept) if kept else math.nan
 
 
-def model_row(label: str, outcome: Outcome, task: str) -> list[str]:
-    """Return a model's row under `HEADER`."""
-    score = means(outcome.summary, task)
+def model_row(label: str, outcome: Outcome, groups: Sequence[str]) -> list[str]:
+    """Return a model's row under `HEADER`, with means over the given groups."""
+    score = means(outcome.summary, groups)
     levels = [show(score[name]) for name in ("si_sdr_in", "si_sdr", "si_sdri")]
     others = [show(score["sdri"]), show(score["pesq"]), show(score["stoi"], 3)]
     steps, seconds = outcome.trained
@@ -80,11 +80,11 @@ def share(outcome: Outcome) -> str:
     return "-" if value is None else f"{100 * value:.0f} %"
 
 
-def variant_rows(labelled: Mapping[str, Outcome], task: str) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of the improvement by variant, one row per model."""
-    names = [name for name in ALL_VARIANTS if any(name in variants_of(o.summary, task) for o in labelled.values())]
+def group_rows(labelled: Mapping[str, Outcome], groups: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the improvement by group, one row per model."""
+    names = [name for name in groups if any(name in o.summary["groups"] for o in labelled.values())]
     rows = [
-        [label, *(show(outcome.summary["variants"].get(name, {}).get("si_sdri")) for name in names)]
+        [label, *(show(outcome.summary["groups"].get(name, {}).get("si_sdri")) for name in names)]
         for label, outcome in labelled.items()
     ]
     return ["model", *names], rows
@@ -150,6 +150,4 @@ def replace_section(path: Path, name: str, text: str) -> None:
         new = old[: old.index(begin)] + section + old[old.index(end) + len(end) :]
     else:
         new = (old.rstrip() + "\n\n" if old.strip() else "") + section + "\n"
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(new, encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, new)

@@ -175,9 +175,7 @@ def _model_yaml(folder: Path, tree: Any) -> str:
 
     modules = tree.get("modules") if isinstance(tree, dict) else None
     if not isinstance(modules, dict) or "separator" not in modules:
-        raise UserError(
-            f"{folder / names.HYPERPARAMS}: no `modules: separator:`, so this is no run of a Lobes recipe."
-        )
+        raise UserError(f"{folder / names.HYPERPARAMS}: no `modules: separator:`, so this is no run of a Lobes recipe.")
     node = modules["separator"]
     _drop_comments(node)
     text = StringIO()

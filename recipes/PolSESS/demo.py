@@ -21,7 +21,8 @@ from pathlib import Path
 
 from lobes.errors import UserError, exit_on_user_error
 from lobes.reports.tables import replace_section
-from lobes.runs.launcher import Run, collect, run_all, stage
+from lobes.runs.launcher import Run, run_all, stage
+from lobes.runs.record import collect
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         corpus = make_data(options)
     with stage(f"2 of 5: train {FIRST} for {options.steps} steps, then test it"):
         first = train(FIRST, corpus, options, {"max_steps": options.steps})
-    minutes = round(collect(first).trained[1] / 60, 4)
+    minutes = round(collect(first.folder).trained[1] / 60, 4)
     with stage(f"3 of 5: train {SECOND} for the same time ({60 * minutes:.0f} s), then test it"):
         second = train(SECOND, corpus, options, {"max_minutes": minutes})
     with stage("4 of 5: export, load with SpeechBrain's SepformerSeparation, separate files"):
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stage("5 of 5: the report"):
         from demo_page import as_section, closing_words, write_results
 
-        outcomes = {run.name: collect(run) for run in (first, second)}
+        outcomes = {run.name: collect(run.folder) for run in (first, second)}
         facts = origin(options, time.monotonic() - begin)
         write_results(options.output, TASK, outcomes, facts)
         if options.record:

@@ -7,24 +7,31 @@ import json
 import math
 from pathlib import Path
 
+from counted_variants import CLEAN, counted_variants
+
 from lobes.data.audio import read
+from lobes.data.files import replacing, write_whole
 from lobes.reports import tables as table
-from lobes.reports.html import Curve, Example, Table, write_report
+from lobes.reports.html import AudioExample, Curve, Table, write_report
 from lobes.runs.record import Outcome, number
 
 SHOWN = 3  # test items on the page
-VARIANTS = "The letters tell what the mixture holds beside speech: S scene, E sound event, R reverb."
+VARIANTS = "The letters name what the mixture holds in addition to speech: S scene, E sound event, R reverb."
 Outcomes = dict[str, Outcome]  # by model
 
 
 def write_results(output: Path, task: str, outcomes: Outcomes, facts: dict[str, str]) -> None:
     """Write report.html, summary.json and per_utterance.csv into the folder."""
     models = {
-        name: {"means": table.means(o.summary, task), "summary": o.summary, "train_time": o.train_time}
+        name: {
+            "means": table.means(o.summary, counted_variants(task)),
+            "summary": o.summary,
+            "train_time": o.train_time,
+        }
         for name, o in outcomes.items()
     }
     summary = json.dumps({"task": task, **facts, "models": models}, indent=2)
-    (output / "summary.json").write_text(summary + "\n", encoding="utf-8")
+    write_whole(output / "summary.json", summary + "\n")
     write_utterances(output / "per_utterance.csv", outcomes)
     write_page(output, task, outcomes, facts)
 
@@ -32,7 +39,7 @@ def write_results(output: Path, task: str, outcomes: Outcomes, facts: dict[str, 
 def write_utterances(path: Path, outcomes: Outcomes) -> None:
     """Put the models' per-utterance tables under each other, with a column for the model."""
     rows = [{"model": name, **row} for name, outcome in outcomes.items() for row in outcome.utterances]
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
@@ -41,10 +48,10 @@ def write_utterances(path: Path, outcomes: Outcomes) -> None:
 def write_page(output: Path, task: str, outcomes: Outcomes, facts: dict[str, str]) -> None:
     """Write report.html."""
     tests = len(next(iter(outcomes.values())).utterances)
-    note = f"{tests} test mixtures of speakers that training never heard. {table.UNITS} {table.CLEAN}"
+    note = f"{tests} test mixtures of speakers that training never heard. {table.UNITS} {CLEAN}"
     tables = [
         Table("Means over the test set", table.HEADER, result_rows(outcomes, task), note),
-        Table("SI-SDRi in dB by variant", *table.variant_rows(outcomes, task), VARIANTS),
+        Table("SI-SDRi in dB by variant", *table.group_rows(outcomes, counted_variants(task)), VARIANTS),
     ]
     curves = [
         Curve(
@@ -66,24 +73,25 @@ def introduction(task: str) -> list[str]:
         "Both models saw the same corpus for the same number of training seconds. Of each, the checkpoint "
         "that was best on the valid speakers is tested.",
         "Speech is synthetic and training takes minutes. The page shows that every part works; it does not "
-        "tell which kind of model is better on real data.",
+        "say which kind of model is better on real data.",
     ]
 
 
 def result_rows(outcomes: Outcomes, task: str) -> list[list[str]]:
     """Rows of the result table: the mixture itself, then the models."""
-    level = table.show(table.means(next(iter(outcomes.values())).summary, task)["si_sdr_in"])
+    variants = counted_variants(task)
+    level = table.show(table.means(next(iter(outcomes.values())).summary, variants)["si_sdr_in"])
     untouched = ["mixture as it is", level, level, "0.00", *[""] * (len(table.HEADER) - 4)]
-    return [untouched, *(table.model_row(name, outcome, task) for name, outcome in outcomes.items())]
+    return [untouched, *(table.model_row(name, outcome, variants) for name, outcome in outcomes.items())]
 
 
-def page_examples(output: Path, outcomes: Outcomes) -> list[Example]:
+def page_examples(output: Path, outcomes: Outcomes) -> list[AudioExample]:
     """Mixture, target and the models' estimates of the first test items, whatever their scores."""
     folders = sorted(path.parent for path in (output / next(iter(outcomes)) / "audio").glob("*/mix.wav"))
     return [example(output, outcomes, place, folder) for place, folder in enumerate(folders[:SHOWN], start=1)]
 
 
-def example(output: Path, outcomes: Outcomes, place: int, folder: Path) -> Example:
+def example(output: Path, outcomes: Outcomes, place: int, folder: Path) -> AudioExample:
     """Read the signals of one test item and say what each model made of it."""
     item = folder.name
     rows = {name: next(row for row in o.utterances if row["id"] == item) for name, o in outcomes.items()}
@@ -92,7 +100,7 @@ def example(output: Path, outcomes: Outcomes, place: int, folder: Path) -> Examp
         files[f"{name}, {gain(row)}"] = output / name / "audio" / item / "s1_hat.wav"
     signals = {label: read(path)[0] for label, path in files.items()}
     title = f"Test item {place}, variant {next(iter(rows.values()))['variant']} ({item})"
-    return Example(title, signals, read(folder / "mix.wav")[1])
+    return AudioExample(title, signals, read(folder / "mix.wav")[1])
 
 
 def gain(row: dict[str, str]) -> str:
@@ -110,7 +118,7 @@ def as_section(task: str, outcomes: Outcomes, facts: dict[str, str]) -> str:
         "",
         table.as_markdown(table.HEADER, result_rows(outcomes, task)),
         "",
-        f"{table.UNITS} {table.CLEAN}",
+        f"{table.UNITS} {CLEAN}",
         "",
         *(f"- {name}: {f'`{value}`' if name == 'command' else value}" for name, value in facts.items()),
     ]
@@ -120,7 +128,7 @@ def as_section(task: str, outcomes: Outcomes, facts: dict[str, str]) -> str:
 def closing_words(output: Path, task: str, outcomes: Outcomes) -> str:
     """The result on the screen: numbers, and no word about a winner."""
     return (
-        f"\n{table.as_text(table.HEADER, result_rows(outcomes, task))}\n\n{table.UNITS}\n{table.CLEAN}\n\n"
+        f"\n{table.as_text(table.HEADER, result_rows(outcomes, task))}\n\n{table.UNITS}\n{CLEAN}\n\n"
         f"page       {output / 'report.html'}\n"
         f"numbers    {output / 'summary.json'}, per_utterance.csv\n"
         f"model      {output / 'exported'}   (SepformerSeparation.from_hparams loads this folder)\n"

@@ -1,27 +1,33 @@
 #!/usr/bin/env python3
 """Real recordings: two corpora in PolSESS's format, SPMamba and ConvTasNet for the same minutes, a table.
 
-> python realdata.py                                # the whole table, about 100 min on two cores (90 with --jobs 2)
-> python realdata.py --hparams spmamba --preset spmamba_8k --baseline convtasnet --device cuda
-> python realdata.py --corpora_only                 # for a race of more models, see ../race.py
+> python realdata.py --recordings FOLDER            # the whole table, about 100 min on two cores (90 with --jobs 2)
+> python realdata.py --recordings FOLDER --hparams spmamba --preset spmamba_8k --baseline convtasnet --device cuda
+> python realdata.py --recordings FOLDER --corpora_only   # to compare more models, see ../comparison.py
 
-One corpus is for task ES (enhance one speaker) and one for SB (separate both); speakers, recordings and rooms
-of the test are never heard in training. Whatever is done is kept: the same command after an interruption goes
-on where it stopped. The table goes into RESULTS.md beside this file.
+FOLDER holds manifest.csv with the columns path and split (train, valid, test), and the recordings under speech/ and
+noise/ that this file names. One corpus is for task ES (enhance one speaker) and one for SB (separate both); speakers,
+recordings and simulated rooms of the test are never heard in training. Finished runs are kept: the same command after
+an interruption goes on where it stopped. The table goes into RESULTS.md in this folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from counted_variants import CLEAN, counted_variants
+
+from lobes.data.files import ENDING
 from lobes.errors import UserError, exit_on_user_error
 from lobes.reports import tables as table
-from lobes.runs.launcher import Outcome, Run, collect, run_all, stage
+from lobes.runs.launcher import Run, run_all, stage
+from lobes.runs.record import Outcome, collect
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -43,15 +49,15 @@ COUNTS = {"train": 600, "val": 40, "test": 150}
 INDOOR_SHARE = 0.5
 SEEDS = (1, 2)
 SPLIT_NAMES = {"train": "train", "valid": "val", "test": "test"}
-OVERHEAD = 2.5  # minutes beside the training itself: start, validation, test with PESQ and STOI
+OVERHEAD = 2.5  # minutes of a run that are not training: start, validation, test with PESQ and STOI
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Build the corpora, train what is not trained yet, write the table."""
     options = parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended, too
+    data = find_recordings(options.recordings)
     print(plan(options), flush=True)
-    data = find_realdata(options.realdata)
     corpora = {}
     for task in options.tasks:
         with stage(f"corpus for {task}"):
@@ -61,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = make_runs(options, corpora)
     with stage(f"{len(runs)} runs of {options.minutes:g} min, {options.jobs} at a time"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
-    outcomes = {key: collect(run) for key, run in runs.items()}
+    outcomes = {key: collect(run.folder) for key, run in runs.items()}
     text = results_text(options, outcomes)
     table.replace_section(options.results, f"realdata-{options.preset}-{options.baseline}", text)
     print(f"\n{text}\n\nwritten to {options.results}", flush=True)
@@ -71,7 +77,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--realdata", type=Path, default=ROOT.parent / "shared" / "realdata", help="folder with manifest.csv")
+    add("--recordings", type=Path, metavar="FOLDER", help="required: the recordings, with their manifest.csv")
     add("--output", type=Path, default=ROOT / "results" / "realdata", help="default: results/realdata")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
     add("--hparams", default="spmamba_mini", help="hparams/<name>.yaml, the training (default: %(default)s)")
@@ -107,10 +113,14 @@ def plan(options: argparse.Namespace) -> str:
     )
 
 
-def find_realdata(folder: Path) -> Path:
-    """Check that the folder is the one that is meant."""
-    if not (folder / "manifest.csv").is_file():
-        raise UserError(f"{folder}: no manifest.csv. Give the folder of the real recordings: --realdata DIR")
+def find_recordings(folder: Path | None) -> Path:
+    """Check that a folder is given and is the one that is meant."""
+    if folder is None or not (folder / "manifest.csv").is_file():
+        found = "--recordings is missing" if folder is None else f"{folder}: no manifest.csv"
+        raise UserError(
+            f"{found}. Give --recordings FOLDER: real recordings under speech/ and noise/, and a manifest.csv with the "
+            "columns path and split."
+        )
     return folder.resolve()
 
 
@@ -123,7 +133,7 @@ def make_data(data: Path, task: str, output: Path) -> Path:
     if finished.is_dir():
         print(f"made before: {finished}")
         return finished
-    draft = output / "corpora.part"
+    draft = output / f"corpora{ENDING}"
     shutil.rmtree(draft, ignore_errors=True)
     made = make_corpus(
         draft,
@@ -142,9 +152,8 @@ def make_data(data: Path, task: str, output: Path) -> Path:
 
 def stage_sounds(data: Path, classes: Mapping[str, Sequence[str]], folder: Path) -> Path:
     """Link recordings as <split>/<class>/<file>, each in the split that the manifest gives it."""
-    from lobes.runs.launcher import read_rows
-
-    split_of = {row["path"]: SPLIT_NAMES[row["split"]] for row in read_rows(data / "manifest.csv")}
+    with (data / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        split_of = {row["path"]: SPLIT_NAMES[row["split"]] for row in csv.DictReader(file)}
     shutil.rmtree(folder, ignore_errors=True)
     for name, patterns in classes.items():
         for file in sorted(path for pattern in patterns for path in data.glob(pattern)):
@@ -192,7 +201,7 @@ def results_text(options: argparse.Namespace, outcomes: Mapping[tuple[str, str, 
         *introduction(options),
         "",
         *(part for task in options.tasks for part in task_text(options, task, outcomes)),
-        table.UNITS + " " + table.CLEAN,
+        table.UNITS + " " + CLEAN,
         "",
         f"- command: `{command(__file__, list(given(options)))}` (each run's own is in its `launch.json`)",
         f"- commit: {first.get('commit', 'unknown')}",
@@ -221,8 +230,8 @@ def introduction(options: argparse.Namespace) -> list[str]:
 def task_text(options: argparse.Namespace, task: str, outcomes: Mapping[tuple[str, str, int], Outcome]) -> list[str]:
     """Tables of one task: all numbers, then the improvement by variant."""
     mine = {f"{model}, seed {seed}": o for (t, model, seed), o in sorted(outcomes.items()) if t == task}
-    rows = [table.model_row(label, outcome, task) for label, outcome in mine.items()]
-    header, variants = table.variant_rows(mine, task)
+    rows = [table.model_row(label, outcome, counted_variants(task)) for label, outcome in mine.items()]
+    header, variants = table.group_rows(mine, counted_variants(task))
     by_variant = [[*row, full_mixtures(o)] for row, o in zip(variants, mine.values(), strict=True)]
     return [
         f"Task {task}:",
@@ -238,13 +247,14 @@ def task_text(options: argparse.Namespace, task: str, outcomes: Mapping[tuple[st
 
 def full_mixtures(outcome: Outcome) -> str:
     """SI-SDRi of the variants that leave nothing out, with equal weight."""
-    variants = outcome.summary["variants"]
+    variants = outcome.summary["groups"]
     return table.show(table.mean(variants.get(name, {}).get("si_sdri") for name in ("SER", "SE")))
 
 
 def given(options: argparse.Namespace) -> list[str]:
     """The options that make the numbers, as words of a command line."""
-    words = ["--preset", options.preset, "--baseline", options.baseline, "--minutes", f"{options.minutes:g}"]
+    words = ["--recordings", options.recordings.resolve().name]
+    words += ["--preset", options.preset, "--baseline", options.baseline, "--minutes", f"{options.minutes:g}"]
     words += ["--jobs", str(options.jobs), "--threads", str(options.threads), "--tasks", *options.tasks]
     words += ["--seeds", *map(str, options.seeds)]
     return words + (["--device", options.device] if options.device else [])

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Real recordings in VoiceBank's layout: five models for the same minutes, a table.
 
-> python realdata.py                    # the whole table, about 100 min on two cores
-> python realdata.py --models bsrnn bs_bimamba_abl1 bs_bimamba_abl2 bs_bimamba_abl3 mbs_net --minutes 10 --device cuda
+> python realdata.py --recordings FOLDER        # the whole table, about 100 min on two cores
+> python realdata.py --recordings FOLDER --models bsrnn bs_bimamba_abl1 bs_bimamba_abl2 mbs_net --device cuda
 
-Speakers and recordings of noise of the test are never heard in training. Whatever is done is kept: the same command
-after an interruption goes on where it stopped. The table goes into RESULTS.md beside this file.
+FOLDER holds manifest.csv with the columns path, kind, speaker, split and sample_rate, the recordings that it names, and
+voicebank/clean and voicebank/noisy. Speakers and recordings of noise of the test are never heard in training. Finished
+runs are kept: the same command after an interruption goes on where it stopped. The table goes into RESULTS.md in this
+folder.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from realdata_set import describe, make_set
+from realdata_set import describe, find_recordings, make_set
 
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.scoring import read_per_utterance
 from lobes.reports import tables as table
-from lobes.runs.launcher import Outcome, Run, collect, run_all, stage
+from lobes.runs.launcher import Run, run_all, stage
+from lobes.runs.record import Outcome, collect
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -35,7 +38,7 @@ MODELS |= {f"bs_bimamba_abl{number}_mini": f"bs_bimamba_abl{number}_small" for n
 MODELS |= {"mbs_net_mini": "mbs_net"}
 SEEDS = (1, 2)
 SET_SEED = 21
-OVERHEAD = 2.5  # minutes beside the training itself: start, validation, test
+OVERHEAD = 2.5  # minutes of a run that are not training: start, validation, test
 HEADER = (
     "model",
     "PESQ",
@@ -60,8 +63,8 @@ INTRODUCTION = (
 )
 UNITS = (
     "PESQ wide band; CSIG, CBAK, COVL by Loizou's definition; SSNR and SI-SDR in dB; better: share of the files above "
-    "the noisy input. PCS is an equaliser that can stand behind any model, or behind none: the columns with it are "
-    "for papers that use it, and the noisy input has them, too."
+    "the noisy input. PCS is an equaliser that can follow any model, or the noisy input itself: the columns with it "
+    "are for papers that use it, and the noisy input has them, too."
 )
 
 Outcomes = Mapping[tuple[str, int], Outcome]
@@ -71,14 +74,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Make the set, train what is not trained yet, write the table."""
     options = parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended, too
+    recordings = find_recordings(options.recordings)
     print(plan(options), flush=True)
     folder = options.output / "set"
     with stage("the set"):
-        held_out = make_set(options.realdata, folder, SET_SEED)
+        held_out = make_set(recordings, folder, SET_SEED)
     runs = {(m, s): make_run(options, folder, held_out, m, s) for s in options.seeds for m in options.models}
     with stage(f"{len(runs)} runs of {options.minutes:g} min, {options.jobs} at a time"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
-    outcomes = {key: collect(run) for key, run in runs.items()}
+    outcomes = {key: collect(run.folder) for key, run in runs.items()}
     text = results_text(options, describe(folder, held_out), outcomes, {key: run.folder for key, run in runs.items()})
     table.replace_section(options.results, "realdata-" + "-".join(options.models), text)
     print(f"\n{text}\n\nwritten to {options.results}", flush=True)
@@ -88,7 +92,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--realdata", type=Path, default=ROOT.parent / "shared" / "realdata", help="folder with manifest.csv")
+    add("--recordings", type=Path, metavar="FOLDER", help="required: the recordings, with their manifest.csv")
     add("--output", type=Path, default=ROOT / "results" / "voicebank_realdata", help="default: %(default)s")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
     add("--models", nargs="+", default=list(MODELS), choices=list(MODELS), help="default: all")
@@ -183,7 +187,8 @@ def model_row(key: tuple[str, int], outcome: Outcome, folder: Path) -> list[str]
 
 def given(options: argparse.Namespace) -> list[str]:
     """The options that make the numbers, as words of a command line."""
-    words = ["--models", *options.models, "--seeds", *map(str, options.seeds), "--minutes", f"{options.minutes:g}"]
+    words = ["--recordings", options.recordings.resolve().name, "--models", *options.models]
+    words += ["--seeds", *map(str, options.seeds), "--minutes", f"{options.minutes:g}"]
     words += ["--jobs", str(options.jobs), "--threads", str(options.threads)]
     return words + (["--device", options.device] if options.device else [])
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lobes.data import audio
+from lobes.data.files import ENDING
 from lobes.errors import UserError
 
 RATE = 16000
@@ -48,7 +49,7 @@ def make_set(data: Path, target: Path, seed: int) -> list[str]:
         The speakers that are kept for validation.
     """
     rows = read_manifest(data)
-    draft = target.with_name(target.name + ".part")
+    draft = target.with_name(target.name + ENDING)
     if not target.is_dir():
         shutil.rmtree(draft, ignore_errors=True)
         for split in FOLDERS:
@@ -62,12 +63,20 @@ def make_set(data: Path, target: Path, seed: int) -> list[str]:
     return sorted((held_out | {REAL}) & written)
 
 
+def find_recordings(folder: Path | None) -> Path:
+    """Check that a folder is given and is the one that is meant."""
+    if folder is None or not (folder / "manifest.csv").is_file():
+        found = "--recordings is missing" if folder is None else f"{folder}: no manifest.csv"
+        raise UserError(
+            f"{found}. Give --recordings FOLDER: real recordings, voicebank/clean, voicebank/noisy, and a manifest.csv "
+            "with the columns path, kind, speaker, split and sample_rate."
+        )
+    return folder.resolve()
+
+
 def read_manifest(data: Path) -> list[Row]:
     """The rows of the recordings' manifest."""
-    path = data / "manifest.csv"
-    if not path.is_file():
-        raise UserError(f"{data}: no manifest.csv. Give the folder of the real recordings: --realdata DIR")
-    with path.open(encoding="utf-8", newline="") as file:
+    with (find_recordings(data) / "manifest.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -32,10 +32,10 @@ def main(hparams, options):
 
 
 def summary(gain, task):
-    """As lobes.metrics.summarise: variant C has no improvement in ES."""
+    """As lobes.evaluation.summary.summarise: variant C has no improvement in ES."""
     one = {"n": 2, "si_sdr": 3.0 + gain, "si_sdri": gain, "sdri": gain, "pesq": 1.5, "stoi": 0.7}
     clean = one if task == "SB" else {**one, "si_sdr": 20.0, "si_sdri": None, "sdri": None}
-    return {"variants": {"SER": one, "SE": one, "C": clean}, "mean": one, "improved_share": 0.75}
+    return {"groups": {"SER": one, "SE": one, "C": clean}, "mean": one, "improved_share": 0.75}
 
 
 def curve_row(step, score):

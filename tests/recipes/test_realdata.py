@@ -23,7 +23,7 @@ def recipe(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "make_data", lambda data, task, output: output / "corpora" / f"real_{task.lower()}")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "manifest.csv").write_text("path,split\n")
-    places = ["--realdata", tmp_path / "data", "--output", tmp_path / "out", "--results", tmp_path / "RESULTS.md"]
+    places = ["--recordings", tmp_path / "data", "--output", tmp_path / "out", "--results", tmp_path / "RESULTS.md"]
     module.call = lambda *options: module.main([str(word) for word in (*places, *options)])
     return module
 
@@ -39,6 +39,7 @@ def test_eight_runs_and_their_table(recipe, tmp_path, capsys):
     text = (tmp_path / "RESULTS.md").read_text()
     assert text.count("| spmamba_mini, seed 1 | 3.00 | 4.50 | 1.50 | 75 % |") == 2
     assert "SER+SE" in text and "c0ffee" in text and "a fast one" in text and "0.1 min" in text
+    assert "`python realdata.py --recordings data --preset spmamba_mini" in text and str(tmp_path) not in text
     assert "takes about" in capsys.readouterr().out
 
 
@@ -69,8 +70,27 @@ def test_other_minutes_do_not_continue_old_runs(recipe):
 
 
 def test_a_wrong_folder_is_named(recipe, tmp_path):
-    with pytest.raises(UserError, match="manifest.csv.*--realdata"):
-        recipe.find_realdata(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="nowhere: no manifest.csv.*--recordings FOLDER"):
+        recipe.find_recordings(tmp_path / "nowhere")
+
+
+def test_the_recordings_must_be_named_before_anything_is_made(recipe, tmp_path, capsys):
+    with pytest.raises(
+        UserError, match="--recordings is missing.*manifest.csv with the columns path and split"
+    ) as error:
+        recipe.main(["--output", str(tmp_path / "out")])
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists() and capsys.readouterr().out == ""
+
+
+def test_variant_c_counts_only_where_there_is_something_to_improve(recipe):
+    assert recipe.counted_variants("ES") == recipe.counted_variants("EB") == ("SER", "SR", "ER", "R", "SE", "S", "E")
+    assert recipe.counted_variants("SB")[-1] == "C"
+
+
+def test_the_tables_of_es_leave_variant_c_out(recipe, tmp_path):
+    recipe.call("--minutes", 0.1)
+    es, sb = (tmp_path / "RESULTS.md").read_text().split("Task ES:")[1].split("Task SB:")
+    assert "| model | SER | SE | SER+SE |" in es and "| model | SER | SE | C | SER+SE |" in sb
 
 
 def test_sounds_are_staged_by_class_in_the_split_of_the_manifest(recipe, realdata, tmp_path):

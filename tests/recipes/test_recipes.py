@@ -1,7 +1,7 @@
 """Every row of recipes.csv trains, validates, tests, exports and loads again; some rows must also have learnt.
 
-Columns: recipe, hparams, preset (empty: the file's own), speed (slow rows run in .ci/run and `make test-slow`), flags of
-the command line, expected files of the run folder, learns: the SI-SDRi in dB that the test must exceed.
+Columns: recipe, hparams, preset (empty: that of the file), speed (slow rows run in .ci/run and by `make test-slow`), flags
+of the command line, expected files of the run folder, learns: the SI-SDRi in dB that the test must exceed.
 """
 
 import csv

@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_files(maker, recordings, tmp_path):
 
 
 def test_a_wrong_folder_is_one_line(maker, tmp_path):
-    with pytest.raises(UserError, match="no manifest.csv.*--realdata"):
+    with pytest.raises(UserError, match="no manifest.csv.*--recordings FOLDER"):
         maker.make_set(tmp_path, tmp_path / "set", seed=1)
 
 
@@ -99,22 +99,23 @@ def test_the_real_set_passes_the_preparation(maker, recipe_module, tmp_path):
 
 
 @pytest.fixture
-def race(recipe_module, monkeypatch, recordings, tmp_path):
+def recipe(recipe_module, monkeypatch, recordings, tmp_path):
     """The command with a stand-in for training."""
     recipe_module("VoiceBank", "realdata_set")
     module = recipe_module("VoiceBank", "realdata")
     (tmp_path / "train.py").write_text(TRAIN)
     monkeypatch.setattr(module, "TRAIN_SCRIPT", tmp_path / "train.py")
-    places = ["--realdata", recordings, "--output", tmp_path / "out", "--results", tmp_path / "RESULTS.md"]
+    places = ["--recordings", recordings, "--output", tmp_path / "out", "--results", tmp_path / "RESULTS.md"]
     module.call = lambda *options: module.main([str(word) for word in (*places, *options)])
     return module
 
 
-def test_ten_runs_and_their_table(race, tmp_path):
-    race.call("--minutes", 0.1)
+def test_ten_runs_and_their_table(recipe, tmp_path):
+    recipe.call("--minutes", 0.1)
     assert len(list(tmp_path.glob("out/*/starts.txt"))) == 10
     text = (tmp_path / "RESULTS.md").read_text()
     assert "| noisy input | 1.50 | 0.800 | 9.00 |" in text and "c0ffee" in text and "a fast one" in text
+    assert "`python realdata.py --recordings recordings --models bsrnn_mini" in text and str(tmp_path) not in text
     assert (
         "| mbs_net_mini, seed 2 | 2.25 | 0.800 | 11.00 | 3.00 | 2.50 | 2.20 | 4.00 | 2.25 | 11.00 | 100 % | 100 % |"
         in text
@@ -123,10 +124,16 @@ def test_ten_runs_and_their_table(race, tmp_path):
     assert launch["options"]["valid_speakers"] == "[p287, valid-0, valid-1]"
 
 
-def test_a_second_call_does_only_what_is_missing(race, tmp_path):
-    race.call("--minutes", 0.1, "--models", "bsrnn_mini", "mbs_net_mini")
+def test_a_second_call_does_only_what_is_missing(recipe, tmp_path):
+    recipe.call("--minutes", 0.1, "--models", "bsrnn_mini", "mbs_net_mini")
     shutil.rmtree(tmp_path / "out" / "bsrnn_mini_seed2")
-    race.call("--minutes", 0.1, "--models", "bsrnn_mini", "mbs_net_mini")
+    recipe.call("--minutes", 0.1, "--models", "bsrnn_mini", "mbs_net_mini")
     starts = {path.parent.name: path.read_text().count("x") for path in tmp_path.glob("out/*/starts.txt")}
     assert set(starts.values()) == {1} and len(starts) == 4
     assert (tmp_path / "RESULTS.md").read_text().count("### Real speech and noise") == 1
+
+
+def test_the_recordings_must_be_named_before_anything_is_made(recipe, tmp_path, capsys):
+    with pytest.raises(UserError, match="--recordings is missing.*manifest.csv with the columns path, kind") as error:
+        recipe.main(["--output", str(tmp_path / "out")])
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists() and capsys.readouterr().out == ""

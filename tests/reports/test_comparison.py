@@ -1,22 +1,12 @@
-"""The numbers of a race: means over seeds, intervals over utterances, costs, a picture."""
+"""The numbers of a comparison: means over seeds, intervals over utterances, costs, a picture."""
+
+import re
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from lobes.reports import comparison
 from lobes.runs.record import Outcome
-
-
-class Network(nn.Linear):
-    sample_rate, num_sources, causal = 8000, 1, False
-
-    def __init__(self):
-        super().__init__(1, 1, bias=False)
-
-    def forward(self, mix, lengths=None):
-        return super().forward(mix[..., None])
 
 
 def outcome(gains, steps=10):
@@ -26,13 +16,12 @@ def outcome(gains, steps=10):
 
 
 def test_utterances_are_means_over_seeds_and_need_all_of_them():
-    entry = comparison.entry(
-        "a", [outcome({"x": "1", "y": "3", "z": ""}), outcome({"x": "2", "y": "5", "z": "9"}, 20)], Network(), 1
-    )
-    assert entry.gains.tolist() == [1.5, 4.0] and entry.by_seed == [2.0, 3.5]
-    assert (entry.parameters, entry.steps, entry.peak_megabytes) == (7, 15, 120.0)
-    assert entry.seconds_per_step == pytest.approx((0.5 + 0.25) / 2)
-    assert entry.gmacs == pytest.approx(8e-6) and 0 < entry.rtf < 1
+    outcomes = [outcome({"x": "1", "y": "3", "z": ""}), outcome({"x": "2", "y": "5", "z": "9"}, 20)]
+    model = comparison.compared_model("a", outcomes, gmacs=0.5, rtf=0.25)
+    assert model.gains.tolist() == [1.5, 4.0] and model.by_seed == [2.0, 3.5]
+    assert (model.parameters, model.steps, model.peak_megabytes) == (7, 15, 120.0)
+    assert model.seconds_per_step == pytest.approx((0.5 + 0.25) / 2)
+    assert (model.gmacs, model.rtf) == (0.5, 0.25)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
@@ -44,17 +33,32 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.90 <= inside / 300 <= 0.98
 
 
-def test_the_table_starts_with_the_best_and_the_picture_is_one(tmp_path):
-    entries = [
-        comparison.entry(name, [outcome({"x": low, "y": low + 1})], Network(), 1) for name, low in (("a", 1), ("b", 4))
+@pytest.fixture
+def models():
+    return [
+        comparison.compared_model(name, [outcome({"x": low, "y": low + 1})], gmacs, rtf=0.0125)
+        for name, low, gmacs in (("a", 1, 0.2), ("b$1$", 4, 0.8))
     ]
-    lines = comparison.as_table(entries).splitlines()
-    assert lines[2].startswith("| b | 4.50 [4.00, 5.00] | 4.50 | 7 |") and lines[3].startswith("| a | 1.50 ")
-    comparison.plot(entries, tmp_path / "race.svg", {"title": "a race", "budget": "no time"})
-    assert "<svg" in (tmp_path / "race.svg").read_text()
 
 
-def test_threads_are_put_back():
-    before = torch.get_num_threads()
-    comparison.cost_of(Network(), 1)
-    assert torch.get_num_threads() == before
+def test_the_table_starts_with_the_best_and_shows_every_number(models):
+    lines = comparison.as_table(models).splitlines()
+    assert lines[2] == "| b$1$ | 4.50 [4.00, 5.00] | 4.50 | 7 | 0.80 | 0.013 | 0.500 | 10 | 110 |"
+    assert lines[3].startswith("| a | 1.50 ")
+
+
+def test_the_picture_has_names_as_text_plain_numbers_and_the_same_bytes_each_time(models):
+    svg = comparison.as_picture(models, "real_es, 4 min")
+    found = re.findall(r"<text.*?</text>", svg, flags=re.DOTALL)
+    texts = {re.sub(r"<[^>]*>|\n *", "", text) for text in found}
+    assert {"a", "b$1$", "real_es, 4 min", "GMAC for one second of audio", "0.3", "0.4"} <= texts
+    assert svg.startswith("<?xml") and svg == comparison.as_picture(models, "real_es, 4 min")
+
+
+def test_the_picture_has_a_point_and_an_interval_for_each_model(models):
+    svg = comparison.as_picture(models, "a")
+    for color in ("#1f77b4", "#ff7f0e"):  # matplotlib's first two
+        marks = re.findall(rf'<use [^>]*x="(\S+)" y="(\S+)" style="[^"]*stroke: {color}', svg)
+        assert len(marks) == 3 and len({x for x, _ in marks}) == 1  # two ends and the mean between them
+        low, mean, high = sorted(float(y) for _, y in marks)
+        assert mean == pytest.approx((low + high) / 2, abs=0.01) and high > low + 10
