@@ -19,7 +19,7 @@ import numpy as np
 from lobes.data import audio
 from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics import score
-from lobes.reports.figures import FLOOR_DB, spectrogram_db
+from lobes.reports.figures import COLORMAP, FLOOR_DB, SHADES, spectrogram_db
 
 OUTPUT = Path(__file__).resolve().parent / "images" / "spectrograms.png"
 SIGNALS = ("mix", "s1_hat", "s1")  # files of a saved item: the mixture, an estimate, its target
@@ -68,7 +68,7 @@ def draw(signals: Sequence[np.ndarray], rate: int, output: Path) -> None:
         shades = {
             "vmin": top + FLOOR_DB,
             "vmax": top,
-            "cmap": colormaps["magma"].resampled(32),
+            "cmap": colormaps[COLORMAP].resampled(SHADES),
             "interpolation": "none",
         }
         axes.imshow(pictures[index], extent=extent, aspect="auto", origin="lower", **shades)
