@@ -4,14 +4,14 @@
 > make demo
 > python docs/make_figure.py results/demo/spmamba_tiny [--item 0] [--output docs/images/spectrograms.png]
 
-It reads the first of the test items that the run saved as audio, whatever its scores are. Where a run separates several
-speakers, the first one is drawn.
+It reads one of the test items that the run saved as audio. Where a run separates several speakers, the first is drawn.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from lobes.data import audio
 from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics import score
-from lobes.reports.figures import FLOOR_DB, spectrogram_db
+from lobes.reports.figures import COLORMAP, FLOOR_DB, SHADES, spectrogram_db
 
 OUTPUT = Path(__file__).resolve().parent / "images" / "spectrograms.png"
 SIGNALS = ("mix", "s1_hat", "s1")  # files of a saved item: the mixture, an estimate, its target
@@ -56,18 +56,27 @@ def titles(signals: Sequence[np.ndarray], rate: int) -> tuple[str, str, str]:
 
 def draw(signals: Sequence[np.ndarray], rate: int, output: Path) -> None:
     """Write the spectrograms next to each other, all with the shades of the mixture's."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from PIL import Image
 
     pictures = [spectrogram_db(signal) for signal in signals]  # [F,L] each
     top = float(pictures[0].max())
     figure = Figure(figsize=(10, 2.8), layout="constrained")
     for index, axes in enumerate(figure.subplots(1, len(pictures), sharey=True)):
         extent = (0, len(signals[index]) / rate, 0, rate / 2000)
-        shades = {"vmin": top + FLOOR_DB, "vmax": top, "cmap": "magma", "aspect": "auto", "origin": "lower"}
-        axes.imshow(pictures[index], extent=extent, **shades)
+        shades = {
+            "vmin": top + FLOOR_DB,
+            "vmax": top,
+            "cmap": colormaps[COLORMAP].resampled(SHADES),
+            "interpolation": "none",
+        }
+        axes.imshow(pictures[index], extent=extent, aspect="auto", origin="lower", **shades)
         axes.set(title=titles(signals, rate)[index], xlabel="seconds", ylabel="kHz" if index == 0 else "")
+    buffer = BytesIO()
+    figure.savefig(buffer, dpi=110, format="png")
     output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=110, metadata={"Software": None})
+    Image.open(buffer).convert("RGB").quantize(64).save(output, optimize=True)  # a third of the size
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ ABOVE_RUNS = ABOVE_MODELS | {"polsess", "runs"}
 ALLOWED = {
     "errors": set(),
     "config": {"errors"},
+    "exported": set(),
     "data": {"errors"},
     "objectives": {"errors"},
     "metrics": {"errors"},

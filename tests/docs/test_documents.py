@@ -78,6 +78,9 @@ def test_figures_of_the_benchmarks_are_those_of_their_files():
     assert f"{forward:.1f} ms forward and {both:.1f} ms forward with backward" in page
     times = (scan[f"times {name}"]["forward+backward"] for name in ("reference", "pscan"))
     assert "{} times as fast as the loop over time and {} times as fast as mambapy's".format(*times) in page
+    assert f"{scan['times reference']['forward+backward']:.0f} times as fast as a loop over time" in text_of(
+        "README.md"
+    )
     assert all(f"{value} MB" in page for value in result("memory")["megabytes_over_inputs"].values())
     freed, kept = step["handed back"], step["kept"]
     assert f"{freed['numba']['wall_min']:.1f} s on one thread, {freed['factor']} times as fast" in page
