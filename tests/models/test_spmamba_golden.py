@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lobes.models.convert import current_keys, to_upstream
 from lobes.models.spmamba import SPMamba
 
 SIXTEEN_KHZ = {"sample_rate": 16000, "n_fft": 512, "hop_length": 128}
@@ -35,7 +36,7 @@ def in_one_thread(model, x):
 def test_equals_the_reference(name, fill, chirp):
     golden = GOLDEN[name]
     model = SPMamba(**OPTIONS[golden["config"]], n_layers=golden["n_layers"])
-    model.load_state_dict(fill(model.state_dict()))
+    model.load_state_dict(current_keys(model, fill(to_upstream(model))))
     assert sum(p.numel() for p in model.parameters()) == golden["params"]
     x = chirp(model.sample_rate, 2000)
     with torch.no_grad():
@@ -100,7 +101,7 @@ def reference_shapes(layers, channels, kernel, heads, query, bins, expand=4, sta
     ],
 )
 def test_keys_and_shapes_are_those_of_the_reference(options, arguments):
-    state = SPMamba(**options).state_dict()
+    state = to_upstream(SPMamba(**options))
     assert {k: tuple(v.shape) for k, v in state.items()} == reference_shapes(*arguments)
 
 

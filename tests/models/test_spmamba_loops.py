@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lobes.models.convert import current_keys, to_upstream
 from lobes.models.spmamba import SPMamba
 from lobes.nnet.stft import WEAKEST
 
@@ -125,8 +126,8 @@ def reference(w, x, model):
 def with_weights(fill, **options):
     """A model in fp64 with weights by the golden rule, and these under the reference's keys."""
     model = SPMamba(**options)
-    weights = fill(model.state_dict())
-    model.load_state_dict(weights)
+    weights = fill(to_upstream(model))
+    model.load_state_dict(current_keys(model, weights))
     return model.double(), weights
 
 
