@@ -152,7 +152,7 @@ def run(model: torch.nn.Module, mix: torch.Tensor, half: bool) -> int:
     precision = torch.autocast(mix.device.type, dtype=torch.bfloat16) if half else nullcontext()
     with counted(model) as kept:
         with precision:
-            made = model.detailed(mix)
+            made = model(mix, details=True)
         loss = made.estimates.square().mean() + made.spectra.square().mean()
     size = sum(kept.values())
     loss.backward()

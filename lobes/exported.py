@@ -24,7 +24,7 @@ _HOME = {
     "load_strictly": "lobes.runs.weights",
     # parts of networks
     "MambaMaskNet": "lobes.models.mamba_tasnet",
-    "SequenceFirst": "lobes.models.sequence_first",
+    "SequenceFirst": "lobes.models.masking",
     "SharedBiMamba": "lobes.nnet.bimamba",
     # recipe files
     "Budget": "lobes.training.budget",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lobes.models.registry import get_model, list_models
 
-__all__ = ["from_checkpoint", "get_model", "list_models"]
+__all__ = ["from_checkpoint", "get_model", "list_models", "to_upstream"]
 
 
 def from_checkpoint(path: str | Path):  # noqa: ANN201  torch is not imported here
@@ -20,3 +20,16 @@ def from_checkpoint(path: str | Path):  # noqa: ANN201  torch is not imported he
     from lobes.models.convert import polsess_project
 
     return polsess_project.from_checkpoint(path)
+
+
+def to_upstream(model):  # noqa: ANN001, ANN201  torch is not imported here
+    """Weights of an SPMamba or TF-GridNet under the keys of its published code; see `lobes.models.convert.to_upstream`.
+
+    Example
+    -------
+    >>> sorted(to_upstream(get_model("spmamba_tiny", n_layers=1)))[0]
+    'blocks.0.attn_concat_proj.0.bias'
+    """
+    from lobes.models import convert
+
+    return convert.to_upstream(model)

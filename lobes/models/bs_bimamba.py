@@ -14,17 +14,17 @@ from lobes.errors import UserError
 from lobes.models.base.band_mask import BandMaskModel
 from lobes.nnet.band_mamba import CrossBandBiMamba, IntraBandBiMamba
 
-ADAPTIVE = (*[2] * 11, *[3] * 12, *[4] * 8)  # hidden sizes over D, up to 1, 4 and 8 kHz
-# ablation -> (with a step across the bands, hidden sizes of the mask decoder)
+ADAPTIVE = (*[2] * 11, *[3] * 12, *[4] * 8)  # hidden sizes divided by D, up to 1, 4 and 8 kHz
+# ablation -> (with layers across bands, hidden sizes of the mask decoder)
 ABLATIONS: dict[int, tuple[bool, int | Sequence[int]]] = {1: (False, 4), 2: (True, 4), 3: (True, ADAPTIVE)}
 
 
 class BSBiMamba(BandMaskModel):
     """Band split, Mamba over time (and across bands), a complex mask of three taps for each bin.
 
-    The ablations of the BS-BiMamba study: 1 has time only, 2 adds the step across bands, 3 gives low bands a smaller
-    mask decoder. As published, a direction has an inner norm and residual; the default is without (see `MambaPair`).
-    Mamba's own initialisation is kept, which the study's code overwrites.
+    The ablations of the BS-BiMamba study: 1 has layers over time only, 2 adds layers across bands, 3 gives low bands a
+    smaller mask decoder. In the published structure each direction has a norm and a residual of its own; the default
+    leaves them out (see `MambaPair`). Mamba's own initialisation is kept, which the study's code overwrites.
 
     Arguments
     ---------
@@ -37,13 +37,13 @@ class BSBiMamba(BandMaskModel):
     d_state, d_conv, expand : int
         As in `lobes.nnet.mamba.Mamba`.
     expansion : int, sequence of int or None
-        Hidden size of the mask decoder over D, one for all bands or one for each; None: the ablation's.
+        Hidden size of the mask decoder divided by D: one for all bands, or one for each; None: the ablation's.
     as_published : bool
         The published structure of a layer.
     causal : bool
-        Forward in time only, norms over the past, masks on frames l-2 to l.
-    **spectral
-        As in `lobes.models.base.envelope.SpectralModel`.
+        Forward in time only, norms over past frames, masks on frames l-2 to l.
+    **bands
+        As in `lobes.models.base.band_model.BandModel`.
 
     Raises
     ------
@@ -68,7 +68,7 @@ class BSBiMamba(BandMaskModel):
         expansion: int | Sequence[int] | None = None,
         as_published: bool = False,
         causal: bool = False,
-        **spectral: Any,
+        **bands: Any,
     ) -> None:
         if ablation not in ABLATIONS:
             raise UserError(f"BSBiMamba: expected ablation 1, 2 or 3, got {ablation}")
@@ -82,4 +82,4 @@ class BSBiMamba(BandMaskModel):
                     yield CrossBandBiMamba(n_channels, **mamba)
 
         hidden = default if expansion is None else expansion
-        super().__init__(n_channels, layers, hidden, as_published, causal=causal, **spectral)
+        super().__init__(n_channels, layers, hidden, as_published, causal=causal, **bands)

@@ -17,7 +17,8 @@ class BSRNN(BandMaskModel):
     """BSRNN (Yu et al. 2023, arXiv:2212.00406) in the form of its open implementation: 2,963,024 parameters by default.
 
     First all layers over time, forward only, then all layers across bands, in both directions; then a complex mask of
-    three taps for each bin. Published as causal in time, it is not: its norms and masks look ahead. `causal=True` is.
+    three taps for each bin. The published model is described as causal, but its norms and masks look ahead.
+    `causal=True` makes it causal.
 
     Arguments
     ---------
@@ -26,11 +27,11 @@ class BSRNN(BandMaskModel):
     n_layers : int
         Layers of each kind.
     expansion : int or sequence of int
-        Hidden size of the mask decoder over D, one for all bands or one for each.
+        Hidden size of the mask decoder divided by D: one for all bands, or one for each.
     causal : bool
-        Norms over the past, masks on frames l-2 to l.
-    **spectral
-        As in `lobes.models.base.envelope.SpectralModel`.
+        Norms over past frames, masks on frames l-2 to l.
+    **bands
+        As in `lobes.models.base.band_model.BandModel`.
 
     Raises
     ------
@@ -49,18 +50,17 @@ class BSRNN(BandMaskModel):
         n_layers: int = 5,
         expansion: int | Sequence[int] = 4,
         causal: bool = False,
-        **spectral: Any,
+        **bands: Any,
     ) -> None:
-
         def layers() -> list[nn.Module]:
             over_time = [TimeLSTM(n_channels, causal) for _ in range(n_layers)]
             return [*over_time, *(BandLSTM(n_channels) for _ in range(n_layers))]
 
-        super().__init__(n_channels, layers, expansion, causal=causal, **spectral)
+        super().__init__(n_channels, layers, expansion, causal=causal, **bands)
 
 
 class ResidualLSTM(nn.Module):
-    """x + Linear(LSTM(norm(x))), the layer of BSRNN; the axis is the subclass's.
+    """x + Linear(LSTM(norm(x))), the layer of BSRNN; subclasses choose the axis.
 
     Arguments
     ---------
@@ -85,7 +85,7 @@ class ResidualLSTM(nn.Module):
 
 
 class TimeLSTM(ResidualLSTM):
-    """Over the frames of each band, forward; normalised over frames and channels.
+    """The layer over the frames of each band, forward; normalised over frames and channels.
 
     Example
     -------
@@ -107,7 +107,7 @@ class TimeLSTM(ResidualLSTM):
 
 
 class BandLSTM(ResidualLSTM):
-    """Across the bands of each frame, in both directions; normalised over bands and channels of the frame.
+    """The layer across the bands of each frame, in both directions; normalised over bands and channels of the frame.
 
     Example
     -------
@@ -119,7 +119,7 @@ class BandLSTM(ResidualLSTM):
         super().__init__(n_channels, bidirectional=True)
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, K, D]; `frames` changes nothing, since frames do not mix."""
+        """Run over `x` [B, L, K, D]; `frames` has no effect, since frames do not mix."""
         y = x.flatten(0, 1)  # [B L, K, D]
         with no_autocast(x):
             y = global_norm(at_least_fp32(y)[:, :, None], None, 1e-5)[:, :, 0]

@@ -38,13 +38,13 @@ class MaskingSeparator(nn.Module):
     num_sources : int
         Sources S.
     sample_rate : int
-        In Hz; kept for those who use the model.
+        In Hz. Stored as an attribute; the network does not use it.
     kernel_size, stride : int
         Of the encoder, in samples; stride is half the kernel by default.
     min_frames : int
         Frames that the mask network needs (reflecting convolutions need more frames than they reflect).
     causal : bool
-        What the mask network is; kept for those who use the model.
+        Whether the mask network is causal. Stored as an attribute only.
     one_by_one : bool
         Run the items of a batch one by one, for mask networks that mix them (SpeechBrain's RE-SepFormer makes one
         sequence of the memories of all items).
@@ -170,3 +170,31 @@ def longest_input(masknet: nn.Module) -> int | None:
     tables, chunk = [encoding.pe.shape[1] for encoding in encodings if encoding is not None], getattr(network, "K", 0)
     # the frames, at least one of padding, and half a chunk are cut twice into whole chunks
     return min(tables) // 2 * chunk - chunk // 2 - 1 if tables else None
+
+
+class SequenceFirst(nn.Module):
+    """A block that runs along the first dimension, for a caller whose sequences lie along the second.
+
+    SpeechBrain's `DPTNetBlock` is documented for [B, L, N], but its attention and its LSTM run along the first
+    dimension: used as documented it mixes the items of a batch instead of the steps of a sequence.
+
+    Arguments
+    ---------
+    block : nn.Module
+        [L, B, N] -> [L, B, N].
+
+    Example
+    -------
+    >>> import torch
+    >>> from speechbrain.lobes.models.dual_path import DPTNetBlock
+    >>> SequenceFirst(DPTNetBlock(16, nhead=4))(torch.rand(3, 10, 16)).shape
+    torch.Size([3, 10, 16])
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the block over `x` [B, L, N]."""
+        return self.block(x.transpose(0, 1)).transpose(0, 1)

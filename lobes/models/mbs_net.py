@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lobes.models.base.band_model import BandModel
 from lobes.models.base.contract import run_layer
-from lobes.models.base.envelope import SpectralModel
 from lobes.nnet.band_mamba import CrossBandBiMamba, IntraBandBiMamba
 from lobes.nnet.band_split import BandDecoder, BandSplit
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
-HIGHEST_GAIN = 2.0  # of the magnitude mask, so that a bin can be restored (MP-SENet, arXiv:2305.13686)
+HIGHEST_GAIN = 2.0  # of the magnitude mask, so that a bin can be raised (MP-SENet, arXiv:2305.13686)
 
 
-class MBSNet(SpectralModel):
+class MBSNet(BandModel):
     """Band split, Mamba over time and across bands, then a head for magnitudes and one for phases.
 
-    The working form of a design whose published code never ran its heads: the magnitude head gives a gain between 0 and
-    2 for each bin, the phase head a turn between -pi and pi, both on the noisy spectrum itself.
+    The magnitude head gives each bin a gain between 0 and 2, the phase head a rotation between -pi and pi; both apply
+    to the noisy spectrum. This is a working form of a design whose published code never runs its heads.
 
     Arguments
     ---------
@@ -30,21 +30,21 @@ class MBSNet(SpectralModel):
     n_layers : int
         Layers over time.
     cross_each_layer : bool
-        A step across the bands after each layer, or one after the last.
+        A layer across the bands after each layer over time, or only after the last.
     d_state, d_conv, expand : int
         As in `lobes.nnet.mamba.Mamba`.
     expansion : int or sequence of int
-        Hidden size of the heads over D, one for all bands or one for each.
+        Hidden size of the heads divided by D: one for all bands, or one for each.
     branches : int
-        1: one encoder for both heads; 2: one for each, as in the first design.
+        1: one encoder for both heads; 2: one for each, as in the original design.
     as_published : bool
         Layers of the published structure, as in `lobes.models.bs_bimamba.BSBiMamba`.
     bidirectional : bool
-        Both directions in time; a causal model has only the forward one.
+        Both directions in time; a causal model always has the forward one only.
     causal : bool
-        Forward in time only, norms over the past.
-    compress
-        As in `lobes.models.base.envelope.SpectralModel`, like all in `**spectral`.
+        Forward in time only, norms over past frames.
+    compress, **bands
+        As in `lobes.models.base.band_model.BandModel`.
 
     Raises
     ------
@@ -71,9 +71,9 @@ class MBSNet(SpectralModel):
         bidirectional: bool = True,
         causal: bool = False,
         compress: float = 0.3,
-        **spectral: Any,
+        **bands: Any,
     ) -> None:
-        super().__init__(causal=causal, compress=compress, **spectral)
+        super().__init__(causal=causal, compress=compress, **bands)
         mamba: dict[str, Any] = {"as_published": as_published, "d_state": d_state, "d_conv": d_conv, "expand": expand}
         both = bidirectional and not causal
 
@@ -87,12 +87,12 @@ class MBSNet(SpectralModel):
 
         self.encoders = nn.ModuleList(encoder() for _ in range(branches))
         head: dict[str, Any] = {"expansion": expansion, "features": self.num_sources, "gated": False, "causal": causal}
-        head["start"] = [0.0] * self.num_sources  # a gain of one, a turn of zero
+        head["start"] = [0.0] * self.num_sources  # a gain of one, a rotation of zero
         self.magnitude = BandDecoder(self.widths, n_channels, **head)
         self.phase = BandDecoder(self.widths, n_channels, **head)
         self.slope = nn.Parameter(torch.ones(sum(self.widths), 1))
 
-    def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+    def estimate_compressed(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
         encoded = []  # of each branch, [B, L, K, D]
         for encoder in self.encoders:
@@ -109,7 +109,7 @@ class MBSNet(SpectralModel):
 
 
 def turned(spectrum: Tensor, gain: Tensor, angle: Tensor) -> Tensor:
-    """Scale magnitudes and turn phases: `spectrum` [B, 2, L, F], `gain` and `angle` [B, S, L, F] -> [B, S, 2, L, F].
+    """Scale magnitudes and rotate phases: `spectrum` [B, 2, L, F], `gain` and `angle` [B, S, L, F] -> [B, S, 2, L, F].
 
     Example
     -------

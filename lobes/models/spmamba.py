@@ -1,16 +1,23 @@
 """SPMamba: complex spectral mapping with Mamba along bins and frames.
 
-B batch, T samples, L frames, F bins, D channels, S sources.
+B batch, L frames, F bins, D channels, S sources.
 """
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
+from torch import Tensor, nn
+
 from lobes.errors import UserError, did_you_mean
-from lobes.models.base.gridnet import GridNet
+from lobes.models.base.contract import run_layer
+from lobes.models.base.envelope import SpectralModel
+from lobes.models.convert.spmamba_reference import load_reference
 from lobes.nnet.bimamba import BiMamba
 from lobes.nnet.gridnet import GridNetBlock
+from lobes.nnet.lengths import zero_padding
+from lobes.nnet.norms import MaskedGroupNorm
 
 _REFUSED = {
     "input_dim": "it is dead in the reference implementation; the STFT's size is n_fft",
@@ -26,26 +33,21 @@ _REFUSED = {
     "activation": "the activation is always PReLU",
     "eps": "it is always 1e-5",
 }
-_OPTIONS = (
-    "num_sources sample_rate n_fft hop_length n_layers emb_dim emb_ks emb_hs n_heads approx_qk_dim "
-    "d_state d_conv expand gradient_checkpointing"
-).split()
 
 
-class SPMamba(GridNet):
+class SPMamba(SpectralModel):
     """SPMamba (Li et al. 2024, arXiv:2404.02063): TF-GridNet with bidirectional Mamba in place of LSTMs.
 
-    Weights interchange with the reference implementation (github.com/JusperLee/SPMamba, Apache-2.0) under the
-    same keys, and outputs agree with it. Beyond it: silence gives silence, any T >= 1 works, and `lengths`
-    are honoured in the level, the STFT, the norms, the scans and the attention, so that a padded item equals
-    the item alone.
+    Outputs equal those of the reference implementation (github.com/JusperLee/SPMamba, Apache-2.0) with the same
+    weights; `from_upstream` and `lobes.models.to_upstream` convert state dicts. In addition, silence gives silence, any
+    T >= 1 works, and a padded item equals the item alone.
 
     Arguments
     ---------
     num_sources : int
         Sources S.
     sample_rate : int
-        In Hz; kept for those who use the model.
+        In Hz. Stored as an attribute; the network does not use it.
     n_fft, hop_length : int
         STFT window and hop in samples.
     n_layers : int
@@ -75,6 +77,8 @@ class SPMamba(GridNet):
     torch.Size([3, 1000, 2])
     """
 
+    centred_level = True
+
     def __init__(
         self,
         num_sources: int = 2,
@@ -94,26 +98,41 @@ class SPMamba(GridNet):
         **unknown: object,
     ) -> None:
         _refuse(unknown)
+        super().__init__(num_sources, sample_rate, n_fft, hop_length, gradient_checkpointing=gradient_checkpointing)
 
         def mamba(features: int) -> BiMamba:
             return BiMamba(features, d_state=d_state, d_conv=d_conv, expand=expand)
 
-        def block(bins: int) -> GridNetBlock:
-            outputs = 2 * emb_dim * emb_ks
-            return GridNetBlock(emb_dim, bins, mamba, outputs, "mamba", emb_ks, emb_hs, n_heads, approx_qk_dim)
+        def block() -> GridNetBlock:
+            n_bins, outputs = n_fft // 2 + 1, 2 * emb_dim * emb_ks
+            return GridNetBlock(emb_dim, n_bins, mamba, outputs, emb_ks, emb_hs, n_heads, approx_qk_dim)
 
-        super().__init__(num_sources, sample_rate, n_fft, hop_length, n_layers, emb_dim, block, gradient_checkpointing)
+        self.conv = nn.Conv2d(2, emb_dim, 3, padding=1)
+        self.norm = MaskedGroupNorm(emb_dim)
+        self.blocks = nn.ModuleList(block() for _ in range(n_layers))
+        self.deconv = nn.ConvTranspose2d(emb_dim, 2 * num_sources, 3, padding=1)
+
+    def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+        """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F].
+
+        `forward` calls it between the STFT of the mixture at unit level and the inverse STFT of the estimates.
+        """
+        x = self.norm(self.conv(spectrum), frames)  # [B, D, L, F]
+        x = x.permute(0, 2, 3, 1)  # [B, L, F, D]
+        for block in self.blocks:  # along bins, along frames, attention across frames
+            x = run_layer(block, x, frames, self.gradient_checkpointing)  # [B, L, F, D]
+        x = zero_padding(x, frames).permute(0, 3, 1, 2)  # [B, D, L, F]
+        return self.deconv(x).unflatten(1, (self.num_sources, 2))  # [B, S, 2, L, F]
 
     @classmethod
     def from_upstream(cls, path: str | Path, **options) -> SPMamba:
-        """Load a checkpoint of the reference implementation; see `load_spmamba` in `lobes.models.convert`."""
-        from lobes.models.convert.spmamba_reference import load_spmamba
-
-        return load_spmamba(path, **options)
+        """Load a checkpoint of the reference implementation; see `load_reference` in `lobes.models.convert`."""
+        return load_reference(cls, path, **options)
 
 
 def _refuse(unknown: dict[str, object]) -> None:
+    known = [name for name in inspect.signature(SPMamba).parameters if name != "unknown"]
     for name in unknown:
         if name in _REFUSED:
             raise UserError(f"SPMamba: option {name} is refused: {_REFUSED[name]}. Remove it from the model's options.")
-        raise UserError(f"SPMamba: unknown option {name}.{did_you_mean(name, _OPTIONS)} Known: {', '.join(_OPTIONS)}.")
+        raise UserError(f"SPMamba: unknown option {name}.{did_you_mean(name, known)} Known: {', '.join(known)}.")

@@ -1,27 +1,31 @@
 """TF-GridNet: complex spectral mapping with LSTMs along bins and frames.
 
-B batch, T samples, L frames, F bins, D channels, S sources.
+B batch, L frames, F bins, D channels, S sources.
 """
 
 from __future__ import annotations
 
-from lobes.models.base.gridnet import GridNet
+from torch import Tensor, nn
+
+from lobes.models.base.contract import run_layer
+from lobes.models.base.envelope import SpectralModel
 from lobes.nnet.bilstm import BiLSTM
 from lobes.nnet.gridnet import GridNetBlock
+from lobes.nnet.lengths import zero_padding
+from lobes.nnet.norms import MaskedGroupNorm
 
 
-class TFGridNet(GridNet):
-    """TF-GridNet (Wang et al. 2023, arXiv:2211.12433): SPMamba's parent, with LSTMs where that has Mamba.
+class TFGridNet(SpectralModel):
+    """TF-GridNet (Wang et al. 2023, arXiv:2211.12433).
 
-    Written from the papers; it shares every line but the sequence models with `lobes.models.spmamba.SPMamba`, so that
-    Mamba against LSTM is one argument.
+    It differs from `lobes.models.spmamba.SPMamba` only in the sequence model, so the two can be compared directly.
 
     Arguments
     ---------
     num_sources : int
         Sources S.
     sample_rate : int
-        In Hz; kept for those who use the model.
+        In Hz. Stored as an attribute; the network does not use it.
     n_fft, hop_length : int
         STFT window and hop in samples.
     n_layers : int
@@ -50,6 +54,8 @@ class TFGridNet(GridNet):
     torch.Size([3, 1000, 2])
     """
 
+    centred_level = True
+
     def __init__(
         self,
         num_sources: int = 2,
@@ -65,11 +71,25 @@ class TFGridNet(GridNet):
         approx_qk_dim: int = 512,
         gradient_checkpointing: bool = False,
     ) -> None:
+        super().__init__(num_sources, sample_rate, n_fft, hop_length, gradient_checkpointing=gradient_checkpointing)
+
         def lstm(features: int) -> BiLSTM:
             return BiLSTM(features, lstm_hidden_units)
 
-        def block(bins: int) -> GridNetBlock:
-            outputs = 2 * lstm_hidden_units
-            return GridNetBlock(emb_dim, bins, lstm, outputs, "rnn", emb_ks, emb_hs, n_heads, approx_qk_dim)
+        def block() -> GridNetBlock:
+            n_bins, outputs = n_fft // 2 + 1, 2 * lstm_hidden_units
+            return GridNetBlock(emb_dim, n_bins, lstm, outputs, emb_ks, emb_hs, n_heads, approx_qk_dim)
 
-        super().__init__(num_sources, sample_rate, n_fft, hop_length, n_layers, emb_dim, block, gradient_checkpointing)
+        self.conv = nn.Conv2d(2, emb_dim, 3, padding=1)
+        self.norm = MaskedGroupNorm(emb_dim)
+        self.blocks = nn.ModuleList(block() for _ in range(n_layers))
+        self.deconv = nn.ConvTranspose2d(emb_dim, 2 * num_sources, 3, padding=1)
+
+    def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+        """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
+        x = self.norm(self.conv(spectrum), frames)  # [B, D, L, F]
+        x = x.permute(0, 2, 3, 1)  # [B, L, F, D]
+        for block in self.blocks:
+            x = run_layer(block, x, frames, self.gradient_checkpointing)  # [B, L, F, D]
+        x = zero_padding(x, frames).permute(0, 3, 1, 2)  # [B, D, L, F]
+        return self.deconv(x).unflatten(1, (self.num_sources, 2))  # [B, S, 2, L, F]

@@ -14,7 +14,7 @@ from lobes.nnet.mamba import Mamba
 class MambaPair(nn.Module):
     """x + Linear([forward; backward]) of Mamba in both directions behind one norm.
 
-    As published (BS-BiMamba) each direction has a norm and a residual of its own besides: the input then enters three
+    In the published BS-BiMamba each direction also has a norm and a residual of its own: the input then enters three
     times, and is normalised twice.
 
     Arguments
@@ -55,13 +55,13 @@ class MambaPair(nn.Module):
         nn.init.xavier_uniform_(self.combine.weight)
         nn.init.zeros_(self.combine.bias)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, D] with `lengths` valid steps per item (Long [B])."""
-        y = zero_padding(self.norm(x), lengths)
+    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B])."""
+        y = zero_padding(self.norm(x), steps)
         if self.inner_norms is None:
-            both = [mixer(y, lengths) for mixer in self.mixers]
+            both = [mixer(y, steps) for mixer in self.mixers]
         else:
-            both = [y + mixer(norm(y), lengths) for norm, mixer in zip(self.inner_norms, self.mixers, strict=True)]
+            both = [y + mixer(norm(y), steps) for norm, mixer in zip(self.inner_norms, self.mixers, strict=True)]
         return x + self.combine(torch.cat(both, -1))
 
 
@@ -77,8 +77,8 @@ class IntraBandBiMamba(MambaPair):
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
         bands = x.shape[2]
-        lengths = None if frames is None else frames.repeat_interleave(bands)
-        y = super().forward(x.transpose(1, 2).flatten(0, 1), lengths)  # [B K, L, D]
+        steps = None if frames is None else frames.repeat_interleave(bands)
+        y = super().forward(x.transpose(1, 2).flatten(0, 1), steps)  # [B K, L, D]
         return y.unflatten(0, (-1, bands)).transpose(1, 2)
 
 
@@ -92,5 +92,5 @@ class CrossBandBiMamba(MambaPair):
     """
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, K, D]; `frames` changes nothing, since frames do not mix."""
+        """Run over `x` [B, L, K, D]; `frames` has no effect, since frames do not mix."""
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # [B L, K, D] inside

@@ -1,4 +1,4 @@
-"""An LSTM in both directions that is right for padded batches. B batch, L steps, D channels, H units."""
+"""A bidirectional LSTM for padded batches. B batch, L steps, D channels, H units."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class BiLSTM(nn.LSTM):
     def __init__(self, features: int, units: int) -> None:
         super().__init__(features, units, batch_first=True, bidirectional=True)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Run over `x` [B, L, D] with `lengths` valid steps per item (Long [B]): [B, L, 2 H], zeros after the end."""
+    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B]): [B, L, 2 H], zeros after the end."""
         run: Any = super().forward  # type: ignore[has-type]
-        if lengths is None:
+        if steps is None:
             return run(x)[0]
-        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(x, steps.cpu(), batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(run(packed)[0], batch_first=True, total_length=x.shape[1])[0]

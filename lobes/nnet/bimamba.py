@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lobes.nnet.lengths import zero_padding
-from lobes.nnet.mamba import Mamba, SelectiveCore, project_in
+from lobes.nnet.mamba import Mamba, project_in
 from lobes.nnet.norms import RMSNorm
+from lobes.nnet.selective import SelectiveCore
 
 
 class MambaBlock(nn.Module):
@@ -35,16 +36,16 @@ class MambaBlock(nn.Module):
         self.norm = RMSNorm(d_model)
         self.mixer = Mamba(d_model, reverse=reverse, **mamba)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, D] with `lengths` valid steps per item (Long [B])."""
-        return x + self.mixer(self.norm(x), lengths)
+    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B])."""
+        return x + self.mixer(self.norm(x), steps)
 
 
 class BiMamba(nn.Module):
-    """Two independent Mamba blocks, one forward and one backward in time, with their outputs side by side.
+    """Two independent Mamba blocks, one forward and one backward in time; their outputs are concatenated.
 
-    The bidirectional block of SPMamba (Li et al. 2024, arXiv:2404.02063); state-dict keys are those of its
-    published code. The backward block starts at each item's own end, so padding never changes an item.
+    The bidirectional block of SPMamba (Li et al. 2024, arXiv:2404.02063). The backward block starts at each item's own
+    end, so padding never changes an item.
 
     Arguments
     ---------
@@ -61,18 +62,17 @@ class BiMamba(nn.Module):
 
     def __init__(self, d_model: int, **mamba) -> None:
         super().__init__()
-        # lists of one, for the keys' sake: forward_blocks.0.*, backward_blocks.0.*
-        self.forward_blocks = nn.ModuleList([MambaBlock(d_model, **mamba)])
-        self.backward_blocks = nn.ModuleList([MambaBlock(d_model, reverse=True, **mamba)])
+        self.forward_block = MambaBlock(d_model, **mamba)
+        self.backward_block = MambaBlock(d_model, reverse=True, **mamba)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
         """Run both directions.
 
         Arguments
         ---------
         x : Tensor
             Input [B, L, D].
-        lengths : Tensor or None
+        steps : Tensor or None
             Valid steps per item, Long [B]; None: all.
 
         Returns
@@ -80,15 +80,14 @@ class BiMamba(nn.Module):
         Tensor
             Forward, then backward channels [B, L, 2 D], zeros after an item's end.
         """
-        x = zero_padding(x, lengths)
-        both = self.forward_blocks[0](x, lengths), self.backward_blocks[0](x, lengths)
-        return torch.cat(both, -1)  # [B, L, 2 D]
+        x = zero_padding(x, steps)
+        return torch.cat((self.forward_block(x, steps), self.backward_block(x, steps)), -1)  # [B, L, 2 D]
 
 
 class SharedBiMamba(nn.Module):
-    """x + both directions of a Mamba with one input and one output projection between them, behind an RMS norm.
+    """x + both directions of a Mamba that share one input and one output projection, behind an RMS norm.
 
-    The block of Vision Mamba (Zhu et al. 2024, arXiv:2401.09417, algorithm 1), which DPMamba and Mamba-TasNet take over
+    The block of Vision Mamba (Zhu et al. 2024, arXiv:2401.09417, algorithm 1), as used by DPMamba and Mamba-TasNet
     (Jiang et al. 2024, arXiv:2403.18257 and arXiv:2407.09732).
 
     Arguments
@@ -113,8 +112,8 @@ class SharedBiMamba(nn.Module):
         self.backward_core = SelectiveCore(inner, rank, d_state, d_conv, reverse=True)
         self.out_proj = nn.Linear(inner, d_model, bias=False)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, D] with `lengths` valid steps per item (Long [B])."""
-        u, z = project_in(self.in_proj, self.norm(x), lengths)
-        y = self.forward_core(u, z, lengths) + self.backward_core(u, z, lengths)
+    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B])."""
+        u, z = project_in(self.in_proj, self.norm(x), steps)
+        y = self.forward_core(u, z, steps) + self.backward_core(u, z, steps)
         return x + self.out_proj(y)

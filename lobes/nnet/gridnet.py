@@ -14,12 +14,11 @@ from lobes.nnet.norms import LN4D
 from lobes.nnet.windows import MergeWindows, covered, n_windows, split_windows
 
 
-class GridNetBlock(CrossFrameAttention):
+class GridNetBlock(nn.Module):
     """A sequence model along bins, one along frames, then attention across frames, each with a residual.
 
-    TF-GridNet's block (Wang et al. 2023, arXiv:2211.12433) with LSTMs; with Mamba in their place that of SPMamba (Li
-    et al. 2024, section II). It extends the attention, rather than holding it, so that its state-dict keys lie flat as
-    published.
+    With LSTMs it is TF-GridNet's block (Wang et al. 2023, arXiv:2211.12433), with Mamba that of SPMamba (Li et al.
+    2024, arXiv:2404.02063, section II).
 
     Arguments
     ---------
@@ -28,11 +27,10 @@ class GridNetBlock(CrossFrameAttention):
     n_bins : int
         Bins F.
     sequence : callable
-        Makes a sequence model of so many features, [B, W, features] and lengths (Long [B] or None) to [B, W, outputs].
+        Makes a sequence model for a number of features: [B, W, features] and steps (Long [B] or None) to
+        [B, W, outputs].
     outputs : int
-        What it gives.
-    kind : str
-        Its name in the state dict: `intra_<kind>`, `inter_<kind>`.
+        Output features of the sequence model.
     emb_ks, emb_hs : int
         Size and hop of the windows of bins or frames that make one step of a sequence.
     n_heads, approx_qk_dim : int
@@ -58,23 +56,21 @@ class GridNetBlock(CrossFrameAttention):
         n_bins: int,
         sequence: Callable[[int], nn.Module],
         outputs: int,
-        kind: str = "mamba",
         emb_ks: int = 8,
         emb_hs: int = 1,
         n_heads: int = 4,
         approx_qk_dim: int = 512,
     ) -> None:
-        super().__init__(emb_dim, n_bins, n_heads, approx_qk_dim)
+        super().__init__()
         if not 1 <= emb_hs <= emb_ks:
             raise UserError(f"expected 1 <= emb_hs <= emb_ks, got emb_ks={emb_ks}, emb_hs={emb_hs}; change either")
-        self.emb_ks, self.emb_hs, self.kind = emb_ks, emb_hs, kind
-        features = emb_dim * emb_ks
-        self.intra_norm = LN4D(emb_dim)
-        self.add_module(f"intra_{kind}", sequence(features))
-        self.intra_linear = MergeWindows(outputs, emb_dim, emb_ks, emb_hs)
-        self.inter_norm = LN4D(emb_dim)
-        self.add_module(f"inter_{kind}", sequence(features))
-        self.inter_linear = MergeWindows(outputs, emb_dim, emb_ks, emb_hs)
+        self.emb_ks, self.emb_hs = emb_ks, emb_hs
+        # the attention is made first, as it always was: the initial weights of a seed depend on the order
+        self.attention = CrossFrameAttention(emb_dim, n_bins, n_heads, approx_qk_dim)
+        self.along_bins = AlongBins(emb_dim, sequence(emb_dim * emb_ks), MergeWindows(outputs, emb_dim, emb_ks, emb_hs))
+        self.along_frames = AlongFrames(
+            emb_dim, sequence(emb_dim * emb_ks), MergeWindows(outputs, emb_dim, emb_ks, emb_hs)
+        )
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Run the block.
@@ -84,7 +80,7 @@ class GridNetBlock(CrossFrameAttention):
         x : Tensor
             Input [B, L, F, D].
         frames : Tensor or None
-            Valid frames per item, Long [B]; None: all. What stands after them has no effect.
+            Valid frames per item, Long [B]; None: all. Frames after them have no effect.
 
         Returns
         -------
@@ -94,22 +90,64 @@ class GridNetBlock(CrossFrameAttention):
         n_frames, n_bins = x.shape[1:3]
         more_frames = covered(n_frames, self.emb_ks, self.emb_hs) - n_frames
         more_bins = covered(n_bins, self.emb_ks, self.emb_hs) - n_bins
-        # zeros after the item's own end are what the item alone would be padded with
+        # zeros after an item's own end, because the item alone would be padded with zeros too
         x = F.pad(zero_padding(x, frames), (0, 0, 0, more_bins, 0, more_frames))  # [B, L', F', D]
-        x = self._along_frames(self._along_bins(x), frames)
-        return super().forward(x[:, :n_frames, :n_bins], frames)
+        x = self.along_frames(self.along_bins(x), frames)  # [B, L', F', D]
+        return self.attention(x[:, :n_frames, :n_bins], frames)  # [B, L, F, D]
 
-    def _along_bins(self, x: Tensor) -> Tensor:
-        """[B, L', F', D]: every frame is a sequence of bins, always full."""
-        h = self.intra_norm(x).flatten(0, 1)  # [B*L', F', D]
-        h = self.get_submodule(f"intra_{self.kind}")(split_windows(h, self.emb_ks, self.emb_hs), None)  # [B*L', W, C]
-        return x + self.intra_linear(h).view_as(x)
 
-    def _along_frames(self, x: Tensor, frames: Tensor | None) -> Tensor:
-        """[B, L', F', D]: every bin is a sequence of frames, as long as its item."""
-        windows = None if frames is None else n_windows(frames, self.emb_ks, self.emb_hs).repeat_interleave(x.shape[2])
-        h = self.inter_norm(x).transpose(1, 2).flatten(0, 1)  # [B*F', L', D]
-        h = self.get_submodule(f"inter_{self.kind}")(
-            split_windows(h, self.emb_ks, self.emb_hs), windows
-        )  # [B*F', W, C]
-        return x + self.inter_linear(h).unflatten(0, (-1, x.shape[2])).transpose(1, 2)  # [B, L', F', D]
+class AlongBins(nn.Module):
+    """x + merged outputs of a sequence model over windows of bins; each frame is a sequence.
+
+    Arguments
+    ---------
+    n_channels : int
+        Channels D.
+    sequence : nn.Module
+        The sequence model over windows.
+    merge : MergeWindows
+        Maps its outputs back to bins; it knows the size and the hop of the windows.
+
+    Example
+    -------
+    >>> import torch
+    >>> from lobes.nnet.bilstm import BiLSTM
+    >>> AlongBins(8, BiLSTM(32, 5), MergeWindows(10, 8, 4, 4))(torch.rand(2, 3, 12, 8)).shape
+    torch.Size([2, 3, 12, 8])
+    """
+
+    def __init__(self, n_channels: int, sequence: nn.Module, merge: MergeWindows) -> None:
+        super().__init__()
+        self.norm, self.sequence, self.merge = LN4D(n_channels), sequence, merge
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run over `x` [B, L, F, D], where windows cover F exactly."""
+        h = self.norm(x).flatten(0, 1)  # [B L, F, D]
+        h = self.sequence(split_windows(h, self.merge.size, self.merge.hop), None)  # [B L, W, outputs]
+        return x + self.merge(h).view_as(x)  # [B, L, F, D]
+
+
+class AlongFrames(nn.Module):
+    """x + merged outputs of a sequence model over windows of frames; each bin is a sequence, as long as its item.
+
+    The arguments are those of `AlongBins`.
+
+    Example
+    -------
+    >>> import torch
+    >>> from lobes.nnet.bilstm import BiLSTM
+    >>> AlongFrames(8, BiLSTM(32, 5), MergeWindows(10, 8, 4, 4))(torch.rand(2, 12, 3, 8), torch.tensor([12, 5])).shape
+    torch.Size([2, 12, 3, 8])
+    """
+
+    def __init__(self, n_channels: int, sequence: nn.Module, merge: MergeWindows) -> None:
+        super().__init__()
+        self.norm, self.sequence, self.merge = LN4D(n_channels), sequence, merge
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, F, D], where windows cover L exactly, with `frames` valid frames per item (Long [B])."""
+        size, hop, bins = self.merge.size, self.merge.hop, x.shape[2]
+        windows = None if frames is None else n_windows(frames, size, hop).repeat_interleave(bins)  # [B F]
+        h = self.norm(x).transpose(1, 2).flatten(0, 1)  # [B F, L, D]
+        h = self.sequence(split_windows(h, size, hop), windows)  # [B F, W, outputs]
+        return x + self.merge(h).unflatten(0, (-1, bins)).transpose(1, 2)  # [B, L, F, D]

@@ -8,115 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lobes.nnet.depthwise import conv_silu
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.precision import at_least_fp32
-from lobes.scan import selective_scan
+from lobes.nnet.selective import SelectiveParts
 
 
-class SelectiveCore(nn.Module):
-    """What lies between the projections of a Mamba block: convolution, selection, scan, gate, in one direction.
-
-    Arguments
-    ---------
-    d_inner, dt_rank, d_state, d_conv : int
-        Inner channels D, rank of the step size's projection, states N, kernel size of the convolution.
-    dt_min, dt_max, dt_init_floor : float
-        Initial step sizes are drawn log-uniformly from [dt_min, dt_max] and are never below the floor.
-    reverse : bool
-        Run from the end to the start.
-    backend : str
-        Backend of `lobes.scan.selective_scan`.
-
-    Example
-    -------
-    >>> SelectiveCore(16, dt_rank=1)(torch.rand(2, 5, 16), torch.rand(2, 5, 16)).shape
-    torch.Size([2, 5, 16])
-    """
-
-    def __init__(
-        self,
-        d_inner: int,
-        dt_rank: int,
-        d_state: int = 16,
-        d_conv: int = 4,
-        dt_min: float = 1e-3,
-        dt_max: float = 0.1,
-        dt_init_floor: float = 1e-4,
-        reverse: bool = False,
-        backend: str = "auto",
-    ) -> None:
-        super().__init__()
-        self._set_sizes(d_inner, dt_rank, d_state, d_conv, reverse, backend)
-        self._make_core()
-        self._step_sizes = (dt_min, dt_max, dt_init_floor)
-        self._init_step_size(*self._step_sizes)
-
-    def _set_sizes(self, d_inner: int, dt_rank: int, d_state: int, d_conv: int, reverse: bool, backend: str) -> None:
-        self.d_inner, self.dt_rank, self.d_state, self.d_conv = d_inner, dt_rank, d_state, d_conv
-        self.reverse, self.backend = reverse, backend
-
-    def _make_core(self) -> None:
-        self.conv1d = nn.Conv1d(self.d_inner, self.d_inner, self.d_conv, groups=self.d_inner, padding=self.d_conv - 1)
-        self.x_proj = nn.Linear(self.d_inner, self.dt_rank + 2 * self.d_state, bias=False)
-        self.dt_proj = nn.Linear(self.dt_rank, self.d_inner)
-        self.A_log = nn.Parameter(torch.log(torch.arange(1.0, self.d_state + 1)).repeat(self.d_inner, 1))  # [D, N]
-        self.D = nn.Parameter(torch.ones(self.d_inner))
-        self.A_log._no_weight_decay = True  # type: ignore[attr-defined]
-        self.D._no_weight_decay = True  # type: ignore[attr-defined]
-        self.dt_proj.bias._no_reinit = True  # type: ignore[attr-defined]
-
-    @torch.no_grad()
-    def _init_step_size(self, low: float, high: float, floor: float) -> None:
-        nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        log_dt = torch.rand(self.d_inner) * (math.log(high) - math.log(low)) + math.log(low)
-        dt = log_dt.exp().clamp(min=floor)
-        self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus(bias) = dt
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw all weights anew, the step sizes by their own rule; `A` and `D` are what they always start as."""
-        for child in self.children():
-            child.reset_parameters()  # type: ignore[operator]
-        self.A_log.copy_(torch.log(torch.arange(1.0, self.d_state + 1)).expand_as(self.A_log))
-        self.D.fill_(1.0)
-        self._init_step_size(*self._step_sizes)
-
-    def forward(self, x: Tensor, z: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mix `x` [B, L, D] along the steps and gate it with `z` [B, L, D].
-
-        `lengths` are valid steps per item, Long [B]; after them `x` must be zero, and so is the result.
-        """
-        u = conv_silu(x, self.conv1d.weight, self.conv1d.bias, self.reverse)  # type: ignore[arg-type]
-        dt, B, C = self._select(u)
-        # a contiguous transpose of the few columns lets both gradients be multiplied in a third of the time on CPUs
-        return selective_scan(
-            u,
-            dt @ self.dt_proj.weight.t().contiguous(),  # [B, L, D]
-            self._A(),
-            B,
-            C,
-            self.D,
-            z=z,
-            delta_bias=self.dt_proj.bias,
-            delta_softplus=True,
-            reverse=self.reverse,
-            lengths=lengths,
-            backend=self.backend,
-        )
-
-    def _A(self) -> Tensor:
-        return -torch.exp(at_least_fp32(self.A_log))  # [D, N]
-
-    def _select(self, u: Tensor) -> tuple[Tensor, ...]:
-        return self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], -1)
-
-
-class Mamba(SelectiveCore):
+class Mamba(SelectiveParts):
     """Mamba-1 block (Gu and Dao 2023, arXiv:2312.00752, figure 3).
 
-    Parameters have the `mamba_ssm` package's names, shapes and initial values, so that state dicts interchange both
-    ways. `A_log` and `D` carry `_no_weight_decay`, `dt_proj.bias` carries `_no_reinit`.
+    Parameters have the names, shapes and initial values of the `mamba_ssm` package, so that state dicts interchange
+    both ways. `A_log` and `D` carry `_no_weight_decay`, `dt_proj.bias` carries `_no_reinit`.
 
     Arguments
     ---------
@@ -156,24 +57,24 @@ class Mamba(SelectiveCore):
         reverse: bool = False,
         backend: str = "auto",
     ) -> None:
-        nn.Module.__init__(self)  # the parts are made in the package's order, which a seed depends on
-        self.d_model = d_model
         rank = math.ceil(d_model / 16) if dt_rank == "auto" else int(dt_rank)
-        self._set_sizes(expand * d_model, rank, d_state, d_conv, reverse, backend)
+        step_sizes = (dt_min, dt_max, dt_init_floor)
+        super().__init__(expand * d_model, rank, d_state, d_conv, step_sizes, reverse, backend)
+        self.d_model = d_model
+        # in the order of `mamba_ssm`, so that a seed gives its initial weights
         self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=False)
-        self._make_core()
+        self.make_parts()
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
-        self._step_sizes = (dt_min, dt_max, dt_init_floor)
-        self._init_step_size(*self._step_sizes)
+        self.start_step_sizes()
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
         """Run over whole sequences.
 
         Arguments
         ---------
         x : Tensor
             Input [B, L, d_model].
-        lengths : Tensor or None
+        steps : Tensor or None
             Valid steps per item, Long [B]; None: all. With `reverse`, each item starts at its own end.
 
         Returns
@@ -181,10 +82,11 @@ class Mamba(SelectiveCore):
         Tensor
             Output [B, L, d_model], zeros after an item's end.
         """
-        return self.out_proj(super().forward(*project_in(self.in_proj, x, lengths), lengths))  # [B, L, d_model]
+        x, z = project_in(self.in_proj, x, steps)  # [B, L, D]
+        return self.out_proj(self.mix(x, z, steps))  # [B, L, d_model]
 
     def initial_states(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Zero states for `step`.
+        """Return zero states for `step`.
 
         Returns
         -------
@@ -198,7 +100,7 @@ class Mamba(SelectiveCore):
         return conv_state, weight.new_zeros(batch, self.d_inner, self.d_state, dtype=at_least_fp32(weight).dtype)
 
     def step(self, x: Tensor, conv_state: Tensor, ssm_state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Run one step of streaming; `forward` over the whole sequence gives the same.
+        """Run one step of streaming; the results equal those of `forward` over the whole sequence.
 
         Arguments
         ---------
@@ -231,15 +133,15 @@ class Mamba(SelectiveCore):
         x, z = self.in_proj(x[:, 0]).chunk(2, -1)  # [B, D] each
         conv_state = torch.cat([conv_state[..., 1:], x[..., None]], -1)  # [B, D, d_conv]
         u = F.silu((conv_state * self.conv1d.weight[:, 0]).sum(-1) + self.conv1d.bias)  # type: ignore[operator]
-        dt, B, C = self._select(u)
+        dt, B, C = self.select(u)
         dt = F.softplus(at_least_fp32(F.linear(dt, self.dt_proj.weight)) + self.dt_proj.bias)[..., None]  # [B, D, 1]
-        ssm_state = torch.exp(dt * self._A()) * ssm_state + dt * u[..., None] * B[:, None]  # [B, D, N]
+        ssm_state = torch.exp(dt * self.A()) * ssm_state + dt * u[..., None] * B[:, None]  # [B, D, N]
         y = (ssm_state * C[:, None]).sum(-1) + self.D * u
         return self.out_proj((y * F.silu(z)).to(z.dtype))[:, None], conv_state, ssm_state
 
 
-def project_in(in_proj: nn.Linear, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Input and gate [B, L, D] of a block's core from `x` [B, L, d_model], zeros after an item's end.
+def project_in(in_proj: nn.Linear, x: Tensor, steps: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Project `x` [B, L, d_model] to the input and the gate [B, L, D] of a block, zeros after an item's end.
 
     Example
     -------
@@ -248,7 +150,7 @@ def project_in(in_proj: nn.Linear, x: Tensor, lengths: Tensor | None) -> tuple[T
     (torch.Size([2, 5, 16]), torch.Size([2, 5, 16]))
     """
     # in_proj has no bias: zeros stay zeros, so the convolution sees silence past the true end
-    x = zero_padding(x, lengths)
-    # two products: the backward pass of one would have to copy both gradients side by side
+    x = zero_padding(x, steps)
+    # two products: the backward pass of a single one would have to copy both gradients into one tensor
     x, z = (F.linear(x, half) for half in in_proj.weight.chunk(2))
     return x, z

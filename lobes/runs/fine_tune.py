@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from lobes.errors import UserError
+from lobes.models.convert import current_keys
 from lobes.runs import names
 from lobes.runs.folder import best_checkpoint
 from lobes.runs.locate import is_run_folder, locate
@@ -69,7 +70,7 @@ def start_from(model: nn.Module, source: str | os.PathLike[str]) -> Transfer:
     ...     print(start_from(nn.Linear(2, 3), folder))
     2 tensors taken
     """
-    state, own = weights_of(source), model.state_dict()
+    state, own = current_keys(model, weights_of(source)), model.state_dict()
     fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     transfer = Transfer(
         sorted(fits),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lobes.data.files import write_whole
 from lobes.errors import UserError
+from lobes.models.convert import current_keys
 from lobes.runs import names
 
 
@@ -86,6 +87,7 @@ def load_strictly(module: nn.Module, path: str | Path) -> None:
     from speechbrain.utils.checkpoints import hook_on_loading_state_dict_checkpoint
 
     state = hook_on_loading_state_dict_checkpoint(read_state(path))  # SpeechBrain's renamings of old keys
+    state = current_keys(module, state)
     own = module.state_dict()
     faults = {
         "missing": [key for key in own if key not in state],

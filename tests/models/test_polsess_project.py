@@ -7,7 +7,7 @@ from speechbrain.lobes.models.dual_path import Decoder, Dual_Path_Model, Encoder
 from torch import nn
 
 from lobes.errors import UserError
-from lobes.models import from_checkpoint, get_model
+from lobes.models import from_checkpoint, get_model, to_upstream
 
 
 class Old(nn.Module):
@@ -48,8 +48,9 @@ def sepformer(positions=False):
 
 
 def save(path, kind, model, options, **more):
+    weights = to_upstream(model) if kind == "spmamba" else model.state_dict()
     config = {"model": {"model_type": kind, kind: options}, "training": {"lr": 0.001}}
-    torch.save({"model_state_dict": model.state_dict(), "config": config, "epoch": 3, **more}, path)
+    torch.save({"model_state_dict": weights, "config": config, "epoch": 3, **more}, path)
     return path
 
 

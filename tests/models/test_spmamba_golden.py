@@ -1,7 +1,7 @@
 """SPMamba against the reference implementation: its outputs in fp64, its keys, its parameter counts.
 
 The numbers come from the unmodified reference (github.com/JusperLee/SPMamba @ f939f60) on the CPU in fp64, with the
-weights of `fill` and the input of `chirp`.
+weights of `fill` and the input of `chirp` (both in conftest.py).
 """
 
 import json
@@ -11,39 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from lobes.models.convert import current_keys, to_upstream
 from lobes.models.spmamba import SPMamba
 
 SIXTEEN_KHZ = {"sample_rate": 16000, "n_fft": 512, "hop_length": 128}
 OPTIONS = {"librimix": {}, "echo2mix": SIXTEEN_KHZ}
 GOLDEN = json.loads(Path(__file__).with_name("spmamba_fp64.json").read_text())
-
-
-def fill(state):
-    """Deterministic weights of trained-like size, from the names and shapes alone."""
-    for i, name in enumerate(sorted(state)):
-        v = state[name]
-        wave = torch.sin(torch.arange(v.numel(), dtype=torch.float64) * (0.37 + 0.001 * i))
-        if name.endswith("A_log"):
-            w = torch.log(torch.arange(1, v.shape[1] + 1, dtype=torch.float64)).repeat(v.shape[0], 1).flatten()
-            w = w + 0.1 * wave
-        elif name.endswith("dt_proj.bias"):
-            w = -3.0 + wave
-        elif name.endswith((".D", ".gamma", "norm.weight", "conv.1.weight")):
-            w = 1 + 0.2 * wave
-        elif v.shape == (1,):  # the slope of a PReLU
-            w = 0.25 + 0.1 * torch.ones(1, dtype=torch.float64) * math.sin(i)
-        elif v.dim() <= 1 or name.endswith(("beta", "bias")):
-            w = 0.1 * wave
-        else:
-            w = wave * (1.5 / math.sqrt(v[0].numel()))
-        state[name] = w.reshape(v.shape).float()
-    return state
-
-
-def chirp(sample_rate, total):
-    t = torch.arange(total, dtype=torch.float64) / sample_rate
-    x = 0.5 * torch.sin(2 * math.pi * 220 * t) + 0.3 * torch.sin(2 * math.pi * (333.3 + 400 * t) * t + 1.0)
-    return (x + 0.05 * torch.cos(2 * math.pi * 1234.5 * t)).float()[None]
 
 
 def in_one_thread(model, x):
@@ -60,10 +33,10 @@ def in_one_thread(model, x):
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_equals_the_reference(name):
+def test_equals_the_reference(name, fill, chirp):
     golden = GOLDEN[name]
     model = SPMamba(**OPTIONS[golden["config"]], n_layers=golden["n_layers"])
-    model.load_state_dict(fill(model.state_dict()))
+    model.load_state_dict(current_keys(model, fill(to_upstream(model))))
     assert sum(p.numel() for p in model.parameters()) == golden["params"]
     x = chirp(model.sample_rate, 2000)
     with torch.no_grad():
@@ -128,7 +101,7 @@ def reference_shapes(layers, channels, kernel, heads, query, bins, expand=4, sta
     ],
 )
 def test_keys_and_shapes_are_those_of_the_reference(options, arguments):
-    state = SPMamba(**options).state_dict()
+    state = to_upstream(SPMamba(**options))
     assert {k: tuple(v.shape) for k, v in state.items()} == reference_shapes(*arguments)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lobes.errors import UserError
+from lobes.models import to_upstream
 from lobes.models.spmamba import SPMamba
 
 OPTIONS = {
@@ -44,7 +45,7 @@ def model():
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_model(model, layout, tmp_path):
-    torch.save(LAYOUTS[layout](dict(model.state_dict())), tmp_path / "best.pth")
+    torch.save(LAYOUTS[layout](to_upstream(model)), tmp_path / "best.pth")
     loaded = SPMamba.from_upstream(tmp_path / "best.pth")
     x = torch.randn(1, 600)
     with torch.no_grad():
@@ -53,7 +54,7 @@ def test_every_layout_gives_the_same_model(model, layout, tmp_path):
 
 
 def test_sizes_of_the_sixteen_kilohertz_model(tmp_path):
-    torch.save(SPMamba(n_fft=512, hop_length=128, n_layers=1).state_dict(), tmp_path / "x.pth")
+    torch.save(to_upstream(SPMamba(n_fft=512, hop_length=128, n_layers=1)), tmp_path / "x.pth")
     loaded = SPMamba.from_upstream(tmp_path / "x.pth")
     assert (loaded.stft.n_fft, loaded.stft.hop_length, loaded.sample_rate) == (512, 128, 16000)
 
@@ -61,7 +62,7 @@ def test_sizes_of_the_sixteen_kilohertz_model(tmp_path):
 def test_what_leaves_no_trace_can_be_given(tmp_path):
     small = {"n_layers": 1, "emb_dim": 4, "emb_ks": 4, "n_heads": 2, "approx_qk_dim": 33}
     original = SPMamba(n_fft=64, hop_length=32, emb_hs=4, **small)
-    torch.save(original.state_dict(), tmp_path / "x.pth")
+    torch.save(to_upstream(original), tmp_path / "x.pth")
     with pytest.raises(UserError, match="n_fft=64; give sample_rate"):
         SPMamba.from_upstream(tmp_path / "x.pth")
     loaded = SPMamba.from_upstream(tmp_path / "x.pth", sample_rate=4000, hop_length=32, emb_hs=4)
@@ -94,7 +95,7 @@ def test_other_models_are_refused(model, tmp_path):
     torch.save({"encoder.weight": torch.ones(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="deconv.weight"):
         SPMamba.from_upstream(tmp_path / "other.pth")
-    weights = dict(model.state_dict())
+    weights = to_upstream(model)
     del weights["blocks.1.inter_norm.gamma"]
     torch.save(weights, tmp_path / "incomplete.pth")
     with pytest.raises(UserError, match="blocks.1.inter_norm.gamma"):
@@ -103,6 +104,6 @@ def test_other_models_are_refused(model, tmp_path):
     torch.save(weights, tmp_path / "cut.pth")
     with pytest.raises(UserError, match="blocks.0.intra_linear.weight"):
         SPMamba.from_upstream(tmp_path / "cut.pth")
-    torch.save({**model.state_dict(), "conv.0.weight": torch.ones(6, 4, 3, 3)}, tmp_path / "stereo.pth")
+    torch.save({**to_upstream(model), "conv.0.weight": torch.ones(6, 4, 3, 3)}, tmp_path / "stereo.pth")
     with pytest.raises(UserError, match="one microphone"):
         SPMamba.from_upstream(tmp_path / "stereo.pth")

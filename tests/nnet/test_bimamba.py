@@ -5,17 +5,17 @@ import torch
 from lobes.nnet.bimamba import BiMamba
 
 
-def test_keys_are_the_published_ones():
+def test_keys_of_the_two_directions():
     keys = set(BiMamba(8).state_dict())
     mixer = "A_log D in_proj.weight conv1d.weight conv1d.bias x_proj.weight dt_proj.weight dt_proj.bias out_proj.weight"
     block = {"norm.weight", *(f"mixer.{name}" for name in mixer.split())}
-    assert keys == {f"{side}_blocks.0.{name}" for side in ("forward", "backward") for name in block}
+    assert keys == {f"{side}_block.{name}" for side in ("forward", "backward") for name in block}
 
 
-def test_directions_side_by_side():
+def test_both_directions_are_concatenated():
     torch.manual_seed(0)
     net, x = BiMamba(8), torch.randn(2, 9, 8)
-    ahead, back = net.forward_blocks[0], net.backward_blocks[0]
+    ahead, back = net.forward_block, net.backward_block
     back.mixer.reverse = False
     flipped = back(x.flip(1)).flip(1)
     back.mixer.reverse = True

@@ -17,7 +17,7 @@ SEQUENCES = {
 
 def make(kind, emb_ks, emb_hs):
     sequence, outputs = SEQUENCES[kind]
-    return GridNetBlock(4, 9, sequence, outputs(emb_ks), kind, emb_ks, emb_hs, n_heads=2, approx_qk_dim=18)
+    return GridNetBlock(4, 9, sequence, outputs(emb_ks), emb_ks, emb_hs, n_heads=2, approx_qk_dim=18)
 
 
 @pytest.mark.parametrize("kind", SEQUENCES)

@@ -1,1 +1,1 @@
-"""What the networks share: the model contract, the envelope from waveform to waveform, band masks."""
+"""Common parts of the networks: the model contract, the envelope from waveform to waveform, band masks."""

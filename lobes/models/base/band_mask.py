@@ -1,6 +1,6 @@
-"""Band split, layers, and a complex mask of three taps for each bin: what BSRNN and BS-BiMamba share.
+"""Band split, layers, and a complex mask of three taps for each bin: the common part of BSRNN and BS-BiMamba.
 
-B batch, L frames, F bins, K bands, D channels, S sources.
+B batch, L frames, F bins, K bands, D channels, S sources, P taps.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lobes.models.base.band_model import BandModel
 from lobes.models.base.contract import run_layer
-from lobes.models.base.envelope import SpectralModel
 from lobes.nnet.band_split import BandDecoder, BandSplit
 from lobes.nnet.deep_filter import CAUSAL, CENTRED, filter_over_time
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
 
-class BandMaskModel(SpectralModel):
+class BandMaskModel(BandModel):
     """Layers on bands between a `BandSplit` and a `BandDecoder` whose features are masks.
 
     Arguments
@@ -25,13 +25,15 @@ class BandMaskModel(SpectralModel):
     n_channels : int
         Channels D of a band.
     layers : callable
-        Makes the layers, which map [B, L, K, D] to itself.
+        Makes the layers, which map [B, L, K, D] to the same shape.
     expansion : int or sequence of int
-        Hidden size of the mask decoder over D, one for all bands or one for each.
+        Hidden size of the mask decoder divided by D: one for all bands, or one for each.
     as_published : bool
-        An untrained model gives noise, as in the published code; else it lets the mixture through, about.
-    **spectral
-        As in `lobes.models.base.envelope.SpectralModel`. A causal model has masks on frames l-2 to l, else l-1 to l+1.
+        Start the decoder as in the published code, so that an untrained model gives noise. By default an untrained
+        model roughly passes the mixture through.
+    **bands
+        As in `lobes.models.base.band_model.BandModel`. The masks of a causal model act on frames l-2 to l, those of
+        another on l-1 to l+1.
     """
 
     def __init__(
@@ -40,9 +42,9 @@ class BandMaskModel(SpectralModel):
         layers: Callable[[], Iterable[nn.Module]],
         expansion: int | Sequence[int],
         as_published: bool = False,
-        **spectral: Any,
+        **bands: Any,
     ) -> None:
-        super().__init__(**spectral)
+        super().__init__(**bands)
         self.offsets = CAUSAL if self.causal else CENTRED
         self.split = BandSplit(self.widths, n_channels, self.causal)
         self.layers = nn.ModuleList(layers())
@@ -50,16 +52,17 @@ class BandMaskModel(SpectralModel):
         start = None if as_published else mask
         self.decoder = BandDecoder(self.widths, n_channels, expansion, len(mask), causal=self.causal, start=start)
 
-    def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+    def estimate_compressed(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
         x = self.split(spectrum, frames)  # [B, L, K, D]
         for layer in self.layers:
             x = run_layer(layer, x, frames, self.gradient_checkpointing)
-        return masked(self.decoder(x, frames), spectrum, self.num_sources, self.offsets)
+        features = self.decoder(x, frames)  # [B, L, F, S P 2]
+        return masked(features, spectrum, self.num_sources, self.offsets)
 
 
 def masked(features: Tensor, spectrum: Tensor, num_sources: int, offsets: tuple[int, ...]) -> Tensor:
-    """Apply the masks in `features` [B, L, F, S taps 2] to `spectrum` [B, 2, L, F]: [B, S, 2, L, F].
+    """Apply the masks in `features` [B, L, F, S P 2] to `spectrum` [B, 2, L, F]: [B, S, 2, L, F].
 
     Example
     -------

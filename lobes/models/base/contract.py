@@ -1,4 +1,4 @@
-"""What the models do alike to keep the model contract. B batch, T samples, L frames, D channels."""
+"""Steps of the model contract that all models take. B batch, T samples, L frames, D channels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_mixtures(model: nn.Module, mix: Tensor) -> None:
 
 
 def samples_unless_full(lengths: Tensor | None, mix: Tensor) -> Tensor | None:
-    """Valid samples of each item of `mix` [B, T], Long [B]; None where all items are full, which is quicker.
+    """Valid samples of each item of `mix` [B, T], Long [B]; None if all items are full.
 
     Example
     -------
@@ -37,7 +37,7 @@ def samples_unless_full(lengths: Tensor | None, mix: Tensor) -> Tensor | None:
 
 
 def run_layer(layer: nn.Module, x: Tensor, frames: Tensor | None, checkpointing: bool) -> Tensor:
-    """Run a layer on `x` [B, L, ..., D]; with `checkpointing` its memory is given back until the backward pass.
+    """Run a layer on `x` [B, L, ..., D]; with `checkpointing`, recompute it in the backward pass instead of storing it.
 
     Example
     -------

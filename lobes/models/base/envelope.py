@@ -1,4 +1,4 @@
-"""What the models on spectra share: waveform in, waveform out, the level, compression, checkpointing.
+"""The envelope of all models on spectra, from waveform to waveform: level, STFT, `estimate`, inverse STFT, level.
 
 B batch, T samples, L frames, F bins, S sources.
 """
@@ -10,49 +10,46 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lobes.errors import UserError
 from lobes.models.base.contract import check_mixtures, samples_unless_full
-from lobes.nnet.bands import band_widths
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.level import item_level, to_unit_level
-from lobes.nnet.power import to_power
-from lobes.nnet.precision import at_least_fp32, no_autocast
+from lobes.nnet.precision import at_least_fp32
 from lobes.nnet.stft import STFT
 
 
 class Details(NamedTuple):
-    """Estimates of a batch, and what they were made from."""
+    """Estimates of a batch together with what a loss on spectra needs."""
 
     estimates: Tensor  # [B, T, S]
-    spectra: Tensor  # [B, S, 2, L, F], of the estimates over the level, before the inverse STFT
-    level: Tensor  # [B, 1], what the mixture was divided by
+    spectra: Tensor  # [B, S, 2, L, F], of the estimates divided by the level
+    level: Tensor  # [B, 1], the divisor of each mixture
     samples: Tensor | None  # valid samples, Long [B]; None: all
     frames: Tensor | None  # valid frames, Long [B]; None: all
 
 
 class SpectralModel(nn.Module):
-    """The model contract around a network that maps a spectrum to spectra, its `estimate`.
+    """The model contract around a network on spectra; a subclass writes the network as its method `estimate`.
 
-    Each item is brought to unit rms and scaled back, so f(a x) = a f(x) and silence gives silence. A causal model
-    cannot know an item's level beforehand: it takes the spectrum as it is, and its norms see to the rest.
+    Each item is divided by its level and its estimates are multiplied by it, so f(a x) = a f(x), and silence gives
+    silence. A causal model cannot know the level of an item in advance: it takes the spectrum as it is and relies on
+    its norms. `lengths` are honoured in the level, the STFT and (through `frames`) the network, so that a padded item
+    equals the item alone.
 
     Arguments
     ---------
     num_sources : int
         Sources S; 1 for enhancement.
     sample_rate : int
-        In Hz; kept for those who use the model.
+        In Hz. Stored as an attribute; only the band split of some networks uses it.
     n_fft, hop_length : int
         STFT window and hop in samples.
     causal : bool
-        Whether `estimate` looks at no later frame.
-    compress : float
-        Power that `estimate` sees magnitudes to, with the phase as it is; 1 leaves the spectrum alone.
+        Whether `estimate` uses no later frame.
     gradient_checkpointing : bool
         Recompute each layer in the backward pass: less memory, about a third more time.
-    split, n_bands
-        As in `lobes.nnet.bands.band_widths`; `widths` has the bins of each band.
     """
+
+    centred_level = False  # True: the level is the standard deviation; False: the rms
 
     def __init__(
         self,
@@ -61,22 +58,16 @@ class SpectralModel(nn.Module):
         n_fft: int = 512,
         hop_length: int = 128,
         causal: bool = False,
-        compress: float = 1.0,
         gradient_checkpointing: bool = False,
-        split: str = "fixed",
-        n_bands: int = 31,
     ) -> None:
         super().__init__()
-        if not 0 < compress <= 1:
-            raise UserError(f"compress: expected a power in (0, 1], got {compress}; 1 is no compression")
         self.num_sources, self.sample_rate, self.causal = num_sources, sample_rate, causal
-        self.compress, self.gradient_checkpointing = compress, gradient_checkpointing
+        self.gradient_checkpointing = gradient_checkpointing
         self.stft = STFT(n_fft, hop_length)
-        self.widths = band_widths(split, n_fft // 2 + 1, sample_rate, n_bands)
 
     @property
     def lookahead(self) -> int | None:
-        """Samples that an output sample may depend on in advance; None: all."""
+        """Number of future samples that an output sample may depend on; None: all."""
         return self.stft.n_fft - 1 if self.causal else None
 
     def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
@@ -84,7 +75,7 @@ class SpectralModel(nn.Module):
         raise NotImplementedError
 
     def forward(self, mix: Tensor, lengths: Tensor | None = None, details: bool = False) -> Tensor | Details:
-        """Enhance, or separate.
+        """Enhance or separate.
 
         Arguments
         ---------
@@ -93,8 +84,8 @@ class SpectralModel(nn.Module):
         lengths : Tensor or None
             Relative lengths in (0, 1], [B]; None: all full.
         details : bool
-            Return what a loss on spectra needs, too: `Details`. It is an argument, and not only a method, because
-            training on several devices sees nothing but this call.
+            Also return the spectra, as `Details`. An argument rather than a second method: DistributedDataParallel
+            only wraps `forward`.
 
         Returns
         -------
@@ -106,28 +97,24 @@ class SpectralModel(nn.Module):
         ValueError
             If `mix` is not [B, T] with T >= 1.
         """
-        made = self.detailed(mix, lengths)
-        return made if details else made.estimates
-
-    def detailed(self, mix: Tensor, lengths: Tensor | None = None) -> Details:
-        """What a loss on spectra needs beside the estimates; the arguments are those of `forward`."""
         check_mixtures(self, mix)
-        n = samples_unless_full(lengths, mix)
-        frames = None if n is None else self.stft.frames(n)
-        mix = zero_padding(mix, n)
-        level = mix.new_ones(mix.shape[0], 1) if self.causal else item_level(mix, n)  # [B, 1]
-        spectra = self.spectra(self.stft(to_unit_level(mix, level), n), frames)  # [B, S, 2, L, F]
-        each = None if n is None else n.repeat_interleave(self.num_sources)
+        samples = samples_unless_full(lengths, mix)  # [B]
+        frames = None if samples is None else self.stft.frames(samples)  # [B]
+        mix = zero_padding(mix, samples)
+        level = mix.new_ones(len(mix), 1) if self.causal else item_level(mix, samples, self.centred_level)  # [B, 1]
+        spectra = self.spectra(self.stft(to_unit_level(mix, level), samples), frames)  # [B, S, 2, L, F]
+        each = None if samples is None else samples.repeat_interleave(self.num_sources)  # [B S]
         estimates = self.stft.inverse(spectra.flatten(0, 1), mix.shape[1], each)  # [B S, T]
         estimates = estimates.unflatten(0, (-1, self.num_sources)) * level[:, :, None]  # [B, S, T]
-        return Details(estimates.transpose(1, 2), spectra, level, n, frames)
+        estimates = estimates.transpose(1, 2)  # [B, T, S]
+        return Details(estimates, spectra, level, samples, frames) if details else estimates
 
     def enhance(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The first estimate [B, T] of `mix` [B, T]."""
-        return self.detailed(mix, lengths).estimates[..., 0]
+        """Return the first estimate [B, T] of `mix` [B, T]."""
+        return self(mix, lengths)[..., 0]
 
     def spectra(self, spectrum: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Run the network on spectra.
+        """Run the network on spectra, complex or as real numbers.
 
         Arguments
         ---------
@@ -139,13 +126,9 @@ class SpectralModel(nn.Module):
         Returns
         -------
         Tensor
-            Complex [B, S, L, F], or real and imaginary part [B, S, 2, L, F], as the input.
+            In the form of the input: complex [B, S, L, F], or real and imaginary part [B, S, 2, L, F].
         """
-        if spectrum.is_complex():
-            parts = torch.view_as_real(spectrum).movedim(-1, 1)
-            return torch.view_as_complex(self.spectra(parts, frames).movedim(2, -1).contiguous())
-        with no_autocast(spectrum):
-            spectrum = to_power(at_least_fp32(spectrum), self.compress, 1)
-        estimates = self.estimate(spectrum, frames)
-        with no_autocast(spectrum):
-            return to_power(at_least_fp32(estimates), 1 / self.compress, 2)
+        if not spectrum.is_complex():
+            return at_least_fp32(self.estimate(spectrum, frames))  # [B, S, 2, L, F]
+        parts = torch.view_as_real(spectrum).movedim(-1, 1)  # [B, 2, L, F]
+        return torch.view_as_complex(self.spectra(parts, frames).movedim(2, -1).contiguous())  # [B, S, L, F]

@@ -1,7 +1,7 @@
-"""Layers that were made as copies of one: drawn anew, so that they do not all start with the same weights.
+"""Re-initialise layers that SpeechBrain made by deep copy, so that they do not start identical.
 
-SpeechBrain's dual-path networks deep-copy one block for every layer; its recipes re-initialise the whole network
-afterwards, which wipes what a Mamba block needs at its start.
+SpeechBrain's dual-path networks deep-copy one block for every layer. Its recipes then re-initialise the whole network,
+which destroys the initialisation that a Mamba block needs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from torch import nn
 
 
 def draw_copies_anew(network: nn.Module) -> None:
-    """Give every layer weights of its own, where some layers of `network` are copies of each other; else do nothing.
+    """Re-initialise all layers of `network` if some of them are copies of each other; otherwise do nothing.
 
-    Each module draws by its own rule: its method `reset_parameters`, which speaks for all inside it.
+    Each module is initialised by its method `reset_parameters`, which covers everything inside it.
 
     Example
     -------
@@ -35,7 +35,7 @@ def _lists(network: nn.Module) -> Iterator[nn.ModuleList]:
 
 
 def _share_weights(layers: nn.ModuleList) -> bool:
-    """Whether the first two layers hold a random matrix of the same values."""
+    """Whether the first two layers have a random matrix in common."""
     first, second = (list(layer.parameters()) for layer in list(layers)[:2])
     pairs = [(a, b) for a, b in zip(first, second, strict=False) if a.ndim > 1 and bool(a.std() > 0)]
     return any(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
@@ -49,4 +49,4 @@ def _redraw(module: nn.Module) -> None:
     for child in module.children():
         _redraw(child)
     if isinstance(module, nn.MultiheadAttention):
-        module._reset_parameters()  # its own matrices; not those of its output, which is a child
+        module._reset_parameters()  # its own matrices; its output projection is a child

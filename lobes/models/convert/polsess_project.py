@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from lobes.errors import UserError
-from lobes.models.convert.spmamba_reference import read_tensors, spmamba_of
+from lobes.models.convert.spmamba_reference import model_of, read_tensors
 from lobes.models.registry import get_model
+from lobes.models.spmamba import SPMamba
 
 RATE = 8000  # Hz: the project's data; its checkpoints do not say
 
@@ -116,7 +117,7 @@ def from_checkpoint(path: str | Path) -> nn.Module:
 def _spmamba(path: str | Path, options: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
     for name, value in {"window": "hann", "activation": "prelu", "eps": 1e-5}.items():
         _require(path, name, options.get(name, value), value)
-    return spmamba_of(weights, path, RATE, int(options.get("stride", 64)), int(options.get("emb_hs", 1)))
+    return model_of(SPMamba, weights, path, RATE, int(options.get("stride", 64)), int(options.get("emb_hs", 1)))
 
 
 def _preset(path: str | Path, kind: str, options: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:

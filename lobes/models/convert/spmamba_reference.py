@@ -1,47 +1,39 @@
-"""Checkpoints of the reference SPMamba (github.com/JusperLee/SPMamba): any of their layouts, sizes from the shapes."""
+"""Checkpoints of the reference SPMamba (github.com/JusperLee/SPMamba): all their layouts, sizes from the shapes."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lobes.errors import UserError
-from lobes.models.spmamba import SPMamba
+from lobes.models.convert.gridnet_keys import from_published, to_published
+
+Model = TypeVar("Model", bound=nn.Module)
 
 _LAST_LAYER = "deconv.weight"
 _PUBLISHED_RATES = {256: 8000, 512: 16000}  # n_fft -> Hz in the published configurations
 
 
-def load_spmamba(
-    path: str | Path,
-    sample_rate: int | None = None,
-    hop_length: int | None = None,
-    emb_hs: int = 1,
-    gradient_checkpointing: bool = False,
-) -> SPMamba:
+def load_reference(build: Callable[..., Model], path: str | Path, **options) -> Model:
     """Load a checkpoint of the reference implementation.
 
     Accepted are a plain state dict, a Lightning checkpoint (keys under `audio_model.`), a serialized
     `best_model.pth` (a dict with `state_dict` and `model_args`) and each of these from a distributed run
-    (keys under `module.`). All sizes are inferred from the tensors' shapes, except those that leave no trace
-    in them.
+    (keys under `module.`).
 
     Arguments
     ---------
+    build : callable
+        `SPMamba`; passed by its method `from_upstream`.
     path : str or Path
         The checkpoint. It is read with `weights_only=True`: no code in it is run.
-    sample_rate : int
-        In Hz. By default that of the published configuration with the same FFT size.
-    hop_length : int
-        STFT hop in samples; by default n_fft / 4, as in all published configurations.
-    emb_hs : int
-        Hop of the windows; 1 in all published configurations.
-    gradient_checkpointing : bool
-        As in `SPMamba`.
+    **options
+        Options that the shapes do not show, as in `model_of`.
 
     Returns
     -------
@@ -56,46 +48,85 @@ def load_spmamba(
     Example
     -------
     >>> from tempfile import TemporaryDirectory
+    >>> from lobes.models.convert import to_upstream
+    >>> from lobes.models.spmamba import SPMamba
     >>> model = SPMamba(n_layers=1, emb_dim=4, emb_ks=4, n_heads=2, approx_qk_dim=129, expand=1)
     >>> with TemporaryDirectory() as folder:
-    ...     weights = {"audio_model." + k: v for k, v in model.state_dict().items()}
+    ...     weights = {"audio_model." + k: v for k, v in to_upstream(model).items()}
     ...     torch.save({"state_dict": weights}, folder + "/last.ckpt")
     ...     loaded = SPMamba.from_upstream(folder + "/last.ckpt")
     >>> loaded(torch.rand(1, 1000)).shape
     torch.Size([1, 1000, 2])
     """
-    weights = _weights(read_tensors(path), path)
-    return spmamba_of(weights, path, sample_rate, hop_length, emb_hs, gradient_checkpointing)
+    return model_of(build, _weights(read_tensors(path), path), path, **options)
 
 
-def spmamba_of(
+def model_of(
+    build: Callable[..., Model],
     weights: Mapping[str, Tensor],
     path: str | Path,
     sample_rate: int | None = None,
     hop_length: int | None = None,
     emb_hs: int = 1,
     gradient_checkpointing: bool = False,
-) -> SPMamba:
-    """The model of these weights, as `load_spmamba`; `path` is for messages."""
+) -> Model:
+    """Make the model of a state dict with the reference's keys. All sizes that the shapes show are taken from them.
+
+    Arguments
+    ---------
+    build : callable
+        `SPMamba`.
+    weights : mapping of str to Tensor
+        The state dict.
+    path : str or Path
+        Its origin, for messages.
+    sample_rate : int
+        In Hz. By default that of the published configuration with the same FFT size.
+    hop_length : int
+        STFT hop in samples; by default n_fft / 4, as in all published configurations.
+    emb_hs : int
+        Hop of the windows; 1 in all published configurations.
+    gradient_checkpointing : bool
+        As in `SPMamba`.
+
+    Raises
+    ------
+    UserError
+        If these are not the weights of an SPMamba.
+    """
     try:
-        options = _sizes(weights)
+        sizes = _sizes(weights)
     except (KeyError, IndexError) as error:
         raise UserError(f"{path}: expected an SPMamba, but {error} is missing or has another shape") from None
-    n_fft = options["n_fft"]
+    n_fft = sizes["n_fft"]
     if sample_rate is None and n_fft not in _PUBLISHED_RATES:
         raise UserError(f"{path}: no published sample rate for its n_fft={n_fft}; give sample_rate=<Hz>")
-    model = SPMamba(
+    model = build(
         sample_rate=_PUBLISHED_RATES[n_fft] if sample_rate is None else sample_rate,
         hop_length=n_fft // 4 if hop_length is None else hop_length,
         emb_hs=emb_hs,
         gradient_checkpointing=gradient_checkpointing,
-        **options,  # type: ignore[arg-type]
+        **sizes,
     )
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{path}: expected the weights of an SPMamba with {options}, but {error}") from None
+    faults = _differences(to_published(model.state_dict()), weights)
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise UserError(f"{path}: expected the weights of an SPMamba with {sizes}, but {', '.join(faults[:3])}{more}")
+    model.load_state_dict(from_published(weights))
     return model
+
+
+def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Tensors that are missing, too many, or of another shape."""
+    return [
+        *(f"{key} is missing" for key in expected if key not in found),
+        *(f"{key} is unknown" for key in found if key not in expected),
+        *(
+            f"{key} has the shape {list(found[key].shape)} instead of {list(value.shape)}"
+            for key, value in expected.items()
+            if key in found and found[key].shape != value.shape
+        ),
+    ]
 
 
 def read_tensors(path: str | Path) -> Mapping:
