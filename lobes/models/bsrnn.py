@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lobes.models.base.band_mask import BandMaskModel
 from lobes.nnet.banded import cumulative_norm, global_norm
+from lobes.nnet.lstm import LSTM
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
 
@@ -74,7 +75,7 @@ class ResidualLSTM(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(n_channels))
         self.bias = nn.Parameter(torch.zeros(n_channels))
-        self.lstm = nn.LSTM(n_channels, 2 * n_channels, batch_first=True, bidirectional=bidirectional)
+        self.lstm = LSTM(n_channels, 2 * n_channels, batch_first=True, bidirectional=bidirectional)
         self.linear = nn.Linear((4 if bidirectional else 2) * n_channels, n_channels)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)

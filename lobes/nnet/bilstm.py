@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from lobes.nnet.lstm import LSTM
 
-class BiLSTM(nn.LSTM):
+
+class BiLSTM(LSTM):
     """One bidirectional layer; the backward direction starts at each item's own end.
 
     Arguments

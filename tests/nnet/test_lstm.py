@@ -1,0 +1,36 @@
+"""LSTMs under bf16 autocast: in fp32 where the processor has none in bf16, whatever the input's form."""
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from lobes.nnet import lstm
+from lobes.nnet.bilstm import BiLSTM
+
+
+@pytest.fixture
+def without_bf16(monkeypatch):
+    monkeypatch.setattr(lstm, "runs_in_bf16", lambda: False)
+
+
+def test_fp32_under_autocast_where_there_is_no_bf16(without_bf16):
+    layer, x = lstm.LSTM(8, 16, batch_first=True), torch.rand(2, 5, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(x.bfloat16())[0]
+    assert y.dtype == torch.float32 and torch.equal(y, layer(x.bfloat16().float())[0])
+
+
+def test_packed_sequences_too(without_bf16):
+    layer, x = lstm.LSTM(8, 16, batch_first=True), torch.rand(2, 5, 8)
+    packed = pack_padded_sequence(x.bfloat16(), torch.tensor([5, 3]), batch_first=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(packed)[0].data.dtype == torch.float32
+
+
+@pytest.mark.parametrize("steps", [None, torch.tensor([5, 3])])
+def test_a_bidirectional_one_runs_with_gradients_on_this_processor(steps):
+    layer = BiLSTM(8, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(torch.rand(2, 5, 8), steps)
+    y.float().sum().backward()
+    assert torch.isfinite(layer.weight_ih_l0.grad).all()
