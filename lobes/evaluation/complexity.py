@@ -29,7 +29,7 @@ from lobes.errors import UserError
 from lobes.models import get_model, list_models
 from lobes.models.registry import preset_meta
 from lobes.nnet.depthwise import conv_silu, conv_silu_reference
-from lobes.nnet.mamba import SelectiveCore
+from lobes.nnet.selective import SelectiveParts
 
 FACTS = ("receptive_field", "source")  # what the meta of every preset has to say
 HEADER = (
@@ -181,7 +181,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _check_scans_were_seen(model: nn.Module, scan: int) -> None:
-    if not scan and any(isinstance(module, SelectiveCore) for module in model.modules()):
+    if not scan and any(isinstance(module, SelectiveParts) for module in model.modules()):
         raise UserError(
             "the model has selective scans, and none could be counted: the backend 'reference' is not an operator of "
             "PyTorch. Choose another one (the argument `backend`, the environment variable LOBES_SCAN_BACKEND)."
