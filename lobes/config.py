@@ -174,7 +174,8 @@ def read_preset(preset: str) -> Preset:
 def keyword_arguments(network: str) -> dict[str, Any]:
     """Find what can be set in a network, with the defaults.
 
-    `network` is the dotted name of a class. Where `__init__` takes `**keywords`, those of the parent count too.
+    `network` is the dotted name of a class. Where `__init__` takes
+    `**keywords: Any`, those of the parent count too; `**keywords: object` are there to be refused.
 
     Example
     -------
@@ -186,7 +187,7 @@ def keyword_arguments(network: str) -> dict[str, Any]:
     for parent in getattr(importlib.import_module(module), name).__mro__:
         arguments = inspect.signature(parent.__init__).parameters.values()
         found |= {a.name: a.default for a in arguments if a.default is not a.empty and a.name not in found}
-        if all(a.kind is not a.VAR_KEYWORD for a in arguments):
+        if not any(a.kind is a.VAR_KEYWORD and a.annotation in ("Any", Any) for a in arguments):
             break
     return found
 

@@ -28,10 +28,11 @@ class LSTM(nn.LSTM):
     def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002  the argument's name in PyTorch
         """Run over a sequence [B, L, D] or a packed one, as `torch.nn.LSTM` does."""
         data = input.data if isinstance(input, PackedSequence) else input
+        run: Any = super().forward  # type: ignore[has-type]
         if data.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or runs_in_bf16():
-            return super().forward(input, hx)
+            return run(input, hx)
         with no_autocast(data):
-            return super().forward(input.float() if data is input else input.to(torch.float32), hx)
+            return run(input.to(torch.float32), hx)
 
 
 @cache

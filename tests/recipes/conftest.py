@@ -51,6 +51,43 @@ def smallest_data(tmp_path_factory):
     return {"PolSESS": mixtures, "VoiceBank": root / "voicebank", **ready}
 
 
+@pytest.fixture(scope="session")
+def learnable(tmp_path_factory, corpus):
+    """Recipe -> a data folder that a network learns from in some 60 steps."""
+    root, rng = tmp_path_factory.mktemp("learnable"), np.random.default_rng(0)
+    for split, items in (("train", 24), ("valid", 4), ("test", 6)):
+        for number in range(items):
+            _write_parts(root / "custom" / split, f"{number:02d}", _halves(rng))
+    time = np.arange(8000) / 16000
+    for folder, names in (
+        ("trainset_28spk_wav", [f"p{226 + n // 6}_{n}" for n in range(18)]),
+        ("testset_wav", ["p232_1"]),
+    ):
+        for name in names:
+            clean = (
+                0.1 * np.sign(np.sin(2 * np.pi * (100 + 60 * rng.random()) * time)) * (np.sin(2 * np.pi * 4 * time) > 0)
+            )
+            signals = {f"clean_{folder}": clean, f"noisy_{folder}": clean + 0.05 * rng.standard_normal(8000)}
+            _write_parts(root / "voicebank", name, signals, 16000)
+    return {"PolSESS": corpus, "custom": root / "custom", "VoiceBank": root / "voicebank"}
+
+
+def _halves(rng):
+    """A noise that is source 1 up to about its middle and source 2 from there on.
+
+    Only time distinguishes the sources: without a memory, or with the targets shuffled, no mask gains anything.
+    """
+    mix, middle = 0.1 * rng.standard_normal(4000), int(rng.integers(1500, 2500))
+    first = np.where(np.arange(4000) < middle, mix, 0)
+    return {"mix": mix, "s1": first, "s2": mix - first}
+
+
+def _write_parts(folder, name, signals, rate=8000):
+    for part, signal in signals.items():
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / part / f"{name}.wav", signal, rate)
+
+
 # Recipe -> folder of the splits, split -> (folder, stems), part -> folder. Speakers are in the stems.
 LAYOUTS = {
     "LibriMix": (
