@@ -30,6 +30,6 @@ def to_upstream(model):  # noqa: ANN001, ANN201  torch is not imported here
     >>> sorted(to_upstream(get_model("spmamba_tiny", n_layers=1)))[0]
     'blocks.0.attn_concat_proj.0.bias'
     """
-    from lobes.models import convert
+    from lobes.models.convert import gridnet_keys
 
-    return convert.to_upstream(model)
+    return gridnet_keys.to_upstream(model)

@@ -11,8 +11,8 @@ from lobes.nnet.bimamba import SharedBiMamba
 class MambaMaskNet(nn.Module):
     """Mamba-TasNet's mask network: a norm, a bottleneck, a stack of bidirectional Mamba blocks, masks.
 
-    It goes between the encoder and the decoder of `lobes.models.masking.MaskingSeparator`. Written from the paper and
-    from its published sizes.
+    Used between the encoder and the decoder of `lobes.models.masking.MaskingSeparator`. Written from the paper and its
+    published sizes.
 
     Arguments
     ---------
@@ -54,7 +54,7 @@ class MambaMaskNet(nn.Module):
         self.masks = nn.Linear(d_model, num_sources * n_filters)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Masks [S, B, N, L] of encoded mixtures `x` [B, N, L]."""
+        """Return masks [S, B, N, L] for encoded mixtures `x` [B, N, L]."""
         x = self.bottleneck(self.norm(x.transpose(1, 2)))  # [B, L, D]
         for layer in self.layers:
             x = layer(x)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lobes.errors import UserError
 from lobes.models.base.contract import check_mixtures
-from lobes.models.base.reinitialise import draw_copies_anew
+from lobes.models.base.reinitialise import reinitialise_copies
 from lobes.nnet.lengths import to_samples
 from lobes.nnet.level import item_level, to_unit_level
 
@@ -21,11 +21,11 @@ from lobes.nnet.level import item_level, to_unit_level
 class MaskingSeparator(nn.Module):
     """Wrap SpeechBrain's lobes (ConvTasNet, dual-path networks) into the model contract of this collection.
 
-    Each item is brought to unit rms and scaled back, so f(a x) = a f(x) and silence gives silence; it is
-    extended by zeros until frames cover it, and cut back to its length. The lobes' global norms (gLN, and the
-    norms of dual-path networks) see padding and take no lengths. Therefore items of unequal length run in
-    groups of equal length, each group cropped to its own length: exact, but a batch whose lengths all differ
-    costs as much as its items one by one. Train on crops of one length.
+    Each item is scaled to unit rms and scaled back, so f(a x) = a f(x) and silence gives silence. It is extended by
+    zeros until whole frames cover it, and cut back to its length. The lobes' global norms (gLN, and the norms of
+    dual-path networks) include padding and take no lengths. Therefore items are run in groups of equal length, each
+    cropped to that length. This is exact, but a batch whose lengths all differ costs as much as its items one by one:
+    train on crops of one length.
 
     Arguments
     ---------
@@ -42,7 +42,7 @@ class MaskingSeparator(nn.Module):
     kernel_size, stride : int
         Of the encoder, in samples; stride is half the kernel by default.
     min_frames : int
-        Frames that the mask network needs (reflecting convolutions need more frames than they reflect).
+        Minimum number of frames for the mask network (reflecting convolutions need more frames than they reflect).
     causal : bool
         Whether the mask network is causal. Stored as an attribute only.
     one_by_one : bool
@@ -52,7 +52,7 @@ class MaskingSeparator(nn.Module):
     Raises
     ------
     UserError
-        If the mask network gives another number of sources, or a mixture is longer than its positions reach.
+        If the mask network gives another number of sources, or a mixture is too long for its positional encodings.
 
     Example
     -------
@@ -83,7 +83,7 @@ class MaskingSeparator(nn.Module):
         self.num_sources, self.sample_rate, self.causal = num_sources, sample_rate, causal
         self.kernel_size, self.stride = kernel_size, stride or kernel_size // 2
         self.min_frames, self.one_by_one = min_frames, one_by_one
-        draw_copies_anew(masknet)
+        reinitialise_copies(masknet)
 
     def forward(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Separate.
@@ -137,7 +137,7 @@ class MaskingSeparator(nn.Module):
         return torch.cat([self.masknet(item) for item in x.split(1)], dim=1)
 
     def _check_positions(self, frames: int) -> None:
-        """Say what SpeechBrain's positional encodings, a table of 2,500 chunks, would fail at."""
+        """Refuse mixtures that are longer than SpeechBrain's positional encodings, a table of 2,500 chunks."""
         longest = longest_input(self.masknet)
         if longest is not None and frames > longest:
             seconds = longest * self.stride / self.sample_rate
@@ -154,7 +154,7 @@ class MaskingSeparator(nn.Module):
 
 
 def longest_input(masknet: nn.Module) -> int | None:
-    """Most frames that a dual-path network of SpeechBrain can take; None: any number.
+    """Return the largest number of frames that a dual-path network of SpeechBrain takes; None: any number.
 
     Its chunks of K frames overlap by half, and each has a position in a table of limited size.
 
@@ -173,7 +173,7 @@ def longest_input(masknet: nn.Module) -> int | None:
 
 
 class SequenceFirst(nn.Module):
-    """A block that runs along the first dimension, for a caller whose sequences lie along the second.
+    """Run a block that works along the first dimension on sequences that lie along the second.
 
     SpeechBrain's `DPTNetBlock` is documented for [B, L, N], but its attention and its LSTM run along the first
     dimension: used as documented it mixes the items of a batch instead of the steps of a sequence.

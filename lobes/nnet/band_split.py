@@ -15,8 +15,8 @@ from lobes.errors import UserError
 from lobes.nnet.banded import BandLinear, norms_for
 from lobes.nnet.bands import runs
 
-START_SHARE = 0.1  # of Xavier's weights, in the output of a decoder that starts at given values
-SMALLEST = 1e-20  # variance that counts as silence: so small that the level of the input does not matter
+START_SHARE = 0.1  # factor on Xavier's weights in the output layer of a decoder that starts at given values
+SMALLEST = 1e-20  # added to the variance: so small that the level of the input does not matter
 
 
 class BandSplit(nn.Module):
@@ -29,7 +29,7 @@ class BandSplit(nn.Module):
     n_channels : int
         D.
     causal : bool
-        Normalise by the frames so far instead of by all.
+        Normalise by the frames up to the present one instead of by all.
 
     Example
     -------
@@ -66,16 +66,16 @@ class BandDecoder(nn.Module):
     n_channels : int
         D.
     expansion : int or sequence of int
-        Size of the hidden layer over D: one for all bands, or one for each.
+        Size of the hidden layer divided by D: one for all bands, or one for each.
     features : int
         Numbers for each bin.
     gated : bool
-        Compute twice as many and gate one half with the other (GLU).
+        Compute twice as many numbers and gate one half with the other (GLU).
     causal : bool
-        Normalise by the frames so far instead of by all.
+        Normalise by the frames up to the present one instead of by all.
     start : sequence of float, optional
-        What an untrained decoder gives for every bin, about: a mask of one lets the mixture through. Without it the
-        first output is noise, and a short training is over before that is unlearnt.
+        Approximate output of an untrained decoder for every bin. A mask of one, for example, passes the mixture
+        through. Without it the first output is noise, which a short training does not unlearn.
 
     Raises
     ------
@@ -116,7 +116,7 @@ class BandDecoder(nn.Module):
 
     @torch.no_grad()
     def _start_at(self, values: Tensor) -> None:
-        """Small weights, and biases that give `values` [features] for each bin."""
+        """Set small weights, and biases that give `values` [features] for each bin."""
         for weight, bias in zip(self.output.weights, self.output.biases, strict=True):
             weight *= START_SHARE
             half = bias[:, : bias.shape[1] // 2] if self.gated else bias  # an open gate of zero halves it

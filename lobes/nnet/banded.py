@@ -1,6 +1,6 @@
-"""Layers that hold one set of weights for each band. B batch, L frames, K bands, C features of a band.
+"""Layers with one set of weights for each band. B batch, L frames, K bands, C features of a band.
 
-Bands of one size lie next to each other, so a layer works on stretches of them: a list of [B, L, bands, C].
+Bands of equal size are neighbours, so a layer works on stretches of them: a list of [B, L, bands, C].
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class BandLinear(nn.Module):
     inputs, outputs : sequence of int
         Features of each band.
     stretches : list of slice
-        Neighbouring bands that are computed together; within one, all sizes are equal.
+        Neighbouring bands of equal sizes, which are computed together.
 
     Example
     -------
@@ -57,9 +57,9 @@ class BandNorm(nn.Module):
     features : int
         C of every band.
     bands : int
-        How many bands.
+        Number of bands.
     causal : bool
-        Frame l sees the frames up to l only (cumulative layer norm, Luo and Mesgarani 2019, eq. 15).
+        Normalise frame l by the frames up to l only (cumulative layer norm, Luo and Mesgarani 2019, eq. 15).
     eps : float
         Added to the variance.
 
@@ -84,7 +84,7 @@ class BandNorm(nn.Module):
 
 
 def global_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
-    """Zero mean and unit variance over the valid frames and the features of `x` [B, L, K, C], for each item and band.
+    """Normalise `x` [B, L, K, C] to zero mean and unit variance over valid frames and features, per item and band.
 
     Example
     -------
@@ -104,7 +104,7 @@ def global_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
 
 
 def cumulative_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
-    """As `global_norm`, but frame l is normalised by the frames up to l; padding comes after all valid frames.
+    """Normalise like `global_norm`, but frame l by the frames up to l only; `frames` has no effect: padding is last.
 
     Example
     -------
@@ -113,7 +113,7 @@ def cumulative_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
     True
     """
     count = x.shape[3] * torch.arange(1, x.shape[1] + 1, device=x.device)[:, None, None]  # [L, 1, 1]
-    # in fp64: a difference of two running sums would lose what a quiet frame after a loud one adds
+    # in fp64, because in a running sum a quiet frame after a loud one would be lost in rounding
     total = x.double().sum(3, keepdim=True).cumsum(1)  # [B, L, K, 1]
     power = x.double().square().sum(3, keepdim=True).cumsum(1)
     mean = total / count
@@ -122,5 +122,5 @@ def cumulative_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
 
 
 def norms_for(sizes: Sequence[int], stretches: list[slice], causal: bool, eps: float = 1e-5) -> nn.ModuleList:
-    """A `BandNorm` for each stretch of bands of equal sizes."""
+    """Make a `BandNorm` for each stretch of bands of equal sizes."""
     return nn.ModuleList(BandNorm(sizes[s.start], s.stop - s.start, causal, eps) for s in stretches)

@@ -1,4 +1,4 @@
-"""Bands of a spectrum: how many bins each one has. F bins, K bands."""
+"""Widths of the bands of a spectrum. F bins, K bands."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SPLITS = ("fixed", *_SCALES)
 
 
 def band_widths(split: str = "fixed", n_bins: int = 257, sample_rate: int = 16000, n_bands: int = 31) -> list[int]:
-    """Bins of each band, from the lowest to the highest.
+    """Return the number of bins of each band, from the lowest to the highest.
 
-    `fixed` is the split of the band-split models here: three zones of equal widths (0-1, 1-4 and 4-8 kHz at 16 kHz
-    with a window of 512). Called psychoacoustic elsewhere, it is not: a band of the lowest zone spans 2.6 ERB at 100 Hz
-    and 0.6 at 1 kHz. The others cut a perceptual scale into equal parts, with at least one bin for each band.
+    `fixed` is the published split of the band-split models: three zones of equal widths (0-1, 1-4 and 4-8 kHz at 16 kHz
+    with a window of 512). It is sometimes called psychoacoustic, but a band of the lowest zone spans 2.6 ERB at 100 Hz
+    and 0.6 at 1 kHz. The other splits cut a perceptual scale into equal parts, with at least one bin for each band.
 
     Arguments
     ---------
@@ -53,7 +53,7 @@ def band_widths(split: str = "fixed", n_bins: int = 257, sample_rate: int = 1600
     Raises
     ------
     UserError
-        For an unknown split, or sizes that it cannot have.
+        For an unknown split, or for sizes that the split does not support.
 
     Example
     -------
@@ -75,7 +75,7 @@ def band_widths(split: str = "fixed", n_bins: int = 257, sample_rate: int = 1600
 
 
 def _equal_parts(scale: Callable[[float], float], n_bins: int, sample_rate: int, n_bands: int) -> list[int]:
-    """Give each bin to the part of the scale that its centre lies in; a part without a bin takes the next one."""
+    """Assign each bin to the part of the scale that its centre lies in; an empty part takes the next bin."""
     low, high = scale(0), scale(sample_rate / 2)
     part = [
         min(int((scale(k * sample_rate / 2 / (n_bins - 1)) - low) / (high - low) * n_bands), n_bands - 1)
@@ -89,7 +89,7 @@ def _equal_parts(scale: Callable[[float], float], n_bins: int, sample_rate: int,
 
 
 def runs(keys: Sequence[object]) -> list[slice]:
-    """Stretches of equal neighbours, which can be computed in one go.
+    """Find stretches of equal neighbours, which can be computed together.
 
     Example
     -------

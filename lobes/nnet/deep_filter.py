@@ -11,7 +11,7 @@ CAUSAL = (-2, -1, 0)
 
 
 def filter_over_time(spectrum: Tensor, masks: Tensor, offsets: tuple[int, ...] = CENTRED) -> Tensor:
-    """Each frame of the result is a sum of neighbouring frames of the spectrum, each under its own complex mask.
+    """Sum neighbouring frames of a spectrum, each multiplied by a complex mask of its own.
 
     Arguments
     ---------
@@ -20,7 +20,7 @@ def filter_over_time(spectrum: Tensor, masks: Tensor, offsets: tuple[int, ...] =
     masks : Tensor
         Complex masks [B, S, P, 2, L, F].
     offsets : tuple of int
-        Frame that each tap looks at, from the frame that is computed; frames outside are zeros.
+        Input frame of each tap, relative to the output frame; frames outside the spectrum are zeros.
 
     Returns
     -------

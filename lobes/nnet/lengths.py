@@ -1,4 +1,4 @@
-"""Lengths of the items in a padded batch: from relative to counted, and masks. B batch, L steps."""
+"""Lengths of the items in a padded batch: from relative lengths to counts, and masks. B batch, L steps."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def mask(n: Tensor, total: int) -> Tensor:
 
 
 def zero_padding(x: Tensor, n: Tensor | None) -> Tensor:
-    """Set everything after an item's end to zero, whatever it holds (also NaN).
+    """Set all values after an item's end to zero, including NaN.
 
     Arguments
     ---------

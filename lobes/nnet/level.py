@@ -8,22 +8,21 @@ from torch import Tensor
 from lobes.nnet.lengths import mask, zero_padding
 
 
-def item_level(x: Tensor, n: Tensor | None = None, centred: bool = False) -> Tensor:
-    """Root mean square, or standard deviation, of each item over its valid samples.
+def item_level(x: Tensor, samples: Tensor | None = None, centred: bool = False) -> Tensor:
+    """Return the root mean square, or the standard deviation, of each item over its valid samples.
 
-    A standard deviation that is no more than rounding noise beside the rms (a constant signal, a single
-    sample) gives way to the rms, so that the level is zero only for silence and always scales with the
-    signal. Values are divided by the peak before they are squared: signals of any amplitude work, and nothing
-    is disturbed by an epsilon.
+    Where the standard deviation is only rounding noise compared with the rms (a constant signal, a single sample), the
+    rms takes its place, so that the level is zero for silence alone and always scales with the signal. Values are
+    divided by the peak before they are squared, so that signals of any amplitude work without an epsilon.
 
     Arguments
     ---------
     x : Tensor
-        Signals [B, T]. What stands after an item's end is not read.
-    n : Tensor or None
+        Signals [B, T]. Values after an item's end are ignored.
+    samples : Tensor or None
         Valid samples per item, Long [B]; None: all.
     centred : bool
-        True for the standard deviation, unbiased; False for the rms.
+        True: the unbiased standard deviation; False: the rms.
 
     Returns
     -------
@@ -36,16 +35,16 @@ def item_level(x: Tensor, n: Tensor | None = None, centred: bool = False) -> Ten
     tensor([[3.],
             [0.]])
     """
-    x = zero_padding(x, n)
-    count = x.new_full((x.shape[0], 1), x.shape[1]) if n is None else n[:, None].to(x.dtype)  # [B, 1]
+    x = zero_padding(x, samples)
+    count = x.new_full((x.shape[0], 1), x.shape[1]) if samples is None else samples[:, None].to(x.dtype)  # [B, 1]
     peak = x.detach().abs().amax(1, keepdim=True)
     peak = torch.where(peak > 0, peak, torch.ones_like(peak))
     unit = x / peak  # [B, T]
     power = unit.square().sum(1, keepdim=True) / count
     if centred:
         deviation = unit - unit.sum(1, keepdim=True) / count
-        if n is not None:
-            deviation = deviation * mask(n, x.shape[1])
+        if samples is not None:
+            deviation = deviation * mask(samples, x.shape[1])
         variance = deviation.square().sum(1, keepdim=True) / (count - 1).clamp(min=1)
         power = torch.where(variance > 1e-10 * power, variance, power)
     silent = power == 0

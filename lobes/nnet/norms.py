@@ -1,4 +1,4 @@
-"""Norms, with statistics in fp32 under any autocast. B batch, L frames, F bins, D channels (last axis)."""
+"""Norms with statistics in fp32 under any autocast. B batch, L frames, F bins, D channels (last axis)."""
 
 from __future__ import annotations
 

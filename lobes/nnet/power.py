@@ -10,8 +10,8 @@ TINY = 1e-30
 def to_power(parts: Tensor, power: float, dim: int, floor: float = TINY) -> Tensor:
     """Raise magnitudes to a power and keep the phase; zeros stay zeros, with finite gradients.
 
-    Written with `abs() ** 0.3` and autocast, this is where published band-split code turned to NaN: in half precision a
-    tiny epsilon is zero, and the slope at zero infinite. Call it in fp32.
+    Published band-split code gets NaN here, because it uses `abs() ** 0.3` under autocast: in half precision a tiny
+    epsilon is zero, and the slope at zero is infinite. Call this function in fp32.
 
     Arguments
     ---------
@@ -22,7 +22,7 @@ def to_power(parts: Tensor, power: float, dim: int, floor: float = TINY) -> Tens
     dim : int
         Dimension of size 2 that holds the parts.
     floor : float
-        Squared magnitude below which the function goes on as a straight line, so that slopes stay bounded.
+        Squared magnitude below which the function is a straight line, so that slopes stay bounded.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Islands of full precision inside autocast."""
+"""Full precision inside autocast."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def at_least_fp32(x: Tensor) -> Tensor:
-    """Widen bfloat16 and float16 to float32; leave float32 and float64 alone.
+    """Convert bfloat16 and float16 to float32; leave float32 and float64 alone.
 
     Example
     -------
@@ -20,7 +20,7 @@ def at_least_fp32(x: Tensor) -> Tensor:
 
 
 def no_autocast(x: Tensor) -> AbstractContextManager:
-    """Context in which operations on `x`'s device keep the precision of their inputs.
+    """Return a context in which operations on `x`'s device keep the precision of their inputs.
 
     Example
     -------

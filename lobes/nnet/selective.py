@@ -13,7 +13,7 @@ from lobes.scan import selective_scan
 
 
 class SelectiveParts(nn.Module):
-    """Convolution, selection, scan and gate of a Mamba block; subclasses add a `forward` and what surrounds them.
+    """Convolution, selection, scan and gate of a Mamba block; subclasses add the surrounding projections and `forward`.
 
     Parameters have the names, shapes and initial values of the `mamba_ssm` package. `A_log` and `D` carry
     `_no_weight_decay`, `dt_proj.bias` carries `_no_reinit`. Subclasses call `make_parts` and `start_step_sizes`

@@ -62,17 +62,17 @@ class STFT(nn.Module):
             )
         self.n_fft, self.hop_length = n_fft, hop_length
 
-    def frames(self, n: Tensor) -> Tensor:
-        """Number of frames L of signals with `n` samples.
+    def frames(self, samples: Tensor) -> Tensor:
+        """Return the number of frames L of signals with so many samples.
 
         Example
         -------
         >>> STFT(256, 64).frames(torch.tensor([1, 1000]))
         tensor([ 3, 16])
         """
-        return self._extended(n) // self.hop_length + 1
+        return self._extended(samples) // self.hop_length + 1
 
-    def forward(self, x: Tensor, n: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, samples: Tensor | None = None) -> Tensor:
         """Compute the spectra, in fp64 where the device has it.
 
         The rounding noise of an fp32 FFT is 2^-24 of the loudest bin. A model that normalises each bin by itself, as
@@ -83,7 +83,7 @@ class STFT(nn.Module):
         ---------
         x : Tensor
             Signals [B, T], T >= 1.
-        n : Tensor or None
+        samples : Tensor or None
             Valid samples per signal, Long [B]; None: all.
 
         Returns
@@ -92,11 +92,11 @@ class STFT(nn.Module):
             Real and imaginary part [B, 2, L, F]; zeros in frames after an item's last one.
         """
         with no_autocast(x):
-            x = zero_padding(at_least_fp32(x), n)
+            x = zero_padding(at_least_fp32(x), samples)
             dtype, x = x.dtype, x if x.device.type == "mps" else x.double()
             full = self._extended(torch.tensor(x.shape[1]))
             x = F.pad(x, (0, int(full) - x.shape[1]))
-            extended = full if n is None else self._extended(n)
+            extended = full if samples is None else self._extended(samples)
             spectrum = torch.stft(
                 self._reflect(x, extended),
                 self.n_fft,
@@ -106,12 +106,12 @@ class STFT(nn.Module):
                 return_complex=True,
             )  # [B, F, L]
             parts = torch.view_as_real(spectrum).permute(0, 3, 2, 1).to(dtype)  # [B, 2, L, F]
-            if n is None:
+            if samples is None:
                 return parts
-            valid = mask(self.frames(n), parts.shape[2])
+            valid = mask(self.frames(samples), parts.shape[2])
             return parts * valid[:, None, :, None]
 
-    def inverse(self, parts: Tensor, total: int, n: Tensor | None = None) -> Tensor:
+    def inverse(self, parts: Tensor, total: int, samples: Tensor | None = None) -> Tensor:
         """Compute signals from spectra.
 
         Arguments
@@ -120,7 +120,7 @@ class STFT(nn.Module):
             Real and imaginary part [B, 2, L, F] of signals with `total` samples.
         total : int
             Samples T of the result.
-        n : Tensor or None
+        samples : Tensor or None
             Valid samples per signal, Long [B]; None: all.
 
         Returns
@@ -135,27 +135,27 @@ class STFT(nn.Module):
             spectrum = torch.complex(parts[:, 0], parts[:, 1])  # [B, L, F]
             pieces = torch.fft.irfft(spectrum, self.n_fft) * window  # [B, L, n_fft]
             envelope = window.square().expand(1, pieces.shape[1], self.n_fft)
-            if n is not None:
-                valid = mask(self.frames(n), pieces.shape[1])[:, :, None]
+            if samples is not None:
+                valid = mask(self.frames(samples), pieces.shape[1])[:, :, None]
                 pieces, envelope = pieces * valid, envelope * valid
             start = self.n_fft // 2
             signal = self._overlap_add(pieces)[:, start : start + total]
             weight = self._overlap_add(envelope)[:, start : start + total]
-            return zero_padding(signal / weight.clamp(min=WEAKEST), n)  # [B, T]
+            return zero_padding(signal / weight.clamp(min=WEAKEST), samples)  # [B, T]
 
-    def _extended(self, n: Tensor) -> Tensor:
-        return n.clamp(min=self.n_fft // 2 + 1)
+    def _extended(self, samples: Tensor) -> Tensor:
+        return samples.clamp(min=self.n_fft // 2 + 1)
 
     def _window(self, x: Tensor) -> Tensor:
-        # made anew, and not kept as a buffer, so that a model in fp64 has a window exact to fp64
+        # computed at every call and no buffer, so that a model in fp64 has a window exact to fp64
         return torch.hann_window(self.n_fft, dtype=x.dtype, device=x.device)
 
-    def _reflect(self, x: Tensor, n: Tensor) -> Tensor:
+    def _reflect(self, x: Tensor, samples: Tensor) -> Tensor:
         """Reflect half a window at the start and at each item's own end: [B, T] -> [B, T + n_fft]."""
         half = self.n_fft // 2
-        if n.dim() == 0:
+        if samples.dim() == 0:
             return F.pad(x[:, None], (half, half), mode="reflect")[:, 0]
-        last = n.to(x.device)[:, None] - 1  # [B, 1]
+        last = samples.to(x.device)[:, None] - 1  # [B, 1]
         position = torch.arange(-half, x.shape[1] + half, device=x.device).abs()[None]  # [1, T + n_fft]
         position = torch.where(position > last, 2 * last - position, position).clamp(min=0)
         return torch.gather(x, 1, position)

@@ -11,7 +11,7 @@ Count = TypeVar("Count", int, Tensor)
 
 
 def covered(n: Count, size: int, hop: int) -> Count:
-    """Smallest number of positions, not below `n`, that windows of `size` at every `hop` cover exactly.
+    """Return the smallest number of positions >= `n` that windows of `size` at every `hop` cover exactly.
 
     Example
     -------
@@ -22,7 +22,7 @@ def covered(n: Count, size: int, hop: int) -> Count:
 
 
 def n_windows(n: Count, size: int, hop: int) -> Count:
-    """Number of windows that cover `n` positions, at least one.
+    """Return the number of windows that cover `n` positions, at least one.
 
     Example
     -------
@@ -62,7 +62,7 @@ class MergeWindows(nn.ConvTranspose1d):
     """Map each window's features to `size` positions and overlap-add, as a transposed convolution does.
 
     The map is one matrix product, written channels last; the windows are then added in pieces of one hop.
-    Sizes of which the hop is no divisor take the transposed convolution itself.
+    If the hop does not divide the size, the transposed convolution itself is used.
 
     Arguments
     ---------

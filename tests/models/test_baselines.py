@@ -10,7 +10,7 @@ from torch import nn
 
 from lobes.errors import UserError
 from lobes.models import get_model
-from lobes.models.base.reinitialise import draw_copies_anew
+from lobes.models.base.reinitialise import reinitialise_copies
 from lobes.models.masking import longest_input
 from lobes.nnet.bilstm import BiLSTM
 from lobes.nnet.bimamba import SharedBiMamba
@@ -100,7 +100,7 @@ def test_no_two_layers_start_with_the_same_weights(preset):
 def test_what_holds_no_copies_is_left_alone():
     network = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
     before = copy.deepcopy(network.state_dict())
-    draw_copies_anew(network)
+    reinitialise_copies(network)
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
 
 

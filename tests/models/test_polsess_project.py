@@ -1,4 +1,4 @@
-"""Checkpoints of the PolSESS project: what is the same network gives the same output, what is not is named."""
+"""Checkpoints of the PolSESS project: the same network gives the same output, other networks are refused by name."""
 
 import pytest
 import torch

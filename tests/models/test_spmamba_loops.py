@@ -110,7 +110,7 @@ def block(w, key, x, size, hop, heads):
 
 
 def reference(w, x, model):
-    """Estimates [T, S] of x [T], and the sum of the squared windows [T]; `model` gives what no shape shows."""
+    """Estimates [T, S] of x [T], and the sum of the squared windows [T]; `model` gives the other sizes."""
     w, level, n_fft, hop = {k: v.double() for k, v in w.items()}, x.std(), model.stft.n_fft, model.stft.hop_length
     y = F.conv2d(stft(x / level, n_fft, hop)[None], w["conv.0.weight"], w["conv.0.bias"], padding=1)
     y = F.group_norm(y, 1, w["conv.1.weight"], w["conv.1.bias"])
@@ -160,7 +160,7 @@ def test_the_references_default_window_and_hop(total, fill, chirp):
 )
 def test_every_hop_at_every_residue(n_fft, hop, fill, chirp):
     model, weights = with_weights(fill, **SMALL, n_fft=n_fft, hop_length=hop)
-    shortest = max(n_fft // 2 + 1, 2 * hop)  # what the reference takes: windows of three frames
+    shortest = max(n_fft // 2 + 1, 2 * hop)  # for the reference, with windows of three frames
     for total in (*range(shortest, shortest + hop, max(hop // 5, 1)), 4 * n_fft - 1, 4 * n_fft):
         check(model, weights, chirp(8000, total)[0])
 

@@ -107,3 +107,9 @@ def test_other_models_are_refused(model, tmp_path):
     torch.save({**to_upstream(model), "conv.0.weight": torch.ones(6, 4, 3, 3)}, tmp_path / "stereo.pth")
     with pytest.raises(UserError, match="one microphone"):
         SPMamba.from_upstream(tmp_path / "stereo.pth")
+    torch.save({**to_upstream(model), "blocks.0.more.weight": torch.ones(1)}, tmp_path / "more.pth")
+    with pytest.raises(UserError, match="blocks.0.more.weight is unknown"):
+        SPMamba.from_upstream(tmp_path / "more.pth")
+    torch.save({**to_upstream(model), "blocks.1.intra_linear.bias": torch.ones(7)}, tmp_path / "wide.pth")
+    with pytest.raises(UserError, match=r"blocks.1.intra_linear.bias has the shape \[7\] instead of \[6\]"):
+        SPMamba.from_upstream(tmp_path / "wide.pth")

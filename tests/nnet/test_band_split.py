@@ -66,11 +66,11 @@ def gradients(y, tensors):
 @pytest.mark.parametrize("kind", ["split", "decoder"])
 def test_batched_bands_equal_band_after_band(kind):
     if kind == "split":
-        module, twin, shape = scramble(BandSplit(WIDTHS, 6)), split_by_bands, (3, 2, 7, 13)
+        module, slow, shape = scramble(BandSplit(WIDTHS, 6)), split_by_bands, (3, 2, 7, 13)
     else:
-        module, twin, shape = scramble(BandDecoder(WIDTHS, 6, EXPANSIONS, 4)), decode_by_bands, (3, 7, 4, 6)
+        module, slow, shape = scramble(BandDecoder(WIDTHS, 6, EXPANSIONS, 4)), decode_by_bands, (3, 7, 4, 6)
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    y, expected = module(x), twin(module, x)
+    y, expected = module(x), slow(module, x)
     assert torch.allclose(y, expected, atol=1e-10)
     tensors = [x, *module.parameters()]
     for got, want in zip(gradients(y, tensors), gradients(expected, tensors), strict=True):

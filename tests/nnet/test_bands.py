@@ -1,4 +1,4 @@
-"""Band splits: their sums, their edges, and what they refuse."""
+"""Band splits: sums, edges and refused sizes."""
 
 from __future__ import annotations
 

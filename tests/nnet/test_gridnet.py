@@ -8,7 +8,7 @@ from lobes.nnet.bilstm import BiLSTM
 from lobes.nnet.bimamba import BiMamba
 from lobes.nnet.gridnet import GridNetBlock
 
-# kind -> what makes a sequence model, and its outputs for windows of `size` steps of 4 channels
+# kind -> a function that makes a sequence model, and its outputs for windows of `size` steps of 4 channels
 SEQUENCES = {
     "mamba": (lambda features: BiMamba(features, expand=1), lambda size: 8 * size),
     "rnn": (lambda features: BiLSTM(features, 5), lambda size: 10),

@@ -46,7 +46,7 @@ def test_masked_group_norm_of_a_padded_item_is_that_of_the_item():
 
 @pytest.mark.parametrize("norm", [RMSNorm(8), LN4D(8), LN4DCF(8, 8), MaskedGroupNorm(8)])
 def test_statistics_are_fp32_under_autocast(norm):
-    x = _random(2, 8, 8, 8).float() + 100  # bf16 cannot tell 100.1 from 100
+    x = _random(2, 8, 8, 8).float() + 100  # in bf16, 100.1 is 100
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = norm(x)
     assert y.dtype == torch.float32

@@ -15,7 +15,7 @@ def _signal(*shape):
 
 
 def _fade(n_fft, hop, total):
-    """What the inverse leaves of each sample [T]: all, but under the foot of the last window alone."""
+    """Factor on each sample [T] that comes back: one, except under the foot of the last window alone."""
     frames = max(total, n_fft // 2 + 1) // hop + 1
     t, weight = torch.arange(total, dtype=torch.float64), torch.zeros(total, dtype=torch.float64)
     for centre in range(0, frames * hop, hop):

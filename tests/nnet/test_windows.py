@@ -24,10 +24,10 @@ def test_split_equals_unfold(size, hop):
     torch.manual_seed(0)
     x = torch.randn(2, covered(13, size, hop), 5, dtype=torch.float64, requires_grad=True)
 
-    def twin(x):
+    def slow(x):
         return F.unfold(x.transpose(1, 2)[..., None], (size, 1), stride=(hop, 1)).transpose(1, 2)
 
-    _same(lambda x: split_windows(x, size, hop), twin, x)
+    _same(lambda x: split_windows(x, size, hop), slow, x)
 
 
 @pytest.mark.parametrize("size,hop", SIZES)
@@ -36,10 +36,10 @@ def test_merge_equals_the_transposed_convolution(size, hop):
     merge = MergeWindows(6, 5, size, hop).double()
     x = torch.randn(2, n_windows(13, size, hop), 6, dtype=torch.float64, requires_grad=True)
 
-    def twin(x, weight, bias):
+    def slow(x, weight, bias):
         return F.conv_transpose1d(x.transpose(1, 2), weight, bias, stride=hop).transpose(1, 2)
 
-    _same(lambda x, weight, bias: merge(x), twin, x, merge.weight, merge.bias)
+    _same(lambda x, weight, bias: merge(x), slow, x, merge.weight, merge.bias)
     assert merge(x).shape[1] == covered(13, size, hop)
     assert isinstance(merge, nn.ConvTranspose1d)
 

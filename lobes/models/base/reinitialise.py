@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 
-def draw_copies_anew(network: nn.Module) -> None:
+def reinitialise_copies(network: nn.Module) -> None:
     """Re-initialise all layers of `network` if some of them are copies of each other; otherwise do nothing.
 
     Each module is initialised by its method `reset_parameters`, which covers everything inside it.
@@ -22,7 +22,7 @@ def draw_copies_anew(network: nn.Module) -> None:
     >>> import copy
     >>> layer = nn.Linear(2, 2)
     >>> network = nn.ModuleList([layer, copy.deepcopy(layer)])
-    >>> draw_copies_anew(network)
+    >>> reinitialise_copies(network)
     >>> bool((network[0].weight == network[1].weight).all())
     False
     """

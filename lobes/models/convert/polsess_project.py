@@ -14,17 +14,17 @@ from lobes.models.convert.spmamba_reference import model_of, read_tensors
 from lobes.models.registry import get_model
 from lobes.models.spmamba import SPMamba
 
-RATE = 8000  # Hz: the project's data; its checkpoints do not say
+RATE = 8000  # Hz, of the project's data; its checkpoints do not contain it
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a model of the project becomes a preset here."""
+    """Correspondence between a model of the project and a preset here."""
 
     preset: str
     options: Mapping[str, str]  # its option -> ours
     defaults: Mapping[str, Any]  # of its constructor
-    fixed: Mapping[str, Any]  # what the preset cannot change: an old model with another value is another network
+    fixed: Mapping[str, Any]  # options that the preset cannot change: with another value, the model is another network
     keys: Mapping[str, str] = field(default_factory=dict)  # parts of tensor names: theirs -> ours
 
 
@@ -69,8 +69,8 @@ DIFFERENT = {
 def from_checkpoint(path: str | Path) -> nn.Module:
     """Load a checkpoint of the PolSESS separation project, where the network is the same as one here.
 
-    These are its ConvTasNet, DPRNN, SepFormer and SPMamba. Its networks see a mixture at its own level, those here at
-    unit level; their first norm makes the two equal but for its epsilon.
+    These are its ConvTasNet, DPRNN, SepFormer and SPMamba. Its networks take a mixture at its own level, those here at
+    unit level. The first norm makes both equal, except for the effect of its epsilon.
 
     Arguments
     ---------
@@ -85,7 +85,7 @@ def from_checkpoint(path: str | Path) -> nn.Module:
     Raises
     ------
     UserError
-        If the file is no such checkpoint, or its network is not the same as one here; it says why.
+        If the file is no such checkpoint, or its network is not the same as one here; the message gives the reason.
 
     Example
     -------
