@@ -1,6 +1,6 @@
 # Every target makes .venv first when it is missing or no longer as requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow mutate other-projects check format bench lock clean
+.PHONY: help setup demo test test-recipes test-slow mutate other-projects check format bench lock clean
 export PYTHON
 BIN := .venv/bin
 
@@ -15,6 +15,9 @@ demo: setup  ## corpus, training, evaluation, separated files and a report in re
 
 test: setup  ## the tests and the examples in docstrings, without the slow ones
 	@$(BIN)/python -m pytest
+
+test-recipes: setup  ## the recipe files that the fast tests leave out: each trains, validates, tests and exports
+	@$(BIN)/python -m pytest tests/recipes/test_recipes.py -m slow
 
 test-slow: setup  ## all tests
 	@$(BIN)/python -m pytest -m "not gpu"

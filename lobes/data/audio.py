@@ -23,7 +23,7 @@ INTEGER_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "A
 
 
 class AudioInfo(NamedTuple):
-    """What the header of an audio file says."""
+    """The facts in the header of an audio file."""
 
     frames: int
     sample_rate: int

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-accumulates and scan operations for a stretch of audio.
+"""The cost of a model: parameters, multiply-accumulates and scan operations for a stretch of audio.
 
 The network runs once on tensors that have shapes and no values (fake tensors), so a count takes a second or two where
 the real thing takes minutes. Counted: every matrix product and convolution that PyTorch executes, whoever calls it, and

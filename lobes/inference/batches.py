@@ -1,4 +1,4 @@
-"""What a caller may hand to `separate_batch`, and how it becomes [B,T] in the model's type."""
+"""The inputs that `separate_batch` accepts, and their conversion to [B,T] in the model's type."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _facts(run: TrainedRun) -> dict[str, str]:
 
 
 def _scores(meta: Mapping[str, Any]) -> str:
-    """What the checkpoint says about itself, the validation metric with its unit."""
+    """The checkpoint's own facts: the validation metric with its unit."""
     shown = {"si_sdri": "validation SI-SDRi {:.2f} dB", "pesq": "validation PESQ {:.3f}"}
     words = [
         shown.get(key, key + " {:g}").format(value)
@@ -133,6 +133,6 @@ def _without_machine(command: str) -> str:
 
 
 def _limits(of_recipe: str) -> str:
-    """What every model here has, and the lines that the recipe's key `limits` adds."""
+    """The limits of every model here, and the lines that the recipe's key `limits` adds."""
     lines = ["The output keeps the level of the input; it is not normalised.", *of_recipe.strip().splitlines()]
     return "\n".join(f"- {line}" for line in lines if line)

@@ -54,7 +54,7 @@ ENHANCE_MODEL = """enhance_model: !new:lobes.exported.EnhanceModel
 def export_pretrained(run_folder: str | os.PathLike[str], out_folder: str | os.PathLike[str]) -> Path:
     """Export a run's best checkpoint to a folder that SpeechBrain's interfaces load.
 
-    It holds `hyperparams.yaml`, `masknet.ckpt`, `README.md` and `SHA256SUMS`. It is written beside
+    It holds `hyperparams.yaml`, `masknet.ckpt`, `README.md` and `SHA256SUMS`. It is written next to
     `out_folder`, loaded from there through stock SpeechBrain and through `Separator`, compared with the
     run's model on random mixtures, and only then renamed into place. An earlier export is replaced.
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 
 class MixAndOnes(nn.Module):
-    """The encoder: the mixture beside a row of ones.
+    """The encoder: the mixture and a row of ones.
 
     Example
     -------

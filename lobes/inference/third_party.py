@@ -3,7 +3,7 @@
     lobes separate lobes.inference.third_party:asteroid=mpariente/DPRNNTasNet-ks2_WHAM_sepclean mix.wav -o out/
     lobes separate lobes.inference.third_party:clearvoice=MossFormer2_SS_16K mix.wav -o out/
 
-Neither project is a dependency: install one beside lobes in an environment of its own, as both pin old versions.
+Neither project is a dependency: install one together with lobes in an environment of its own, as both pin old versions.
 Asteroid 0.7 asks for a torchmetrics that its models do not need and that is too old for lobes: hence `--no-deps`.
 
     pip install lobes julius requests && pip install --no-deps asteroid==0.7.0 asteroid-filterbanks==0.4.0
@@ -107,4 +107,4 @@ def _made(kind: type[Any], name: str, package: str) -> Any:
     try:
         return kind(name)
     except ImportError as error:
-        raise UserError(f"{package} is not installed ({error}): pip install {package}, beside lobes.") from error
+        raise UserError(f"{package} is not installed ({error}): pip install {package}, together with lobes.") from error

@@ -1,4 +1,4 @@
-"""What every objective needs first: checked shapes, full precision, and the samples that count.
+"""The first steps of every objective: checked shapes, full precision, and the samples that count.
 
 Legend: B batch, T samples, S sources.
 """

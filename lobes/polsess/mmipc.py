@@ -18,7 +18,7 @@ from lobes.polsess.variants import all_parts, kept_parts, list_names, target_par
 
 
 class Plan(NamedTuple):
-    """Which stored files make the input: sum of `add` minus sum of `subtract`. `add` may hold "mix"."""
+    """The stored files that make the input: sum of `add` minus sum of `subtract`. `add` may hold "mix"."""
 
     add: tuple[str, ...]
     subtract: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Fine-tuning: start a model with the weights of a trained one, strictly told what was taken and what was not."""
+"""Fine-tuning: initialise a model from another one's weights and log which tensors were and were not loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Transfer:
-    """What came of a transfer: names of tensors."""
+    """The names of the tensors that a transfer took, and of those that it did not."""
 
     taken: list[str]
     new: list[str]  # the model's own, without a counterpart

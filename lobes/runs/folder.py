@@ -38,7 +38,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What a run folder holds for inference: the network with its best weights, and where they came from."""
+    """The network of a training run with its best weights, and their origin."""
 
     model: nn.Module
     num_sources: int

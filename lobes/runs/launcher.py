@@ -65,7 +65,7 @@ class Run:
         return [sys.executable, self.script.name, self.hparams, *words, *(f"--{name}" for name in self.flags)]
 
     def finished(self) -> bool:
-        """Tell whether every result file is there."""
+        """Whether every result file is there."""
         return all((self.folder / name).is_file() for name in names.FINISHED)
 
 

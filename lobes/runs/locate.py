@@ -1,4 +1,4 @@
-"""Which model does a word name: an exported folder, a run folder, or a model on the Hugging Face hub?"""
+"""Resolve a model argument to a local folder: of an export, of a run, or of a model on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def locate(source: str | os.PathLike[str], savedir: str | None = None, fetch_con
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Tell a training run's folder from an exported one: the former keeps checkpoints in `save/`."""
+    """Whether a folder is a training run's, which keeps checkpoints in `save/`; an exported one does not."""
     return (folder / names.HYPERPARAMS).is_file() and (folder / names.SAVE).is_dir()
 
 

@@ -1,4 +1,4 @@
-"""Where a number came from: the command, the commit and the machine."""
+"""The origin of a number: the command, the commit and the machine."""
 
 from __future__ import annotations
 

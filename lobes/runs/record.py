@@ -1,4 +1,4 @@
-"""What a training run wrote into its folder: results, learning curve, progress."""
+"""The results, the learning curve and the progress that a training run wrote into its folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lobes.runs.table import read_per_utterance
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run left in its folder: the summary, the costs, the learning curve and the table of scores."""
+    """The results of a finished run: its summary, its costs, its learning curve and its table of scores."""
 
     summary: dict[str, Any]
     train_time: dict[str, Any]

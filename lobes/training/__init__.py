@@ -1,1 +1,1 @@
-"""What an operations handbook would hold: launch, budget, schedule, safe steps, logging."""
+"""The training loop that recipes share: launch, budget, schedule, safe steps, logging."""

@@ -1,4 +1,4 @@
-"""How long a run may train: optimizer steps, minutes or epochs, whichever ends first."""
+"""The length of a training: optimizer steps, minutes or epochs, whichever ends first."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from lobes.runs.provenance import command, commit
 
 _STARTED = time.monotonic()
 # How long an idle thread of PyTorch's waits actively. OpenMP's default, 30 times longer, takes cores from the scan's
-# threads: 5 to 15 % of a step of the small presets on two cores. A step of a tiny network beside other work was 10 to
+# threads: 5 to 15 % of a step of the small presets on two cores. A step of a tiny network next to other work was 10 to
 # 20 times slower with it. Not to wait actively at all costs a third.
 _SPIN_COUNT = "10000"
 _CHATTY = ("numba", "matplotlib", "fsspec", "PIL", "asyncio")

@@ -1,4 +1,4 @@
-"""Training on a CPU frees and asks for the same memory at every step; this keeps it in the process."""
+"""Make glibc keep freed memory, so that CPU training does not page it in again at every step."""
 
 from __future__ import annotations
 

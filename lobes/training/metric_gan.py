@@ -83,7 +83,7 @@ class MetricGan:
     def learn(self, spectra: tuple[Tensor, Tensor], waves: tuple[Tensor, Tensor]) -> Tensor | None:
         """Ask for the PESQ of this batch, and take a step on the batch before, whose PESQ has been computed meanwhile.
 
-        On a CPU the step waits for its own labels: processes that ran beside the next step would take its cores.
+        On a CPU the step waits for its own labels: processes that ran during the next step would take its cores.
 
         Arguments
         ---------

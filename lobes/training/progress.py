@@ -1,4 +1,4 @@
-"""What a run remembers of its progress: the learning curve, the validation scores and when to stop."""
+"""The progress of a run: its learning curve, its validation scores and when to stop."""
 
 from __future__ import annotations
 

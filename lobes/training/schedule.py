@@ -20,7 +20,7 @@ class BudgetCosine(LambdaLR):
     ---------
     optimizer : torch.optim.Optimizer
     budget : Budget
-        Tells the share of the training that is done.
+        Knows the share of the training that is done.
     final_share : float
         Learning rate at the end, as a share of the first.
 

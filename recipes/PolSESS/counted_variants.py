@@ -1,4 +1,4 @@
-"""Which variants of PolSESS count in the means of the result tables of demo.py and realdata.py."""
+"""The variants of PolSESS that count in the means of the result tables of demo.py and realdata.py."""
 
 from __future__ import annotations
 

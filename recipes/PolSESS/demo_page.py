@@ -1,4 +1,4 @@
-"""What the demo shows: report.html, summary.json, per_utterance.csv and the closing table on the screen."""
+"""The results of the demo: report.html, summary.json, per_utterance.csv and the closing table on the screen."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".sh", ".csv", ".cff", ".html", ".css", ".j2", ""}
+# Files of an earlier version, which must still load as they are.
+OLD = "tests/inference/old_export/"
 EXCEPT = {"LICENSE", "tests/docs/test_words.py"}
 # Pattern -> what to write instead. Rooms of acoustics, random seeds, bars of progress and of charts are fine.
 WORDS = {
@@ -54,7 +56,7 @@ def test_no_private_words(pattern):
     found = [
         f"{name}:{line}: {word}"
         for name in tracked()
-        if name not in EXCEPT
+        if name not in EXCEPT and not name.startswith(OLD)
         for line, word in found_in((ROOT / name).read_text(encoding="utf-8"), pattern)
     ]
     assert not found, f"write {WORDS[pattern]} instead:\n" + "\n".join(found)
