@@ -1,1 +1,1 @@
-"""The vector layer of the CPU kernels: a SIMD type for numba, its math, threads, and the depthwise convolution."""
+"""The vector layer of the CPU kernels (type, arithmetic, threads) and the depthwise convolution written in it."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lobes.kernels.memory import Rows
 from lobes.kernels.simd import BYTES, LANES, load, splat, store
-from lobes.kernels.simd_math import ONE, OPTIONS, PART, ZERO, Rows, first_row, njit, read, sigmoid, write
+from lobes.kernels.simd_math import ONE, OPTIONS, PART, ZERO, first_row, njit, read, sigmoid, write
 
 
-class Problem(NamedTuple):
+class ConvInputs(NamedTuple):
     """What is convolved. Taps lie in rows of blocks, so that one tap of a block is a vector."""
 
     x: Rows  # [B, L, D]
@@ -26,7 +27,7 @@ class Problem(NamedTuple):
     reverse: bool
 
 
-class Gradients(NamedTuple):
+class ConvGradients(NamedTuple):
     """The gradient that comes in (y) and those that the backward kernel fills."""
 
     y: Rows  # [B, L, D]

@@ -1,12 +1,12 @@
-"""Vectors of float32 as a type of numba: what the CPU scan is written in.
+"""Vectors of float32 as a type of numba, in which the CPU scan and the CPU convolution are written.
 
 numba leaves it to LLVM to find loops that can run in vectors. LLVM gives up where a loop reads and writes many arrays
 that might overlap, as the scan's do. Here the vectors are written out: a `Vector` is LANES float32 in an LLVM vector,
 which LLVM splits into the registers that the machine has. Memory is addressed by plain integers, in bytes, so that one
 compiled form serves all strides.
 
-The operators + - * / work between vectors, and between a vector and a float32. They carry one licence only, to fuse a
-product with a sum: no sum is reordered and a NaN is never assumed away.
+The operators + - * / work between vectors, and between a vector and a float32. The compiler may fuse a product with a
+sum, and nothing else: no sum is reordered, and a NaN is never assumed away.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LOW, _HIGH = (list(range(start, start + LANES // 2)) for start in (0, LANES // 
 _NAME, _HALF_NAME = f"v{LANES}f32", f"v{LANES // 2}f32"
 _UNALIGNED = 4
 _PLACES = ir.VectorType(_INT, LANES // 2)
-# What AVX-512's instructions ask for: what stands in masked lanes, the mask, and the rounding that is set.
+# Further arguments of AVX-512's instructions: the value of masked lanes, the mask, and the rounding that is set.
 _UNSET, _ALL, _AS_SET = ir.Constant(_HALF, ir.Undefined), ir.Constant(ir.IntType(16), -1), ir.Constant(_INT, 4)
 
 

@@ -1,8 +1,8 @@
-"""What compiled kernels of vectors are made of: exponentials, rows in memory, and the blocks of a row."""
+"""The arithmetic of the vector kernels: exponentials, softplus and sigmoid; and how blocks of a row are read."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -28,12 +28,12 @@ PART: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True, "forceinline": Tr
 
 F = np.float32
 ZERO, ONE = F(0), F(1)
-NOTHING = F(-0.0)  # a sum with it is no operation; with zero it is one, for the sake of zeros' signs
+NOTHING = F(-0.0)  # adding it is no operation; adding +0.0 is one, because it would change the sign of -0.0
 LOG2E, LN2 = F(1.4426950408889634), F(0.6931471805599453)
 LOG2E_REST = F(1.4426950408889634 - float(LOG2E))
 
 # With a table (AVX-512): 2^x = 2^floor(k) 2^(j/32) 2^f, where k is x rounded to 32nds and j its part below one. A sum
-# with GRID has no place for less than a 32nd, and j is in its low bits. The polynomial is within 1e-9, and so nearly
+# with GRID keeps nothing below a 32nd, and j is in its low bits. The polynomial is within 1e-9, and so nearly
 # 1 + f log 2 close to zero that a slow decay keeps its rate within 3e-8.
 GRID = F(1.5 * 2**18)
 Q3, Q2, Q1 = F(0.05550438785), F(0.24022791657), F(0.69314718056)
@@ -49,8 +49,8 @@ def exp2_by_table(x, rest):
 
 
 # Without one: 2^x = 2^k 2^f with k = round(x). The polynomial (minimax on [-1/2, 1/2]) is within 1e-7. Far below -126
-# the result is 0, far above 127 infinity; NaN stays NaN. A sum with MAGIC has no place for a fraction: k + 127 is in
-# its low bits.
+# the result is 0, far above 127 infinity; NaN stays NaN. A sum with MAGIC keeps no fraction: k + 127 is in its
+# low bits.
 MAGIC = F(12582912 + 127)
 LOWEST, HIGHEST, DEEPEST = F(-127), F(128), F(-88)  # of 2^x, and of e^x
 P6, P5, P4 = F(1.535336188319500e-4), F(1.339887440266574e-3), F(9.618437357674640e-3)
@@ -79,7 +79,7 @@ def exp2(x):
 
 @njit(**PART)
 def exp_of_minus(x):
-    """exp(-|x|), also for an infinite x; what rounding takes from x log2(e) is not lost."""
+    """exp(-|x|), also for an infinite x; the rounding error of x log2(e) is computed and added."""
     zero, low = splat(ZERO), splat(DEEPEST)
     x = where_less(zero, x, zero - x, x)
     x = where_less(x, low, low, x)
@@ -116,14 +116,6 @@ def softplus_and_slope(x):
     p = (((((((y * L8 - L7) * y + L6) * y - L5) * y + L4) * y - L3) * y + L2) * y - L1) * y + ONE
     r = inverse(y)
     return y * p + where_less(x, zero, zero, x), where_less(x, zero, y * r, r)
-
-
-class Rows(NamedTuple):
-    """A tensor [B, L, D or N] in memory; its last dimension is contiguous."""
-
-    start: int  # address
-    item: int  # bytes from an item to the next
-    step: int  # bytes from a step to the next
 
 
 @njit(**PART)

@@ -15,16 +15,16 @@ from functools import cache
 import torch
 
 SMALL = 2**19  # state updates (B L D N) below which one thread is faster
-SMALLEST = 1 / 16  # of the jobs, the last part that is dealt
+SMALLEST = 1 / 16  # of all jobs: a remainder this small is shared out at once
 
 
 def workers_for(updates: int) -> int:
-    """How many threads some work deserves: as many as torch has, or one."""
+    """How many threads to use for so much work: as many as torch has, or one."""
     return 1 if updates < SMALL else torch.get_num_threads()
 
 
 def split(jobs: int, workers: int) -> list[tuple[int, int]]:
-    """Contiguous shares of the jobs: half of them dealt to all workers, then half of the rest, and so on.
+    """Cut the jobs into contiguous shares: half of them for all workers, then half of the rest, and so on.
 
     A thread that is held up, by its core or by waking late, leaves the later, smaller shares to the others. The shares
     depend on nothing but the two numbers, and so does what is added up by share. Of no jobs, one share is made.
@@ -55,7 +55,7 @@ def run(workers: int, shares: list[tuple[int, int]], kernel: Callable[[int, int,
     pending = [_pool(os.getpid()).submit(work, worker) for worker in range(1, workers)]
     try:
         work(0)
-    finally:  # after an interruption nobody takes what is left, and the memory is in use until all are done
+    finally:  # after an interruption the rest is dropped; the other threads use the memory until they are done
         deque(queue, maxlen=0)
         wait(pending)
     for future in pending:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from lobes.kernels.threads import run, split, workers_for
-from lobes.scan.cpu import numba_backend
-from lobes.scan.inputs import dense
+from lobes.kernels.compiled import check_small_call, keep_compiled
 
-EXPONENTS = 2  # a channel's step costs about as much as so many state updates of the scan
+logger = logging.getLogger(__name__)
+
+_INPUTS = "Tensor x, Tensor weight, Tensor bias, bool reverse"
 
 
 def conv_silu(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) -> Tensor:
     """Convolve each channel over time, causally, or anti-causally with the kernel turned round; then apply SiLU.
 
-    In float32 on the CPU one compiled pass does both; elsewhere, and without numba, `conv_silu_reference` runs.
+    In float32 on the CPU one compiled pass does both, as the operator `lobes::conv_silu` of PyTorch; elsewhere, and
+    where that pass does not work, `conv_silu_reference` runs.
 
     Arguments
     ---------
@@ -43,14 +45,13 @@ def conv_silu(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) ->
     >>> conv_silu(torch.ones(2, 5, 4), torch.ones(4, 1, 3), torch.zeros(4)).shape
     torch.Size([2, 5, 4])
     """
-    float32 = x.dtype == weight.dtype == bias.dtype == torch.float32
-    if x.device.type == "cpu" and float32 and not torch.compiler.is_compiling() and _kernels() is not None:
-        return _ConvSilu.apply(x, weight, bias, reverse)
+    if x.device.type == "cpu" and x.dtype == weight.dtype == bias.dtype == torch.float32 and _works():
+        return torch.ops.lobes.conv_silu(x, weight, bias, reverse)
     return conv_silu_reference(x, weight, bias, reverse)
 
 
 def conv_silu_reference(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) -> Tensor:
-    """The same through `torch.nn.functional.conv1d`.
+    """The same through `torch.nn.functional.conv1d`, slow and readable: what the compiled pass is tested against.
 
     Example
     -------
@@ -66,64 +67,73 @@ def conv_silu_reference(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool =
     return F.silu((y[..., pad:] if reverse else y[..., :length]).transpose(1, 2))  # [B, L, D]
 
 
-class _ConvSilu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
-        kernels, y = _kernels(), torch.empty_like(x, memory_format=torch.contiguous_format)
-        p, held = _problem(x, weight, bias, reverse)
-        workers, rows = _workers(x), _rows(y)
-        run(workers, split(x.shape[0] * p.blocks, workers), lambda a, b, *_: kernels.forward(a, b, p, rows))
-        ctx.save_for_backward(x, weight, bias)
-        ctx.reverse = reverse
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias = ctx.saved_tensors
-        kernels, workers, gy = _kernels(), _workers(x), dense(gy)
-        p, held = _problem(x, weight, bias, ctx.reverse)
-        gx = torch.empty_like(x, memory_format=torch.contiguous_format)
-        shares = split(x.shape[0] * p.blocks, workers)
-        gtaps, gbias = (tensor.new_zeros(len(shares), *tensor.shape) for tensor in held[1:])
-        inner = x.new_empty(workers, p.steps, held[2].shape[-1])
-        g = kernels.Gradients(_rows(gy), _rows(gx), gtaps.data_ptr(), gbias.data_ptr())
-        run(workers, shares, lambda a, b, w, i: kernels.backward(a, b, i, inner[w].data_ptr(), p, g))
-        gtaps = gtaps.sum(0).transpose(1, 2).flatten(0, 1)[: p.channels]  # [D, K]
-        return gx, gtaps[:, None], gbias.sum(0).flatten()[: p.channels], None
-
-
 @cache
-def _kernels() -> Any:
-    """The module of compiled kernels where the scan's vectors work, else None."""
-    if not numba_backend.has_vectors():
+def engine() -> ModuleType | None:
+    """The compiled convolution, imported and compared with the reference at first use; None where it does not work.
+
+    Example
+    -------
+    >>> engine().__name__
+    'lobes.kernels.depthwise_engine'
+    """
+    try:
+        from lobes.kernels import depthwise_engine
+
+        keep_compiled(depthwise_engine.KERNELS, depthwise_engine.SOURCES)
+        check_small_call(depthwise_engine.__name__, lambda: _small_call(depthwise_engine), lambda: _small_call(None))
+    except Exception as error:  # numba may be broken in any way, or its inner parts may have changed
+        logger.warning("The compiled convolution does not work here (%s): PyTorch's own, which is slower, runs.", error)
         return None
-    from lobes.kernels import depthwise as depthwise_kernels
-    from lobes.kernels import simd, simd_math
-
-    kernels = (depthwise_kernels.forward, depthwise_kernels.backward)
-    numba_backend.keep_compiled(kernels, (simd, simd_math, depthwise_kernels))
-    return depthwise_kernels
+    return depthwise_engine
 
 
-def _problem(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[Any, list[Tensor]]:
-    """The kernels' view of the inputs, and the tensors x, taps, bias that it has addresses of."""
-    from lobes.kernels.simd import LANES
-
-    channels, _, width = weight.shape
-    blocks = -(-channels // LANES)
-    spare = blocks * LANES - channels
-    taps = F.pad(weight.detach()[:, 0], (0, 0, 0, spare)).unflatten(0, (blocks, LANES)).transpose(1, 2).contiguous()
-    held = [dense(x), taps, F.pad(bias.detach(), (0, spare)).view(blocks, LANES)]
-    places = (_rows(held[0]), taps.data_ptr(), held[2].data_ptr())
-    return _kernels().Problem(*places, x.shape[1], channels, width, blocks, reverse), held
-
-
-def _rows(tensor: Tensor) -> Any:
-    from lobes.scan.cpu.vector_engine import rows
-
-    return rows(tensor)
+def _small_call(module: ModuleType | None) -> list[Tensor]:
+    """Output and all gradients of a small convolution; by the reference if there is no module."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 5, 35), (35, 1, 4), (35,), (2, 5, 35)]
+    x, weight, bias, gy = (torch.randn(shape, generator=generator, dtype=torch.float32) for shape in shapes)
+    if module is not None:
+        return [module.forward(x, weight, bias, True), *module.backward(gy, x, weight, bias, True)]
+    leaves = [tensor.requires_grad_() for tensor in (x, weight, bias)]
+    y = conv_silu_reference(x, weight, bias, reverse=True)
+    return [y.detach(), *torch.autograd.grad(y, leaves, gy)]
 
 
-def _workers(x: Tensor) -> int:
-    return max(1, min(workers_for(EXPONENTS * x.numel()), x.shape[0]))
+@torch.compiler.assume_constant_result
+def _works() -> bool:
+    """Whether there is an engine; torch.compile asks once, while it traces."""
+    return engine() is not None
+
+
+@torch.library.custom_op("lobes::conv_silu", mutates_args=(), schema=f"({_INPUTS}) -> Tensor")
+def _forward(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
+    return engine().forward(x, weight, bias, reverse)  # type: ignore[union-attr]
+
+
+@_forward.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+@torch.library.custom_op(
+    "lobes::conv_silu_backward", mutates_args=(), schema=f"(Tensor gy, {_INPUTS}) -> (Tensor, Tensor, Tensor)"
+)
+def _backward(gy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
+    return engine().backward(gy, x, weight, bias, reverse)  # type: ignore[union-attr]
+
+
+@_backward.register_fake
+def _(gy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[Tensor, ...]:
+    return tuple(tensor.new_empty(tensor.shape) for tensor in (x, weight, bias))
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.reverse = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _differentiate(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+    return *torch.ops.lobes.conv_silu_backward(gy, *ctx.saved_tensors, ctx.reverse), None
+
+
+_forward.register_autograd(_differentiate, setup_context=_keep)

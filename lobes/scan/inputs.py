@@ -1,4 +1,4 @@
-"""What a selective scan takes: one tuple that every backend receives, and the checks that come before it."""
+"""The inputs of a selective scan: one tuple that every backend receives, and the checks that come before it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class ScanInputs(NamedTuple):
-    """Checked arguments: rows (u, delta, B, C, z) as given, all else in the compute dtype.
+    """Checked arguments: rows (u, delta, B, C, z) in the dtype they came in, everything else in the compute dtype.
 
-    B batch, L steps, D channels, N state.
+    B batch, L steps, D channels, N state. The order of the fields is that of the operator's arguments.
     """
 
     u: Tensor  # [B, L, D]
@@ -22,22 +22,22 @@ class ScanInputs(NamedTuple):
     D: Tensor | None  # [D]
     z: Tensor | None  # [B, L, D]
     delta_bias: Tensor | None  # [D]
+    initial_state: Tensor | None  # [B, D, N]
+    lengths: Tensor | None  # int64 [B], on u's device
     delta_softplus: bool
     reverse: bool
-    lengths: Tensor | None  # int64 [B], on u's device
-    initial_state: Tensor | None  # [B, D, N]
 
-    def tensors(self) -> list[Tensor]:
-        """All differentiable tensors that are present."""
-        named = (self.u, self.delta, self.A, self.B, self.C, self.D, self.z, self.delta_bias, self.initial_state)
-        return [tensor for tensor in named if tensor is not None]
+    def differentiable(self) -> tuple[Tensor | None, ...]:
+        """The nine tensors that may have gradients."""
+        return self[:9]
 
     def needs_grad(self) -> bool:
-        """True when a backward pass may follow."""
-        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.tensors())
+        """True if a backward pass may follow."""
+        present = [tensor for tensor in self.differentiable() if tensor is not None]
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in present)
 
     def padding(self) -> Tensor | None:
-        """True where a step lies past the item's end, [B, L, 1]; None when all items are full."""
+        """True where a step lies past the item's end, [B, L, 1]; None if all items are full."""
         if self.lengths is None:
             return None
         steps = torch.arange(self.u.shape[1], device=self.u.device)
@@ -45,7 +45,7 @@ class ScanInputs(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What decides which backends can take a scan."""
+    """The properties of a scan that decide which backends can take it."""
 
     device: str
     dtype: torch.dtype  # of the computation
@@ -120,7 +120,7 @@ def _check_lengths(lengths: Tensor, batch: int, steps: int) -> None:
 
 
 def cast(x: ScanInputs) -> ScanInputs:
-    """Bring all but the rows to the compute dtype, `lengths` to int64 on u's device; all full, they become None."""
+    """Bring all but the rows to the compute dtype and `lengths` to int64 on u's device, or to None if all are full."""
     dtype = compute_dtype(x.u)
     lengths = x.lengths
     if lengths is not None and _readable(lengths) and bool((lengths == x.u.shape[1]).all()):
@@ -135,16 +135,11 @@ def cast_rows(x: ScanInputs) -> ScanInputs:
     return _to(x, ("u", "delta", "B", "C", "z"), x.A.dtype)
 
 
-def dense(tensor: Tensor) -> Tensor:
-    """The tensor itself where its last dimension is contiguous, as in a slice of channels; else a copy."""
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
-
-
 def _to(x: ScanInputs, names: tuple[str, ...], dtype: torch.dtype) -> ScanInputs:
     present = {name: getattr(x, name) for name in names}
     return x._replace(**{name: tensor.to(dtype) for name, tensor in present.items() if tensor is not None})
 
 
 def _readable(lengths: Tensor) -> bool:
-    """Whether values can be looked at without waiting for a device or breaking a compiled graph."""
+    """Whether values can be read without waiting for a device or breaking a compiled graph."""
     return lengths.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -1,54 +1,37 @@
 """One operator of PyTorch, `lobes::selective_scan`, around the backends that have a backward pass of their own.
 
 torch.compile, torch.export and activation checkpointing see a single node with known shapes, whichever backend runs.
-A backend is a module with `forward(x, save, want_last)`, `backward(x, saved, gy, glast)` and `saved_like(x)`. A last
-state that nobody wants is an empty tensor, and its gradient None: for short sequences it is as large as the rows.
+The operator is given the name of a backend and looks it up in the registry. A last state that is not wanted is an
+empty tensor, and its gradient None.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
-from functools import cache
-from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from lobes.scan.backend import Passes
 from lobes.scan.inputs import ScanInputs
+from lobes.scan.registry import BACKENDS
 
-MODULES = {
-    "torch": "lobes.scan.torch_blocked",
-    "numba": "lobes.scan.cpu.numba_backend",
-    "triton": "lobes.scan.cuda.triton_backend",
-}
+# In the order of ScanInputs' fields. Ten of them are tensors, of which the last, lengths, has no gradient.
 _INPUTS = (
     "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? delta_bias, "
     "Tensor? initial_state, Tensor? lengths, bool delta_softplus, bool reverse"
 )
-_TENSORS = 10  # of the inputs; the last, lengths, has no gradient
+_TENSORS = 10
 
 
-def operate(x: ScanInputs, backend: str, want_last: bool) -> tuple[Tensor, Tensor]:
-    """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x` by one of `MODULES`."""
-    y, last, _ = torch.ops.lobes.selective_scan(*_arguments(x), x.needs_grad(), want_last, backend)
+def operate(backend: str, x: ScanInputs, want_last: bool) -> tuple[Tensor, Tensor]:
+    """Run the passes of a backend inside the operator; return y [B, L, D] and the last state [B, D, N] if wanted."""
+    y, last, _ = torch.ops.lobes.selective_scan(*x, x.needs_grad(), want_last, backend)
     return y, last
 
 
-def _arguments(x: ScanInputs) -> tuple[Any, ...]:
-    tensors = (x.u, x.delta, x.A, x.B, x.C, x.D, x.z, x.delta_bias, x.initial_state, x.lengths)
-    return *tensors, x.delta_softplus, x.reverse
-
-
-def _inputs(arguments: Sequence[Any]) -> ScanInputs:
-    *tensors, initial_state, lengths, softplus, reverse = arguments
-    return ScanInputs._make([*tensors, softplus, reverse, lengths, initial_state])
-
-
-@cache
-def _module(backend: str) -> ModuleType:
-    return importlib.import_module(MODULES[backend])
+def _passes(backend: str) -> Passes:
+    return cast(Passes, BACKENDS[backend])
 
 
 @torch.library.custom_op(
@@ -58,14 +41,14 @@ def _module(backend: str) -> ModuleType:
 )
 def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     *given, save, want_last, backend = arguments
-    return _module(backend).forward(_inputs(given), save, want_last)
+    return _passes(backend).forward(ScanInputs(*given), save, want_last)
 
 
 @_forward.register_fake
 def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     *given, save, want_last, backend = arguments
-    x = _inputs(given)
-    saved = _module(backend).saved_like(x) if save else x.u.new_empty(0)
+    x = ScanInputs(*given)
+    saved = _passes(backend).saved_like(x) if save else x.u.new_empty(0)
     last = x.A.new_empty(x.u.shape[0], *x.A.shape) if want_last else x.A.new_empty(0)
     return x.u.new_empty(x.u.shape), last, saved
 
@@ -77,12 +60,12 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 )
 def _backward(gy: Tensor, glast: Tensor, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     *given, backend = arguments
-    return _module(backend).backward(_inputs(given), saved, gy, glast if glast.dim() == 3 else None)
+    return _passes(backend).backward(ScanInputs(*given), saved, gy, glast if glast.dim() == 3 else None)
 
 
 @_backward.register_fake
 def _(gy: Tensor, glast: Tensor, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    tensors = arguments[: _TENSORS - 1]
+    tensors = ScanInputs(*arguments[:-1]).differentiable()
     return tuple(gy.new_empty(0) if tensor is None else tensor.new_empty(tensor.shape) for tensor in tensors)
 
 

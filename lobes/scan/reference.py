@@ -10,20 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lobes.scan.inputs import Facts, ScanInputs, cast_rows
+from lobes.scan.backend import Backend, Operate
+from lobes.scan.inputs import ScanInputs, cast_rows
 
 
-def unavailable() -> str | None:
-    """Why this backend cannot run here; None when it can."""
-    return None
+class ReferenceBackend(Backend):
+    """`scan_step_by_step` as a backend: it runs everywhere and takes everything."""
+
+    def scan(self, x: ScanInputs, want_last: bool, operate: Operate) -> tuple[Tensor, Tensor | None]:
+        """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
+        return scan_step_by_step(x)
 
 
-def refuses(x: Facts) -> str | None:
-    """Why this backend cannot take these inputs; None when it can."""
-    return None
-
-
-def scan(x: ScanInputs, want_last_state: bool) -> tuple[Tensor, Tensor | None]:
+def scan_step_by_step(x: ScanInputs) -> tuple[Tensor, Tensor]:
     """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
     x, dt = prepare(x)
     a = torch.exp(dt.unsqueeze(-1) * x.A)  # [B, L, D, N]

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lobes.scan.inputs import Facts, ScanInputs
-from lobes.scan.operator import operate
+from lobes.scan.backend import Backend, Operate
+from lobes.scan.inputs import ScanInputs
 from lobes.scan.reference import finish, first_state, prepare
 
 BLOCK = 16  # steps between stored states
@@ -24,71 +24,64 @@ WORKING_SET = {"cpu": 2**18}  # elements of one [T, B, N, D] buffer; on a CPU it
 WORKING_SET_ELSEWHERE = 2**26
 
 
-def unavailable() -> str | None:
-    """Why this backend cannot run here; None when it can."""
-    return None
+class TorchBackend(Backend):
+    """The scan in blocks of steps as a backend: it runs everywhere and takes everything."""
 
+    def scan(self, x: ScanInputs, want_last: bool, operate: Operate) -> tuple[Tensor, Tensor | None]:
+        """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x`.
 
-def refuses(x: Facts) -> str | None:
-    """Why this backend cannot take these inputs; None when it can."""
-    return None
+        Only the recurrence runs inside the operator. Step sizes, skip, gate and padding are done outside of it.
+        """
+        prepared, dt = prepare(x)
+        bare = prepared._replace(delta=dt, D=None, z=None, delta_bias=None, delta_softplus=False, lengths=None)
+        y, last_state = operate(bare, want_last)
+        return finish(y, prepared), last_state
 
+    def forward(self, x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return y[t] = <C[t], h[t]>, the last state, and the states before each block.
 
-def scan(x: ScanInputs, want_last: bool) -> tuple[Tensor, Tensor]:
-    """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x`."""
-    prepared, dt = prepare(x)
-    bare = prepared._replace(delta=dt, D=None, z=None, delta_bias=None, delta_softplus=False, lengths=None)
-    y, last_state = operate(bare, "torch", want_last)
-    return finish(y, prepared), last_state
+        h[t] = exp(dt[t] A) h[t-1] + dt[t] u[t] B[t], where dt is `delta`; skip, gate and lengths are left to `scan`.
+        """
+        h0, At = first_state(x), x.A.t().contiguous()
+        y, last = x.u.new_empty(x.u.shape), h0.new_empty(h0.shape)
+        blocks = _blocks(x.u.shape[1], x.reverse)
+        saved = self.saved_like(x) if save else x.u.new_empty(0)  # [blocks, B, N, D]
+        for items in _slices(h0.shape, h0.device.type):
+            h = h0[items].transpose(1, 2).contiguous()  # [B, N, D]
+            for k, block in enumerate(blocks):
+                if save:
+                    saved[k, items] = h
+                piece = _piece(x, At, items, block)
+                states = piece.states(h, piece.decay())
+                h = states[piece.order[-1]]
+                y[items, block[0]] = (piece.C.unsqueeze(-1) * states).sum(2).transpose(0, 1)  # [B, T, D]
+            last[items] = h.transpose(1, 2)
+        return y, last if want_last else last.new_empty(0), saved
 
+    def backward(self, x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
+        """Return the gradients of u, delta, A, B, C and the initial state in the places of all nine."""
+        glast = x.A.new_zeros(x.u.shape[0], *x.A.shape) if glast is None else glast
+        At = x.A.t().contiguous()
+        gdt, gu, gB, gC = (tensor.new_empty(tensor.shape) for tensor in (x.delta, x.u, x.B, x.C))
+        gA, gh0 = torch.zeros_like(At), glast.new_empty(glast.shape)
+        for items in _slices(glast.shape, glast.device.type):
+            gh = glast[items].transpose(1, 2).contiguous()  # [B, N, D], gradient of the state leaving a block
+            for k, block in reversed(list(enumerate(_blocks(x.u.shape[1], x.reverse)))):
+                dy = gy[items, block[0]].transpose(0, 1).unsqueeze(2)  # [T, B, 1, D]
+                u = x.u[items, block[0]].transpose(0, 1)
+                gh, grads = _piece_backward(_piece(x, At, items, block), saved[k, items], dy, gh, u)
+                for full, part in zip((gdt, gu, gB, gC), grads, strict=False):
+                    full[items, block[0]] = part.transpose(0, 1)
+                gA += grads[-1]
+            gh0[items] = gh.transpose(1, 2)
+        absent = [gy.new_empty(0) for _ in range(3)]
+        first = gy.new_empty(0) if x.initial_state is None else gh0
+        return gu, gdt, gA.t().contiguous(), gB, gC, *absent, first
 
-def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """y[t] = <C[t], h[t]> with h[t] = exp(dt[t] A) h[t-1] + dt[t] u[t] B[t], the last h, and those before each block.
-
-    What `scan` takes out of the inputs is done outside: here dt is `delta`, and there is no skip, gate or length.
-    """
-    h0, At = first_state(x), x.A.t().contiguous()
-    y, last = x.u.new_empty(x.u.shape), h0.new_empty(h0.shape)
-    blocks = _blocks(x.u.shape[1], x.reverse)
-    saved = saved_like(x) if save else x.u.new_empty(0)  # [blocks, B, N, D]
-    for items in _slices(h0.shape, h0.device.type):
-        h = h0[items].transpose(1, 2).contiguous()  # [B, N, D]
-        for k, block in enumerate(blocks):
-            if save:
-                saved[k, items] = h
-            piece = _piece(x, At, items, block)
-            states = piece.states(h, piece.decay())
-            h = states[piece.order[-1]]
-            y[items, block[0]] = (piece.C.unsqueeze(-1) * states).sum(2).transpose(0, 1)  # [B, T, D]
-        last[items] = h.transpose(1, 2)
-    return y, last if want_last else last.new_empty(0), saved
-
-
-def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
-    """Return the gradients of u, delta, A, B, C and the initial state in the places of all nine."""
-    glast = x.A.new_zeros(x.u.shape[0], *x.A.shape) if glast is None else glast
-    At = x.A.t().contiguous()
-    gdt, gu, gB, gC = (tensor.new_empty(tensor.shape) for tensor in (x.delta, x.u, x.B, x.C))
-    gA, gh0 = torch.zeros_like(At), glast.new_empty(glast.shape)
-    for items in _slices(glast.shape, glast.device.type):
-        gh = glast[items].transpose(1, 2).contiguous()  # [B, N, D], gradient of the state leaving a block
-        for k, block in reversed(list(enumerate(_blocks(x.u.shape[1], x.reverse)))):
-            dy = gy[items, block[0]].transpose(0, 1).unsqueeze(2)  # [T, B, 1, D]
-            u = x.u[items, block[0]].transpose(0, 1)
-            gh, grads = _piece_backward(_piece(x, At, items, block), saved[k, items], dy, gh, u)
-            for full, part in zip((gdt, gu, gB, gC), grads, strict=False):
-                full[items, block[0]] = part.transpose(0, 1)
-            gA += grads[-1]
-        gh0[items] = gh.transpose(1, 2)
-    absent = [gy.new_empty(0) for _ in range(3)]
-    first = gy.new_empty(0) if x.initial_state is None else gh0
-    return gu, gdt, gA.t().contiguous(), gB, gC, *absent, first
-
-
-def saved_like(x: ScanInputs) -> Tensor:
-    """An empty tensor of the shape of the saved states, [blocks, B, N, D]."""
-    batch, steps, channels = x.u.shape
-    return x.u.new_empty((steps + BLOCK - 1) // BLOCK, batch, x.A.shape[1], channels)
+    def saved_like(self, x: ScanInputs) -> Tensor:
+        """An empty tensor of the shape of the saved states, [blocks, B, N, D]."""
+        batch, steps, channels = x.u.shape
+        return x.u.new_empty((steps + BLOCK - 1) // BLOCK, batch, x.A.shape[1], channels)
 
 
 class _Piece(NamedTuple):

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 import pytest
 import torch
 
 from lobes.errors import UserError
-from lobes.scan import backends, interface, selective_scan
-from lobes.scan.cpu import numba_backend
+from lobes.scan import backends, selective_scan
+from lobes.scan.cpu.numba_backend import NumbaBackend
+from lobes.scan.registry import BACKENDS, log_choice
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     monkeypatch.delenv("LOBES_SCAN_BACKEND", raising=False)
-    interface._log_choice.cache_clear()
+    log_choice.cache_clear()
 
 
 @pytest.fixture
 def without_numba(monkeypatch):
-    numba_backend._probe.cache_clear()
-    numba_backend._engine.cache_clear()
-    for engine in (numba_backend.VECTOR, numba_backend.PLAIN):
-        monkeypatch.setitem(sys.modules, engine, None)  # importing it raises ImportError
-    yield
-    numba_backend._probe.cache_clear()
-    numba_backend._engine.cache_clear()
+    """numba fails at its import."""
+
+    def fail():
+        raise ImportError("no numba here")
+
+    monkeypatch.setitem(BACKENDS, "numba", NumbaBackend(fail, fail))
 
 
 def chosen(caplog) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "lobes.scan.interface"]
+    return [record.getMessage() for record in caplog.records if record.name == "lobes.scan.registry"]
 
 
 def test_backends_on_a_cpu():
@@ -59,7 +58,7 @@ def test_without_numba_auto_takes_torch_and_the_name_fails(make, without_numba, 
     with caplog.at_level(logging.INFO, logger="lobes.scan"):
         selective_scan(**make(1, 4, 3, 2))
     assert "backend torch" in chosen(caplog)[0]
-    assert "cannot be used" in backends()["numba"]
+    assert backends()["numba"] == "numba cannot be used (ImportError: no numba here)"
     with pytest.raises(UserError, match="backend='numba' cannot run: numba cannot be used"):
         selective_scan(**make(1, 4, 3, 2), backend="numba")
 
@@ -127,9 +126,9 @@ def test_the_default_dtype_of_torch_plays_no_part(make, run, backend):
 
 
 def test_no_grad_stores_no_states(make, monkeypatch):
-    seen = []
-    original = numba_backend.forward
-    monkeypatch.setattr(numba_backend, "forward", lambda x, save, *rest: seen.append(save) or original(x, save, *rest))
+    seen, backend = [], BACKENDS["numba"]
+    original = backend.forward
+    monkeypatch.setattr(backend, "forward", lambda x, save, *rest: seen.append(save) or original(x, save, *rest))
     inputs = {name: tensor.requires_grad_() for name, tensor in make(1, 4, 3, 2).items()}
     selective_scan(**inputs)
     with torch.no_grad():

@@ -11,15 +11,17 @@ import torch.nn.functional as F
 
 from lobes.errors import UserError
 from lobes.scan import backends, selective_scan
-from lobes.scan.cuda import mamba_ssm_backend
+from lobes.scan.cuda.mamba_ssm_backend import MambaSSMBackend
 from lobes.scan.inputs import Facts
+from lobes.scan.registry import BACKENDS
 
 
 @pytest.fixture(autouse=True)
-def fresh_probe():
-    mamba_ssm_backend._probe.cache_clear()
-    yield
-    mamba_ssm_backend._probe.cache_clear()
+def bridge(monkeypatch) -> MambaSSMBackend:
+    """A backend that has not looked for the package yet."""
+    fresh = MambaSSMBackend()
+    monkeypatch.setitem(BACKENDS, "mamba_ssm", fresh)
+    return fresh
 
 
 def channel_first_scan(
@@ -40,7 +42,7 @@ def channel_first_scan(
 
 @pytest.fixture
 def package(monkeypatch):
-    """A mamba_ssm whose kernel imports; the bridge is let to take CPU tensors."""
+    """A mamba_ssm whose kernel imports."""
     interface = ModuleType("mamba_ssm.ops.selective_scan_interface")
     interface.selective_scan_fn = channel_first_scan
     for name in ("selective_scan_cuda", "mamba_ssm", "mamba_ssm.ops"):
@@ -50,8 +52,8 @@ def package(monkeypatch):
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
-def test_bridge_agrees_with_the_reference(make, package, monkeypatch, reverse, padded):
-    monkeypatch.setattr(mamba_ssm_backend, "refuses", lambda facts: None)
+def test_bridge_agrees_with_the_reference(make, package, bridge, monkeypatch, reverse, padded):
+    monkeypatch.setattr(bridge, "refuses", lambda facts: None)  # on CPU tensors
     inputs = make(3, 20, 6, 4, absent=("initial_state",))
     lengths = torch.tensor([20, 7, 1]) if padded else None
     if padded:
@@ -67,13 +69,13 @@ def test_bridge_agrees_with_the_reference(make, package, monkeypatch, reverse, p
         assert torch.allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_what_the_kernel_cannot_do_is_refused():
+def test_what_the_kernel_cannot_do_is_refused(bridge):
     usual = Facts("cuda", torch.float32, states=16, started=False, wants_last=False, needs_grad=True)
-    assert mamba_ssm_backend.refuses(usual) is None
-    assert "no initial_state" in mamba_ssm_backend.refuses(usual._replace(started=True))
-    assert "at most 256 states" in mamba_ssm_backend.refuses(usual._replace(states=257))
-    assert "drop the gradient of the last state" in mamba_ssm_backend.refuses(usual._replace(wants_last=True))
-    assert "CUDA tensors, and u is on cpu" in mamba_ssm_backend.refuses(usual._replace(device="cpu"))
+    assert bridge.refuses(usual) is None
+    assert "no initial_state" in bridge.refuses(usual._replace(started=True))
+    assert "at most 256 states" in bridge.refuses(usual._replace(states=257))
+    assert "drop the gradient of the last state" in bridge.refuses(usual._replace(wants_last=True))
+    assert "CUDA tensors, and u is on cpu" in bridge.refuses(usual._replace(device="cpu"))
 
 
 def test_a_cpu_tensor_is_refused_by_name(make, package):

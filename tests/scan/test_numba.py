@@ -17,7 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lobes.kernels import threads
 from lobes.scan import selective_scan
-from lobes.scan.cpu import numba_backend
+from lobes.scan.cpu.numba_backend import NumbaBackend, import_plain_engine, import_vector_engine
+from lobes.scan.registry import BACKENDS
 
 
 @pytest.fixture
@@ -28,12 +29,12 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(params=[numba_backend.VECTOR, numba_backend.PLAIN])
+@pytest.fixture(params=[import_vector_engine, import_plain_engine])
 def engine(request, monkeypatch):
     """Each of the two engines in turn."""
-    proven = numba_backend._proven(request.param)
-    monkeypatch.setattr(numba_backend, "_engine", lambda: proven)
-    return proven
+    backend = NumbaBackend(fast=request.param)
+    monkeypatch.setitem(BACKENDS, "numba", backend)
+    return backend.engine
 
 
 @pytest.mark.parametrize(
@@ -146,21 +147,18 @@ def test_an_interruption_waits_for_the_other_threads_and_ends_their_work():
 
 
 def test_an_engine_that_is_wrong_is_not_used(monkeypatch, caplog):
-    from lobes.scan.cpu import vector_engine
-
-    original = vector_engine.forward
-    monkeypatch.setattr(vector_engine, "forward", lambda *args: [2 * part for part in original(*args)])
-    numba_backend._engine.cache_clear()
+    vector = import_vector_engine()
+    original = vector.forward
+    monkeypatch.setattr(vector, "forward", lambda *args: [2 * part for part in original(*args)])
     with caplog.at_level(logging.WARNING, logger="lobes.scan"):
-        found = numba_backend._engine()
-    numba_backend._engine.cache_clear()
-    assert found.__name__ == numba_backend.PLAIN
-    assert "vector kernels do not work here (a small scan of lobes.scan.cpu.vector_engine is off by" in caplog.text
+        found = NumbaBackend().engine
+    assert found is import_plain_engine()
+    assert "vector kernels do not work here (a small call of lobes.scan.cpu.vector_engine is off by" in caplog.text
 
 
-def test_the_proof_of_an_engine_leaves_no_trace_in_a_checkpoint(make):
+def test_the_proof_of_an_engine_leaves_no_trace_in_a_checkpoint(make, monkeypatch):
     inputs = {name: tensor.requires_grad_() for name, tensor in make(1, 4, 3, 2).items()}
-    numba_backend._engine.cache_clear()
+    monkeypatch.setitem(BACKENDS, "numba", NumbaBackend())
     y = checkpoint(lambda: selective_scan(**inputs, backend="numba"), use_reentrant=False)
     y.sum().backward()
     assert all(tensor.grad.isfinite().all() for tensor in inputs.values())
@@ -228,8 +226,8 @@ def test_no_place_for_a_cache_is_a_warning(monkeypatch, caplog):
 
     monkeypatch.setattr(Dispatcher, "enable_caching", refuse)
     monkeypatch.setattr("numba.core.event.register", lambda *args: None)
-    with caplog.at_level(logging.WARNING, logger="lobes.scan"):
-        numba_backend._proven(numba_backend.VECTOR)
+    with caplog.at_level(logging.WARNING, logger="lobes"):
+        assert NumbaBackend().engine is import_vector_engine()
     assert "Set NUMBA_CACHE_DIR to a writable folder" in caplog.text
 
 

@@ -7,9 +7,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from lobes.scan import selective_scan
-from lobes.scan.cuda import triton_backend
 from lobes.scan.inputs import Facts, ScanInputs
-from lobes.scan.operator import _arguments
+from lobes.scan.registry import BACKENDS as REGISTERED
 
 BACKENDS = ["torch", "numba", "triton"]
 
@@ -19,7 +18,7 @@ def skip_what_cannot_run(request):
     """Triton runs on a CPU unless it was imported for a GPU."""
     callspec = getattr(request.node, "callspec", None)
     name = callspec.params.get("backend", "auto") if callspec else "auto"
-    if name == "triton" and triton_backend.refuses(Facts("cpu", torch.float32, 4, False, False, False)):
+    if name == "triton" and REGISTERED["triton"].refuses(Facts("cpu", torch.float32, 4, False, False, False)):
         pytest.skip("triton is not in its interpreter")
 
 
@@ -31,7 +30,7 @@ def arguments(make, backend, bare=False, grad=True, want_last=True):
     if bare or backend == "torch":
         inputs.update(D=None, z=None, delta_bias=None)
     x = ScanInputs(**inputs, delta_softplus=backend != "torch", reverse=True, lengths=lengths)
-    return (*_arguments(x), grad, want_last, backend)
+    return (*x, grad, want_last, backend)
 
 
 @pytest.mark.parametrize("grad", [True, False])

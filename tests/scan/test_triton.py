@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from lobes.errors import UserError
-from lobes.scan import interface, selective_scan
+from lobes.scan import selective_scan
 from lobes.scan.cuda import triton_backend
 from lobes.scan.inputs import Facts
+from lobes.scan.registry import BACKENDS, choose
 
 interpreted = pytest.mark.skipif(not triton_backend.interpreted(), reason="Triton compiles for the GPU here")
 
@@ -105,9 +106,9 @@ def test_pieces_of_a_stream_equal_one_call(make):
 
 @interpreted
 def test_half_precision_rows_are_read_as_they_are(make, run, assert_agrees, monkeypatch):
-    seen = []
-    original = triton_backend.forward
-    monkeypatch.setattr(triton_backend, "forward", lambda x, *options: seen.append(x.u.dtype) or original(x, *options))
+    seen, backend = [], BACKENDS["triton"]
+    original = backend.forward
+    monkeypatch.setattr(backend, "forward", lambda x, *options: seen.append(x.u.dtype) or original(x, *options))
     inputs = {name: tensor.bfloat16().float() for name, tensor in make(1, 18, 4, 2).items()}
     got, truth = run(inputs, torch.bfloat16, backend="triton"), run(inputs, backend="reference")
     assert seen == [torch.bfloat16] and got["last"].dtype == torch.float32
@@ -126,21 +127,22 @@ def on(device: str, dtype: torch.dtype = torch.float32) -> Facts:
     return Facts(device, dtype, 16, False, False, True)
 
 
-def test_cuda_takes_mamba_ssm_else_triton_else_torch(monkeypatch, caplog):
+def test_cuda_takes_mamba_ssm_else_triton_else_torch(monkeypatch):
+    monkeypatch.delenv("LOBES_SCAN_BACKEND", raising=False)
     can = {"mamba_ssm": None, "triton": None}
     for name in can:
-        monkeypatch.setattr(interface._MODULES[name], "unavailable", lambda name=name: can[name])
-    assert interface._fastest(on("cuda")) == "mamba_ssm"
+        monkeypatch.setattr(BACKENDS[name], "unavailable", lambda name=name: can[name])
+    assert choose("auto", *on("cuda")) == "mamba_ssm"
     can["mamba_ssm"] = "not there"
-    assert interface._fastest(on("cuda")) == "triton"
-    assert interface._fastest(on("cuda", torch.float64)) == "torch"
+    assert choose("auto", *on("cuda")) == "triton"
+    assert choose("auto", *on("cuda", torch.float64)) == "torch"
     can["triton"] = "nor here"
-    assert interface._fastest(on("cuda")) == "torch"
+    assert choose("auto", *on("cuda")) == "torch"
 
 
 def test_the_cpu_is_refused_without_the_interpreter(make, monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(triton_backend, "unavailable", lambda: None)
+    monkeypatch.setattr(BACKENDS["triton"], "unavailable", lambda: None)
     with pytest.raises(UserError, match="backend='triton' cannot run: triton runs on CUDA tensors, and u is on cpu"):
         selective_scan(**make(1, 4, 3, 2), backend="triton")
 

@@ -1,4 +1,4 @@
-"""What the plain numba kernels read and fill: contiguous float32 arrays under names.
+"""The arrays that the plain numba kernels read and fill: contiguous, float32, under names.
 
 B batch, L steps, D channels, N state. A kernel's compiled form depends on these classes, so numba sees a change here.
 """
@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Arrays(NamedTuple):
-    """What is scanned."""
+class PlainInputs(NamedTuple):
+    """The inputs of a scan."""
 
     u: np.ndarray  # [B, L, D]
     delta: np.ndarray  # [B, L, D]
@@ -28,16 +28,16 @@ class Arrays(NamedTuple):
     gated: bool
 
 
-class Result(NamedTuple):
-    """What the forward kernel fills."""
+class PlainOutputs(NamedTuple):
+    """The arrays that the forward kernel fills."""
 
     y: np.ndarray  # [B, L, D]
     last: np.ndarray  # [B, N, D]
     saved: np.ndarray  # [B, chunks, N, D], the state before each chunk; no chunks: nothing is saved
 
 
-class Gradients(NamedTuple):
-    """Gradients that come in (y, last) and those that the backward kernel fills."""
+class PlainGradients(NamedTuple):
+    """The gradients that come in (y, last) and those that the backward kernel fills."""
 
     y: np.ndarray  # [B, L, D]
     last: np.ndarray  # [B, N, D]

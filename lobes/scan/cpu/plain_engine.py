@@ -1,4 +1,4 @@
-"""The plain numba kernels between tensors: the same two functions as in `vector_engine`, on contiguous arrays."""
+"""The plain numba kernels between tensors: the same functions as in `vector_engine`, on contiguous arrays."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 from lobes.kernels.threads import run, split, workers_for
 from lobes.scan.cpu import plain_arrays
 from lobes.scan.cpu import plain_kernels as kernels
-from lobes.scan.cpu.plain_arrays import Arrays, Gradients, Result
+from lobes.scan.cpu.plain_arrays import PlainGradients, PlainInputs, PlainOutputs
 from lobes.scan.inputs import ScanInputs
 
 KERNELS = (kernels.forward, kernels.backward)
 SOURCES = (kernels, plain_arrays)  # what they are compiled from
 
 
-class Problem:
-    """A scan as the kernels see it; what is absent becomes zeros, which change nothing.
+class PlainScan:
+    """A scan as the kernels see it; absent tensors become zeros, which change nothing.
 
     Arguments
     ---------
@@ -32,7 +32,7 @@ class Problem:
         first = x.u.new_zeros(batch, channels, x.A.shape[1]) if first is None else first
         lengths = x.u.new_full((batch,), steps, dtype=torch.int64) if lengths is None else lengths
         self.like = x.u
-        self.view = Arrays(
+        self.view = PlainInputs(
             u=_array(x.u),
             delta=_array(x.delta),
             z=_array(x.u if x.z is None else x.z),
@@ -62,22 +62,24 @@ class Problem:
         self.shares = split(batch * self.groups, self.workers)
 
 
-def forward(problem: Problem, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y [B, L, D], the last state [B, D, N] if wanted, and the states before every chunk if to be saved."""
-    p, view = problem, problem.view
+    p = PlainScan(x)
+    view = p.view
     batch, steps, channels = view.u.shape
     states = view.At.shape[0]
     y, last = p.like.new_empty(batch, steps, channels), p.like.new_empty(batch, states, channels)
     chunks = -(-steps // kernels.CHUNK)
     saved = p.like.new_empty(batch, chunks if save else 0, states, channels)
-    out = Result(y.numpy(), last.numpy(), saved.numpy())
+    out = PlainOutputs(y.numpy(), last.numpy(), saved.numpy())
     run(p.workers, p.shares, lambda a, b, *_: kernels.forward(a, b, p.groups, p.width, view, out))
     return y, last.transpose(1, 2).contiguous() if want_last else y.new_empty(0), saved if save else y.new_empty(0)
 
 
-def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
+def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C, D, z, delta_bias and the initial state."""
-    p, view = problem, problem.view
+    p = PlainScan(x)
+    view = p.view
     gu, gdelta = (p.like.new_empty(view.u.shape) for _ in range(2))
     gz = p.like.new_empty(view.u.shape) if view.gated else gu  # not written without a gate
     gB, gC = (p.like.new_empty(p.groups, *view.B.shape) for _ in range(2))
@@ -85,7 +87,7 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) 
     gfirst = p.like.new_empty(view.first.shape)
     glast = gy.new_zeros(gfirst.shape) if glast is None else glast.transpose(1, 2)
     tensors = (gy, glast, gu, gdelta, gz, gB, gC, gA, gD, gbias, gfirst)
-    g, states = Gradients(*(_array(tensor) for tensor in tensors)), saved.numpy()
+    g, states = PlainGradients(*(_array(tensor) for tensor in tensors)), saved.numpy()
     run(
         p.workers,
         p.shares,

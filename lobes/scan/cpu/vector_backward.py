@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lobes.kernels.memory import Rows
 from lobes.kernels.simd import (
     BYTES,
     HALF,
@@ -29,7 +30,6 @@ from lobes.kernels.simd_math import (
     OPTIONS,
     PART,
     ZERO,
-    Rows,
     first_row,
     njit,
     read,
@@ -59,8 +59,8 @@ DY, FROM_INPUT, FROM_DECAY, GATE, SLOPE = (FORWARD_ROW + i * BYTES for i in rang
 ROW = FORWARD_ROW + 5 * BYTES
 
 
-class Gradients(NamedTuple):
-    """Gradients that come in (y, last) and those that the backward kernel fills."""
+class GradientAddresses(NamedTuple):
+    """The gradients that come in (y, last) and those that the backward kernel fills."""
 
     y: Rows  # [B, L, D]
     last: int  # [B, blocked]; 0: zeros

@@ -9,20 +9,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lobes.kernels import simd, simd_math
+from lobes.kernels import memory, simd, simd_math
+from lobes.kernels.memory import address, dense, rows
 from lobes.kernels.simd import LANES
 from lobes.kernels.threads import run, split, workers_for
 from lobes.scan.cpu import vector_backward
 from lobes.scan.cpu import vector_forward as kernels
-from lobes.scan.inputs import ScanInputs, dense
+from lobes.scan.inputs import ScanInputs
 
 ALIGNMENT = 64
 KERNELS = (kernels.forward, vector_backward.backward, vector_backward.add_shares)
-SOURCES = (simd, simd_math, kernels, vector_backward)  # what they are compiled from
+SOURCES = (memory, simd, simd_math, kernels, vector_backward)  # what they are compiled from
 
 
-class Problem:
-    """A scan as the kernels see it, which also keeps alive what they have addresses of.
+class VectorScan:
+    """A scan as the kernels see it, which also keeps alive the tensors that they have addresses of.
 
     Arguments
     ---------
@@ -46,7 +47,7 @@ class Problem:
         self.rest = [*(None if tensor is None else tensor.contiguous() for tensor in small), self.first]
         sizes = (self.steps, self.channels, self.states, self.odd, self.blocks, self.chunks)
         places = [*map(rows, self.rows), *map(address, self.rest)]
-        self.view = kernels.Problem._make([*places, *sizes, x.reverse, x.delta_softplus, x.z is not None])
+        self.view = kernels.ScanAddresses._make([*places, *sizes, x.reverse, x.delta_softplus, x.z is not None])
         self._share()
 
     def block(self, tensor: Tensor) -> Tensor:
@@ -86,23 +87,23 @@ class Problem:
         self.shares = split(self.batch * self.groups, self.workers)
 
 
-def forward(problem: Problem, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y [B, L, D], the last state [B, D, N] if wanted, and the states before every chunk if to be saved."""
-    p = problem
+    p = VectorScan(x)
     y, last = p.new_rows(p.batch, p.steps, p.channels), p.new(p.batch) if want_last else None
     saved = p.new(p.batch, p.chunks) if save else None
     if saved is not None and not p.full:
         saved.zero_()  # short items leave their last chunks alone
-    out = kernels.Result(rows(y), address(last), address(saved))
+    out = kernels.OutputAddresses(rows(y), address(last), address(saved))
     scratch = p.scratch(kernels.forward_scratch(p.states, p.blocks))
     run(p.workers, p.shares, lambda a, b, w, _: kernels.forward(a, b, p.groups, scratch[w], p.view, out))
     last = y.new_empty(0) if last is None else p.real(p.unblock(last)).contiguous()
     return y, last, y.new_empty(0) if saved is None else saved
 
 
-def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
+def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C, D, z, delta_bias and the initial state."""
-    p = problem
+    p = VectorScan(x)
     gy, glast = dense(gy), None if glast is None else p.block(glast)
     gu, gdelta = (p.new_rows(p.batch, p.steps, p.channels) for _ in range(2))
     gz = p.new_rows(p.batch, p.steps, p.channels) if p.view.gated else gu  # not written without a gate
@@ -111,7 +112,7 @@ def backward(problem: Problem, saved: Tensor, gy: Tensor, glast: Tensor | None) 
     gA, gD, gbias = (gy.new_empty(p.channels, *more) for more in ([p.states - p.odd], [], []))
     gfirst = None if p.first is None else p.new(p.batch)
     known, rows_out = (rows(gy), address(glast), address(saved)), (rows(gu), rows(gdelta), rows(gz))
-    g = vector_backward.Gradients._make([*known, *rows_out, *map(address, (gB, gC, sums, gfirst))])
+    g = vector_backward.GradientAddresses._make([*known, *rows_out, *map(address, (gB, gC, sums, gfirst))])
     scratch = p.scratch(vector_backward.backward_scratch(p.states, p.blocks))
     run(
         p.workers,
@@ -133,14 +134,3 @@ def saved_like(x: ScanInputs) -> Tensor:
 def blocks_and_chunks(x: ScanInputs) -> tuple[int, int]:
     """Blocks of channels, and chunks of steps."""
     return (x.u.shape[2] + LANES - 1) // LANES, (x.u.shape[1] + kernels.CHUNK - 1) // kernels.CHUNK
-
-
-def address(tensor: Tensor | None) -> int:
-    """Where a tensor begins; 0 for none."""
-    return 0 if tensor is None else tensor.data_ptr()
-
-
-def rows(tensor: Tensor) -> simd_math.Rows:
-    """Where the rows of [B, L, ...] lie."""
-    item, step, _ = tensor.stride()
-    return simd_math.Rows(tensor.data_ptr(), 4 * item, 4 * step)

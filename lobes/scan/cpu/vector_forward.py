@@ -8,14 +8,15 @@ and adds what they give to y, `finish` gates and writes y. The states before eve
 state is one vector; the channels beyond D in the last block are zeros, and stay so.
 
 All memory is given as addresses in bytes. A reverse scan is a forward scan whose rows start at the item's true end and
-have negative distances. `plain_kernels` is the same scan without vectors of its own: its readable twin, and what runs
-where these cannot.
+have negative distances. `plain_kernels` is the same scan without vectors of its own: easier to read, and what runs
+where these kernels do not work.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from lobes.kernels.memory import Rows
 from lobes.kernels.simd import (
     BYTES,
     LANES,
@@ -34,7 +35,6 @@ from lobes.kernels.simd_math import (
     OPTIONS,
     PART,
     ZERO,
-    Rows,
     exp2,
     first_row,
     njit,
@@ -50,8 +50,8 @@ RATE, DTU, Y = (i * BYTES for i in range(3))  # a step of a chunk: dt log2(e), d
 ROW = 3 * BYTES
 
 
-class Problem(NamedTuple):
-    """What is scanned. `blocked` stands for [blocks, N, LANES]; the number N of states is even."""
+class ScanAddresses(NamedTuple):
+    """The inputs of a scan. `blocked` stands for [blocks, N, LANES]; the number N of states is even."""
 
     u: Rows  # [B, L, D]
     delta: Rows  # [B, L, D]
@@ -74,8 +74,8 @@ class Problem(NamedTuple):
     gated: bool
 
 
-class Result(NamedTuple):
-    """What the forward kernel fills; steps past an item's end are left alone."""
+class OutputAddresses(NamedTuple):
+    """The memory that the forward kernel fills; steps past an item's end are left alone."""
 
     y: Rows  # [B, L, D]
     last: int  # [B, blocked]; 0: not wanted

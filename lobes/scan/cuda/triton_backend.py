@@ -7,17 +7,16 @@ they run on the CPU, step by step in Python: slow, and good for tests.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-from functools import cache
-from types import ModuleType
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lobes.scan.inputs import Facts, ScanInputs, dense
-from lobes.scan.operator import operate
+from lobes.kernels.memory import dense
+from lobes.scan.backend import Backend, Operate
+from lobes.scan.inputs import Facts, ScanInputs
 
 CHUNK = 16  # steps between saved states
 WIDTH = 32  # channels of a program, one for each lane of a warp
@@ -27,77 +26,74 @@ ENOUGH_PROGRAMS = 1024  # with fewer, long sequences are cut into segments
 SHORTEST_SEGMENT = 256
 
 
-def unavailable() -> str | None:
-    """Why this backend cannot run here; None when it can."""
-    return _probe()
-
-
-@cache
-def _probe() -> str | None:
-    if not (torch.cuda.is_available() or interpreted()):
-        return "there is no CUDA device"
-    try:
-        _kernels()
-    except Exception as error:  # not installed, or not for this platform
-        return f"triton cannot be imported ({type(error).__name__}: {error})"
-    return None
-
-
 def interpreted() -> bool:
     """Whether Triton runs its kernels in Python, on any device."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def refuses(x: Facts) -> str | None:
-    """Why this backend cannot take these inputs; None when it can."""
-    if x.device != "cuda" and not interpreted():
-        return f"triton runs on CUDA tensors, and u is on {x.device}"
-    if x.dtype != torch.float32:
-        return f"triton computes in float32, and u is {x.dtype}"
-    return None
+class TritonBackend(Backend):
+    """The kernels of `triton_kernels` as a backend. It looks for Triton once."""
 
+    def unavailable(self) -> str | None:
+        """Why this backend cannot run on this machine; None if it can."""
+        return self._problem
 
-def scan(x: ScanInputs, want_last: bool) -> tuple[Tensor, Tensor]:
-    """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x`."""
-    return operate(x, "triton", want_last)
+    @cached_property
+    def _problem(self) -> str | None:
+        if not (torch.cuda.is_available() or interpreted()):
+            return "there is no CUDA device"
+        try:
+            _kernels()
+        except Exception as error:  # not installed, or not for this platform
+            return f"triton cannot be imported ({type(error).__name__}: {error})"
+        return None
 
+    def refuses(self, x: Facts) -> str | None:
+        """Why this backend cannot take these inputs; None if it can."""
+        if x.device != "cuda" and not interpreted():
+            return f"triton runs on CUDA tensors, and u is on {x.device}"
+        if x.dtype != torch.float32:
+            return f"triton computes in float32, and u is {x.dtype}"
+        return None
 
-def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y, the last state and, if a backward pass may follow, the states before every chunk."""
-    p = Launch(x)
-    y, last = p.new_rows(x.u, *x.u.shape), p.states(p.batch)
-    saved = saved_like(x) if save else x.u.new_empty(0)
-    if p.lengths is not None:
-        saved.zero_()  # past the ends nothing is written, and the same call must give the same bits
-    first = p.entering(x.initial_state, x.u, x.B, back=False)
-    outputs = (rows(y), last, saved if save else None)
-    p.run("forward", p.pieces, *p.inputs, first, p.lengths, *outputs, CHUNK=CHUNK, T=AHEAD, **p.flags)
-    return y, last if want_last else last.new_empty(0), saved
+    def scan(self, x: ScanInputs, want_last: bool, operate: Operate) -> tuple[Tensor, Tensor]:
+        """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x`."""
+        return operate(x, want_last)
 
+    def forward(self, x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return y, the last state and, if a backward pass may follow, the states before every chunk."""
+        p = Launch(x)
+        y, last = p.new_rows(x.u, *x.u.shape), p.states(p.batch)
+        saved = self.saved_like(x) if save else x.u.new_empty(0)
+        if p.lengths is not None:
+            saved.zero_()  # past the ends nothing is written, and the same call must give the same bits
+        first = p.entering(x.initial_state, x.u, x.B, back=False)
+        outputs = (rows(y), last, saved if save else None)
+        p.run("forward", p.pieces, *p.inputs, first, p.lengths, *outputs, CHUNK=CHUNK, T=AHEAD, **p.flags)
+        return y, last if want_last else last.new_empty(0), saved
 
-def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
-    """Return the gradients of u, delta, A, B, C, D, z, delta_bias and initial_state; of what is absent, nothing."""
-    p = Launch(x)
-    gu, gdelta, gz = (t if t is None else p.new_rows(t, *t.shape) for t in (x.u, x.delta, x.z))
-    gB, gC = (p.new_rows(x.A, *p.parts) for _ in range(2))  # a sum over each block of channels
-    gA, gfirst = p.states(p.pieces), p.states(p.batch)
-    gD, gbias = (gA.new_empty(p.pieces, p.channels) for _ in range(2))
-    entering = p.entering(glast, gy, x.C, back=True)
-    outputs = (rows(gu), rows(gdelta), rows(gz), rows(gB.flatten(0, 1)), rows(gC.flatten(0, 1)), gA, gD, gbias, gfirst)
-    held = max(1, min(CHUNK, REGISTERS // p.tile))
-    known = (*p.inputs, p.lengths, saved, rows(gy), entering)
-    p.run("backward", p.pieces, *known, *outputs, CHUNK=CHUNK, T=held, **p.flags)
-    sums = (gB.sum(1).to(x.B.dtype), gC.sum(1).to(x.C.dtype))
-    gradients = (gu, gdelta, gA.sum(0), *sums, gD.sum(0), gz, gbias.sum(0), gfirst)
-    given = (x.u, x.delta, x.A, x.B, x.C, x.D, x.z, x.delta_bias, x.initial_state)
-    pairs = zip(given, gradients, strict=True)
-    return tuple(gy.new_empty(0) if tensor is None or grad is None else grad for tensor, grad in pairs)
+    def backward(self, x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
+        """Return the gradients of u, delta, A, B, C, D, z, delta_bias and initial_state; of what is absent, nothing."""
+        p = Launch(x)
+        gu, gdelta, gz = (t if t is None else p.new_rows(t, *t.shape) for t in (x.u, x.delta, x.z))
+        gB, gC = (p.new_rows(x.A, *p.parts) for _ in range(2))  # a sum over each block of channels
+        gA, gfirst = p.states(p.pieces), p.states(p.batch)
+        gD, gbias = (gA.new_empty(p.pieces, p.channels) for _ in range(2))
+        entering = p.entering(glast, gy, x.C, back=True)
+        maps = (rows(gB.flatten(0, 1)), rows(gC.flatten(0, 1)))
+        outputs = (rows(gu), rows(gdelta), rows(gz), *maps, gA, gD, gbias, gfirst)
+        held = max(1, min(CHUNK, REGISTERS // p.tile))
+        known = (*p.inputs, p.lengths, saved, rows(gy), entering)
+        p.run("backward", p.pieces, *known, *outputs, CHUNK=CHUNK, T=held, **p.flags)
+        sums = (gB.sum(1).to(x.B.dtype), gC.sum(1).to(x.C.dtype))
+        gradients = (gu, gdelta, gA.sum(0), *sums, gD.sum(0), gz, gbias.sum(0), gfirst)
+        pairs = zip(x.differentiable(), gradients, strict=True)
+        return tuple(gy.new_empty(0) if tensor is None or grad is None else grad for tensor, grad in pairs)
 
-
-def saved_like(x: ScanInputs) -> Tensor:
-    """An empty tensor of the shape of what `forward` saves, [B, chunks, N, D]."""
-    batch, steps, channels = x.u.shape
-    return x.A.new_empty(batch, (steps + CHUNK - 1) // CHUNK, x.A.shape[1], channels)
+    def saved_like(self, x: ScanInputs) -> Tensor:
+        """An empty tensor of the shape of what `forward` saves, [B, chunks, N, D]."""
+        batch, steps, channels = x.u.shape
+        return x.A.new_empty(batch, (steps + CHUNK - 1) // CHUNK, x.A.shape[1], channels)
 
 
 class Launch:
@@ -173,6 +169,7 @@ def rows(tensor: Tensor | None) -> tuple[Tensor, int, int] | None:
     return tensor, tensor.stride(0), tensor.stride(1)
 
 
-@cache
-def _kernels() -> ModuleType:
-    return importlib.import_module("lobes.scan.cuda.triton_kernels")
+def _kernels() -> Any:
+    from lobes.scan.cuda import triton_kernels
+
+    return triton_kernels

@@ -1,0 +1,56 @@
+"""How kernels find tensors in memory: plain addresses in bytes, and rows with their distances.
+
+B batch, L steps, D channels, N state.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Rows(NamedTuple):
+    """A float32 tensor [B, L, D or N] in memory; its last dimension is contiguous."""
+
+    start: int  # address
+    item: int  # bytes from an item to the next
+    step: int  # bytes from a step to the next
+
+
+def rows(tensor: Tensor) -> Rows:
+    """Where the rows of a float32 tensor [B, L, ...] lie; its last dimension must be contiguous.
+
+    Example
+    -------
+    >>> import torch
+    >>> x = torch.zeros(2, 5, 7)
+    >>> rows(x[:, :, 2:6]) == (x.data_ptr() + 8, 140, 28)
+    True
+    """
+    item, step, _ = tensor.stride()
+    return Rows(tensor.data_ptr(), 4 * item, 4 * step)
+
+
+def address(tensor: Tensor | None) -> int:
+    """Where a tensor begins; 0 for none.
+
+    Example
+    -------
+    >>> address(None)
+    0
+    """
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """The tensor itself if its last dimension is contiguous, as in a slice of channels; else a copy.
+
+    Example
+    -------
+    >>> import torch
+    >>> x = torch.zeros(2, 5, 8)
+    >>> dense(x[..., :4]).is_contiguous(), dense(x.mT).is_contiguous()
+    (False, True)
+    """
+    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
