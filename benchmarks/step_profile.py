@@ -25,7 +25,7 @@ from lobes.training.memory import keep_freed_memory
 KINDS = {  # words in the names of operators
     "scan": ("selective_scan",),
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "rnn"),
-    "convolutions": ("convolution", "ConvSilu"),
+    "convolutions": ("convolution", "conv_silu"),
 }
 LEAST = 1.0  # per cent, of an operator that is named
 

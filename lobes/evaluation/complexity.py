@@ -11,13 +11,11 @@ multiply-accumulates; they are added as they are, and shown apart.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import nn
@@ -28,7 +26,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from lobes.errors import UserError
 from lobes.models import get_model, list_models
 from lobes.models.registry import preset_meta
-from lobes.nnet.depthwise import conv_silu, conv_silu_reference
 from lobes.nnet.selective import SelectiveParts
 
 FACTS = ("receptive_field", "source")  # what the meta of every preset has to say
@@ -50,9 +47,16 @@ def _lstm_flops(x: Sequence[int], input_weight: Sequence[int], hidden_weight: Se
     return 2 * x[0] * x[1] * (prod(input_weight) + prod(hidden_weight))
 
 
+def _conv_flops(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
+    """A causal depthwise convolution with the padding at its end: x [B, L, D], weight [D, 1, K]."""
+    batch, steps, channels = x
+    return 2 * batch * (steps + weight[-1] - 1) * channels * weight[-1]
+
+
 # Multiply-accumulates count twice, as the counter does; scans count operations.
 FORMULAS: dict[Any, Callable[..., int]] = {
     torch.ops.lobes.selective_scan: _scan_operations,
+    torch.ops.lobes.conv_silu: _conv_flops,
     torch.ops.aten.mkldnn_rnn_layer: _lstm_flops,  # what an LSTM is on CPUs; elsewhere matrix products
 }
 
@@ -118,7 +122,7 @@ def count(model: nn.Module, seconds: float = 1.0) -> Complexity:
     mix = FakeTensorMode(allow_non_fake_inputs=True).from_tensor(torch.zeros(1, round(seconds * rate)))
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     # attention in its plain form is made of matrix products, which the counter knows on every device
-    with torch.no_grad(), _evaluating(model), sdpa_kernel(SDPBackend.MATH), _visible_convolution(), counter:
+    with torch.no_grad(), _evaluating(model), sdpa_kernel(SDPBackend.MATH), counter:
         model(mix)
     counts = counter.get_flop_counts().get("Global", {})
     scan = counts.pop(torch.ops.lobes.selective_scan, 0)
@@ -186,14 +190,3 @@ def _check_scans_were_seen(model: nn.Module, scan: int) -> None:
             "the model has selective scans, and none could be counted: the backend 'reference' is not an operator of "
             "PyTorch. Choose another one (the argument `backend`, the environment variable LOBES_SCAN_BACKEND)."
         )
-
-
-@contextmanager
-def _visible_convolution() -> Iterator[None]:
-    """Put the form of the depthwise convolution that the counter sees in the place of the compiled one."""
-    modules = [module for key, module in list(sys.modules.items()) if key.partition(".")[0] == "lobes"]
-    with ExitStack() as stack:
-        for module in modules:
-            if vars(module).get("conv_silu") is conv_silu:
-                stack.enter_context(mock.patch.object(module, "conv_silu", conv_silu_reference))
-        yield

@@ -121,7 +121,7 @@ class SeparationBrain(SafeStepBrain):
         return bool(self.budget.spent)
 
     def make_dataloader(self, dataset: Any, stage: sb.Stage, *args: Any, **kwargs: Any) -> Any:
-        """SpeechBrain's loader; the number of training batches is kept, since the budget needs the share of an epoch."""
+        """SpeechBrain's loader; the number of training batches is kept: the budget needs the share of an epoch."""
         loader = super().make_dataloader(dataset, stage, *args, **kwargs)
         if stage == sb.Stage.TRAIN:
             self.batches_per_epoch = len(loader)
