@@ -174,8 +174,8 @@ def read_preset(preset: str) -> Preset:
 def keyword_arguments(network: str) -> dict[str, Any]:
     """Find what can be set in a network, with the defaults.
 
-    `network` is the dotted name of a class. Where its `__init__` takes `**keywords`, those of the parent count too. Keywords
-    typed `object` are there to be refused, since mypy lets no `object` be handed on: they end the search.
+    `network` is the dotted name of a class. Where its `__init__` takes `**keywords`, those of the parent count too.
+    Keywords typed `object` are there to be refused, since mypy lets no `object` be handed on: they end the search.
 
     Example
     -------
