@@ -174,8 +174,8 @@ def read_preset(preset: str) -> Preset:
 def keyword_arguments(network: str) -> dict[str, Any]:
     """Find what can be set in a network, with the defaults.
 
-    `network` is the dotted name of a class. Where `__init__` takes
-    `**keywords: Any`, those of the parent count too; `**keywords: object` are there to be refused.
+    `network` is the dotted name of a class. Where its `__init__` takes `**keywords`, those of the parent count too.
+    Keywords typed `object` are there to be refused, since mypy lets no `object` be handed on: they end the search.
 
     Example
     -------
@@ -187,7 +187,7 @@ def keyword_arguments(network: str) -> dict[str, Any]:
     for parent in getattr(importlib.import_module(module), name).__mro__:
         arguments = inspect.signature(parent.__init__).parameters.values()
         found |= {a.name: a.default for a in arguments if a.default is not a.empty and a.name not in found}
-        if not any(a.kind is a.VAR_KEYWORD and a.annotation in ("Any", Any) for a in arguments):
+        if not any(a.kind is a.VAR_KEYWORD and a.annotation not in (object, "object") for a in arguments):
             break
     return found
 
@@ -212,13 +212,7 @@ def preset_path(preset: str) -> Path:
 
 
 def models_folder() -> Path:
-    """Folder of the presets: next to the package in a checkout, inside it when installed from a wheel.
-
-    Raises
-    ------
-    UserError
-        If neither is there.
-    """
+    """Folder of the presets: next to the package in a checkout, inside it when installed from a wheel."""
     for root in (_PACKAGE.parent, _PACKAGE):
         folder = root / "hparams_shared" / "models"
         if folder.is_dir():
@@ -227,13 +221,7 @@ def models_folder() -> Path:
 
 
 def read_layers(path: Path) -> list[Layer]:
-    """Read a file and its bases, the first base first.
-
-    Raises
-    ------
-    UserError
-        If a file is missing or is no YAML.
-    """
+    """Read a file and its bases, the first base first; one that is missing or no YAML is a `UserError`."""
     if not path.is_file():
         near = sorted(found.name for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise UserError(f"no such recipe file: {path}. The folder has: {', '.join(near) or 'no YAML file'}.")
