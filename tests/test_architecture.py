@@ -22,7 +22,7 @@ TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".sh", ".txt", ".lock", ".json",
 LEAVES = {"errors", "data", "objectives", "metrics"}
 BELOW_MODELS = {"errors", "kernels", "scan", "nnet"}
 ABOVE_MODELS = LEAVES | BELOW_MODELS | {"models", "config", "hparams_shared"}
-ABOVE_RUNS = ABOVE_MODELS | {"polsess", "runs"}
+ABOVE_RUNS = ABOVE_MODELS | {"runs"}
 ALLOWED = {
     "errors": set(),
     "config": {"errors"},
@@ -40,7 +40,7 @@ ALLOWED = {
     "evaluation": ABOVE_RUNS,
     "reports": {"errors", "data", "metrics", "runs", "evaluation"},
     "training": ABOVE_RUNS | {"evaluation", "inference"},
-    "cli": ABOVE_RUNS | {"training", "inference", "evaluation", "reports"},
+    "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports"},
 }
 ALLOWED["recipes"] = ALLOWED["benchmarks"] = ALLOWED["docs"] = ALLOWED["cli"]
 PUBLIC = [
