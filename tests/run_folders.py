@@ -45,6 +45,8 @@ TINY = "!new:lobes_test_stand_in.Tiny {num_sources: !ref <num_spks>, sample_rate
 RECIPE = """
 seed: 7
 task: SB
+task_description: separation of two speakers
+limits: "The targets in training were dry speech: the output is dereverberated as well as denoised."
 num_spks: 2
 sample_rate: 8000
 data_folder: /machine/PolSESS_mini

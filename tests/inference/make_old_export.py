@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 COMMIT = "d316b84"
 SPMAMBA = """!new:lobes.models.spmamba.SPMamba
-    {num_sources: 2, sample_rate: 8000, n_fft: 64, hop_length: 32, n_layers: 1, emb_dim: 4, emb_ks: 4, emb_hs: 4,
+    {num_sources: 2, sample_rate: 8000, n_fft: 64, hop_length: 16, n_layers: 1, emb_dim: 4, emb_ks: 4, emb_hs: 4,
     n_heads: 2, approx_qk_dim: 129, d_state: 4, expand: 1}"""
 DUAL_PATH = """!new:lobes.models.masking.MaskingSeparator
     encoder: !new:speechbrain.lobes.models.dual_path.Encoder {kernel_size: 16, out_channels: 8}
@@ -45,10 +45,10 @@ DUAL_PATH = """!new:lobes.models.masking.MaskingSeparator
     sample_rate: 8000
     kernel_size: 16"""
 ENHANCEMENT = """!new:lobes.models.bs_bimamba.BSBiMamba
-    {num_sources: 1, sample_rate: 16000, n_fft: 64, hop_length: 32, ablation: 2, n_channels: 4, n_layers: 1, d_state: 4,
+    {num_sources: 1, sample_rate: 16000, n_fft: 64, hop_length: 16, ablation: 2, n_channels: 4, n_layers: 1, d_state: 4,
     d_conv: 4, expand: 1, expansion: 1, split: mel, n_bands: 3}"""
 EXPORTS = {"spmamba": SPMAMBA, "dual_path": DUAL_PATH, "enhancement": ENHANCEMENT}
-SIZES = {"n_fft": 64, "hop_length": 32, "n_layers": 1, "emb_dim": 4, "approx_qk_dim": 129, "d_state": 4, "expand": 1}
+SIZES = {"n_fft": 64, "hop_length": 16, "n_layers": 1, "emb_dim": 4, "approx_qk_dim": 129, "d_state": 4, "expand": 1}
 
 
 def main() -> None:
