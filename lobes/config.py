@@ -91,14 +91,9 @@ def resolve(path: str | Path, overrides: str = "", extra_options: tuple[str, ...
 
 
 def resolve_tree(tree: Any, overrides: str | Mapping[str, Any], drop: Iterable[str], name: str | Path) -> str:
-    """Replace the references in a tree, then leave out keys that nothing refers to any more.
+    """Replace the references in the tree of a file without bases; then leave out the keys `drop`.
 
-    Arguments
-    ---------
-    tree : CommentedMap
-        Keys of a file without bases; `overrides` are other values for some, `drop` names those to leave out.
-    name : str or Path
-        The file, for messages and for the includes in it.
+    `overrides` are other values for some keys. `name` is the file, for messages and for the includes in it.
 
     Raises
     ------
@@ -125,13 +120,7 @@ def resolve_tree(tree: Any, overrides: str | Mapping[str, Any], drop: Iterable[s
 
 
 def load(text: str) -> dict[str, Any]:
-    """Make the objects of a resolved YAML text.
-
-    Example
-    -------
-    >>> load("lr: 0.5\\nname: a")
-    {'lr': 0.5, 'name': 'a'}
-    """
+    """Make the objects of a resolved YAML text."""
     return load_hyperpyyaml(text)
 
 
@@ -193,18 +182,7 @@ def keyword_arguments(network: str) -> dict[str, Any]:
 
 
 def preset_path(preset: str) -> Path:
-    """File of a preset.
-
-    Raises
-    ------
-    UserError
-        If there is no such preset, with the nearest name.
-
-    Example
-    -------
-    >>> preset_path("spmamba_8k").name
-    'spmamba_8k.yaml'
-    """
+    """File of a preset; an unknown preset is a UserError that suggests the nearest name."""
     known = sorted(path.stem for path in models_folder().glob("*.yaml"))
     if preset not in known:
         raise UserError(f"unknown model {preset}.{did_you_mean(str(preset), known)} Known: {', '.join(known)}")
@@ -212,13 +190,7 @@ def preset_path(preset: str) -> Path:
 
 
 def models_folder() -> Path:
-    """Folder of the presets: next to the package in a checkout, inside it when installed from a wheel.
-
-    Raises
-    ------
-    UserError
-        If neither is there.
-    """
+    """Folder of the presets: next to the package in a checkout, inside it when installed from a wheel."""
     for root in (_PACKAGE.parent, _PACKAGE):
         folder = root / "hparams_shared" / "models"
         if folder.is_dir():
@@ -227,13 +199,7 @@ def models_folder() -> Path:
 
 
 def read_layers(path: Path) -> list[Layer]:
-    """Read a file and its bases, the first base first.
-
-    Raises
-    ------
-    UserError
-        If a file is missing or is no YAML.
-    """
+    """Read a file and its bases, the first base first; a missing file and bad YAML are UserErrors."""
     if not path.is_file():
         near = sorted(found.name for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise UserError(f"no such recipe file: {path}. The folder has: {', '.join(near) or 'no YAML file'}.")

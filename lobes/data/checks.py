@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 
 def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> list[float]:
-    """Check that files exist and that their headers agree; return the real durations of the mixtures.
+    """Check that files exist and that their headers agree; return the real durations of the mixtures in seconds.
 
     Arguments
     ---------
@@ -33,23 +33,10 @@ def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> li
     which : str
         "all" rows, the "first" 50, or "none"; the mixtures' headers are read in any case, for the durations.
 
-    Returns
-    -------
-    list of float
-        Seconds, one per row.
-
     Raises
     ------
     UserError
         Missing files (counted), a damaged file, another rate, more than one channel, unequal lengths in a row.
-
-    Example
-    -------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     audio.write(f"{folder}/m.wav", np.zeros(2000), 8000)
-    ...     check_audio([{"ID": "a", "mix_wav": f"{folder}/m.wav"}], 8000)
-    [0.25]
     """
     check_files(rows, which)
     checked = chosen_rows(rows, which)
@@ -62,7 +49,7 @@ def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> li
 
 
 def check_sum(rows: Sequence[Row], max_lsb: int, limited_parts: Sequence[str] = ()) -> int:
-    """Check that every mixture is the sum of its stored parts.
+    """Check that every mixture is the sum of its stored parts; return how many rows deviate because of a limiter.
 
     Rounding to 16 bit explains (parts + 1) / 2 steps, 4 for seven parts. Where the whole sum, the sum of the sources,
     one of the sources s2, s3 ... or one of `limited_parts` reaches 0.998 of full scale, a limiter may have acted: such
@@ -77,24 +64,10 @@ def check_sum(rows: Sequence[Row], max_lsb: int, limited_parts: Sequence[str] = 
     limited_parts : sequence of str
         Further parts (columns without `_wav`) that the data set's generator may have limited after it had summed them.
 
-    Returns
-    -------
-    int
-        How many rows deviate because of a limiter.
-
     Raises
     ------
     UserError
         Rows deviate without a limiter: their count, the first IDs and the largest deviation.
-
-    Example
-    -------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     audio.write(f"{folder}/m.wav", np.full(2000, 0.5), 8000)
-    ...     audio.write(f"{folder}/s.wav", np.full(2000, 0.25), 8000)
-    ...     check_sum([{"ID": "a", **{f"{p}_wav": f"{folder}/{p[0]}.wav" for p in ("mix", "s1", "s2")}}], 4)
-    0
     """
     deviation = functools.partial(_deviation, limited_parts=limited_parts)
     results = list(_in_threads(deviation, rows, "checking mix = sum of parts"))

@@ -23,45 +23,15 @@ def read_rows(
     data_root: str | os.PathLike[str],
     types: Mapping[str, type] | None = None,
 ) -> list[dict[str, Any]]:
-    """Read the manifest that a recipe's preparation wrote for a split.
+    """Read the manifest `<split>.csv` that a recipe's preparation wrote into `save_folder`: as `read_manifest`.
 
-    Arguments
-    ---------
-    save_folder : str or PathLike
-        Where the preparation wrote `<split>.csv`.
-    split : str
-        "train", "valid" or "test".
-    data_root : str or PathLike
-        The data folder, which `$data_root` in the paths stands for.
-    types : mapping, optional
-        Column -> bool or float, for the data set's own columns.
-
-    Returns
-    -------
-    list of dict
-        As `lobes.data.manifest.read_manifest`, which also says what is refused.
-
-    Example
-    -------
-    >>> from tempfile import TemporaryDirectory
-    >>> from lobes.data.manifest import write_manifest
-    >>> row = {"ID": "a", "duration": 4.0, "mix_wav": "$data_root/a.wav", "s1_wav": "$data_root/s.wav"}
-    >>> with TemporaryDirectory() as folder:
-    ...     write_manifest(f"{folder}/train.csv", [row])
-    ...     read_rows(folder, "train", "/corpus")[0]["mix_wav"]
-    '/corpus/a.wav'
+    `split` is "train", "valid" or "test", and `data_root` the data folder, which `$data_root` in the paths stands for.
     """
     return read_manifest(os.path.join(save_folder, f"{split}.csv"), data_root, types)
 
 
 def epoch_clock() -> torch.Tensor:
-    """Return the number of the epoch as a tensor [1] in shared memory: loader workers see what the Brain writes.
-
-    Example
-    -------
-    >>> epoch_clock().shape, epoch_clock().is_shared()
-    (torch.Size([1]), True)
-    """
+    """Return the number of the epoch as a tensor [1] in shared memory: loader workers see what the Brain writes."""
     return torch.zeros(1, dtype=torch.int64).share_memory_()
 
 
@@ -104,7 +74,7 @@ def mixtures(
     seed: int = 0,
     clock: torch.Tensor | None = None,
 ) -> DynamicItemDataset:
-    """Build a dataset of mixtures that lie ready on disk.
+    """Build a dataset of mixtures that lie ready on disk; its items are those of `examples`.
 
     Arguments
     ---------
@@ -120,17 +90,7 @@ def mixtures(
     seed : int
         With the epoch and the ID it decides where the cut lies.
     clock : torch.Tensor, optional
-        [1], the epoch (`epoch_clock`); needed for `length`.
-
-    Returns
-    -------
-    DynamicItemDataset
-        As `examples`.
-
-    Raises
-    ------
-    ValueError
-        `length` without `clock`.
+        [1], the epoch (`epoch_clock`); a `length` without it is a ValueError.
 
     Example
     -------

@@ -30,13 +30,8 @@ FIRST = 50  # how many rows check_files="first" looks at
 def write_manifest(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows sorted by ID. The file appears whole: a killed run never leaves half of it.
 
-    Arguments
-    ---------
-    path : str or PathLike
-        The CSV to write; missing folders are made.
-    rows : iterable of mapping
-        Column -> value. None and missing columns become empty cells. The columns of the contract come first, the
-        others follow in the order of the rows' keys.
+    None and missing columns become empty cells. The columns of the contract come first, the others follow in the order
+    of the rows' keys.
 
     Raises
     ------
@@ -92,15 +87,6 @@ def read_manifest(
     ------
     UserError
         Missing file or column, no rows, duplicate ID, bad duration or value, a path outside `data_root`.
-
-    Example
-    -------
-    >>> from tempfile import TemporaryDirectory
-    >>> row = {"ID": "a", "duration": 4.0, "mix_wav": "$data_root/a.wav", "s1_wav": "$data_root/s.wav", "far": True}
-    >>> with TemporaryDirectory() as folder:
-    ...     write_manifest(f"{folder}/train.csv", [row])
-    ...     read_manifest(f"{folder}/train.csv", "/corpus", {"far": bool})
-    [{'ID': 'a', 'duration': 4.0, 'mix_wav': '/corpus/a.wav', 's1_wav': '/corpus/s.wav', 'far': True}]
     """
     rows = _read_cells(path)
     _refuse_empty(path, rows)
@@ -126,27 +112,12 @@ def portable(row: Mapping[str, Any], root: str | os.PathLike[str]) -> dict[str, 
 
 
 def check_files(rows: Sequence[Mapping[str, Any]], which: str = "all") -> None:
-    """Check that the files of the rows exist; all that are missing are counted, the first ones named.
-
-    Arguments
-    ---------
-    rows : sequence of dict
-        From `read_manifest`.
-    which : str
-        "all", "first" (the first 50 rows) or "none".
+    """Check that the files of the rows exist: of "all", of the "first" 50, or of "none".
 
     Raises
     ------
     UserError
-        Files are missing, or `which` is unknown.
-
-    Example
-    -------
-    >>> try:
-    ...     check_files([{"ID": "a", "mix_wav": "/none/a.wav", "s1_wav": "/none/b.wav", "s2_wav": ""}])
-    ... except UserError as error:
-    ...     print(error)
-    2 of 2 files are missing: /none/a.wav, /none/b.wav. Check that data_folder is right and complete.
+        Files are missing (all are counted, the first ones named), or `which` is unknown.
     """
     files = wav_files(chosen_rows(rows, which))
     missing = [file for file in files if not os.path.isfile(file)]
@@ -196,12 +167,7 @@ def shorten(names: Sequence[str]) -> str:
 
 
 def refuse_duplicates(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Raise a UserError that counts and names the IDs which occur more than once.
-
-    Example
-    -------
-    >>> refuse_duplicates("train.csv", [{"ID": "a"}, {"ID": "b"}])
-    """
+    """Raise a UserError that counts and names the IDs which occur more than once."""
     twice = [ID for ID, count in Counter(row["ID"] for row in rows).items() if count > 1]
     if twice:
         raise UserError(f"{path}: {len(twice)} IDs occur more than once: {shorten(twice)}. IDs must be unique.")

@@ -33,13 +33,7 @@ _TARGETS = {"ES": (("s1",),), "EB": (("s1", "s2"),), "SB": (("s1",), ("s2",))}
 
 
 def num_sources(task: str) -> int:
-    """Return how many targets a task has.
-
-    Example
-    -------
-    >>> [num_sources(task) for task in TASKS]
-    [1, 1, 2]
-    """
+    """Return how many targets a task has."""
     return len(target_parts(task))
 
 
@@ -59,16 +53,7 @@ def target_parts(task: str) -> tuple[tuple[str, ...], ...]:
 def variants_for(indoor: bool, allowed: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return the variants that a row can take, in a fixed order; empty when `allowed` has none for it.
 
-    Arguments
-    ---------
-    indoor : bool
-        True when the row has reverb files.
-    allowed : sequence of str, optional
-        Variants to choose among; None allows all.
-
-    Returns
-    -------
-    tuple of str
+    Without `allowed` that is all variants of indoor rows (which have reverb files) or of outdoor rows.
 
     Raises
     ------
@@ -88,24 +73,12 @@ def variants_for(indoor: bool, allowed: Sequence[str] | None = None) -> tuple[st
 
 
 def compatible(indoor: bool, allowed: Sequence[str] | None = None) -> bool:
-    """Return whether a row can take at least one of the allowed variants; filter the rows by this.
-
-    Example
-    -------
-    >>> compatible(indoor=False, allowed=["SER", "R"])
-    False
-    """
+    """Return whether a row can take at least one of the allowed variants; filter the rows by this."""
     return bool(variants_for(indoor, allowed))
 
 
 def check_variants(allowed: Sequence[str]) -> tuple[str, ...]:
-    """Return `allowed` as a tuple, or raise a UserError that names the mistake and the nearest known variant.
-
-    Example
-    -------
-    >>> check_variants(["SER", "SE"])
-    ('SER', 'SE')
-    """
+    """Return `allowed` as a tuple, or raise a UserError that names the mistake and the nearest known variant."""
     if isinstance(allowed, str) or not isinstance(allowed, Iterable):
         raise UserError(f"Variants: expected a list such as [SER, SE], got {allowed!r}.")
     names = tuple(allowed)
@@ -120,19 +93,6 @@ def check_variants(allowed: Sequence[str]) -> tuple[str, ...]:
 
 def kept_parts(task: str, variant: str, indoor: bool) -> tuple[str, ...]:
     """Return the parts whose sum is the input. ES also leaves speaker 2 and its reverb out.
-
-    Arguments
-    ---------
-    task : str
-        ES, EB or SB.
-    variant : str
-        One of INDOOR_VARIANTS for an indoor row, of OUTDOOR_VARIANTS for an outdoor row.
-    indoor : bool
-        True when the row has reverb files.
-
-    Returns
-    -------
-    tuple of str
 
     Raises
     ------
@@ -165,24 +125,12 @@ def in_improvement_mean(task: str, variant: str) -> bool:
 
 
 def all_parts(indoor: bool) -> tuple[str, ...]:
-    """Return every part of a row, in the manifest's order.
-
-    Example
-    -------
-    >>> all_parts(indoor=False)
-    ('s1', 's2', 'scene', 'event')
-    """
+    """Return every part of a row, in the manifest's order."""
     return INDOOR_PARTS if indoor else OUTDOOR_PARTS
 
 
 def describe_task(task: str) -> str:
-    """A task in words, for the card of a model.
-
-    Example
-    -------
-    >>> describe_task("ES")
-    'enhancement: one speaker in noise and reverberation in, the dry speech out'
-    """
+    """A task in words, for the card of a model."""
     return {
         "ES": "enhancement: one speaker in noise and reverberation in, the dry speech out",
         "EB": "enhancement: two speakers in noise and reverberation in, the sum of their dry speech out",
@@ -191,11 +139,5 @@ def describe_task(task: str) -> str:
 
 
 def list_names(names: Iterable[str]) -> str:
-    """Join names for an error message.
-
-    Example
-    -------
-    >>> list_names(["SER", "SE"])
-    'SER, SE'
-    """
+    """Join names for an error message."""
     return ", ".join(names)
