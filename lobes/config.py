@@ -120,7 +120,13 @@ def resolve_tree(tree: Any, overrides: str | Mapping[str, Any], drop: Iterable[s
 
 
 def load(text: str) -> dict[str, Any]:
-    """Make the objects of a resolved YAML text."""
+    """Make the objects of a resolved YAML text.
+
+    Example
+    -------
+    >>> load("lr: 0.5\\nname: a")
+    {'lr': 0.5, 'name': 'a'}
+    """
     return load_hyperpyyaml(text)
 
 

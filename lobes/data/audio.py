@@ -94,6 +94,14 @@ def read_mono(path: str | os.PathLike[str], rate: int | None = None) -> np.ndarr
     """Read a file as one channel, float32 [T]; several channels are averaged. Raises like `read`.
 
     With `rate` (Hz), a file that has another sample rate is refused; nothing is resampled.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write(f"{folder}/a.wav", np.zeros((4000, 2), np.float32), 8000)
+    ...     read_mono(f"{folder}/a.wav", 8000).shape
+    (4000,)
     """
     samples, own_rate = read_mono_with_rate(path)
     if rate is not None and own_rate != rate:
@@ -105,7 +113,17 @@ def read_mono(path: str | os.PathLike[str], rate: int | None = None) -> np.ndarr
 
 
 def read_mono_with_rate(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
-    """Read a file of any rate as one channel, float32 [T], and its sample rate in Hz; otherwise as `read_mono`."""
+    """Read a file of any rate as one channel, float32 [T], and its sample rate in Hz; otherwise as `read_mono`.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write(f"{folder}/a.wav", np.zeros((4000, 2), np.float32), 8000)
+    ...     samples, rate = read_mono_with_rate(f"{folder}/a.wav")
+    >>> samples.shape, rate
+    ((4000,), 8000)
+    """
     samples, rate = read(path)
     return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate
 
@@ -132,6 +150,14 @@ def write(path: str | os.PathLike[str], x: np.ndarray, rate: int, subtype: str =
     ------
     ValueError
         `x` has NaN or infinite samples, or another number of dimensions than 1 or 2.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write(f"{folder}/a.wav", np.full(4000, 0.25, np.float32), 8000)
+    ...     read(f"{folder}/a.wav")[0].shape
+    (4000,)
     """
     x = np.asarray(x)
     if x.ndim not in (1, 2):

@@ -37,6 +37,14 @@ def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> li
     ------
     UserError
         Missing files (counted), a damaged file, another rate, more than one channel, unequal lengths in a row.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     audio.write(f"{folder}/m.wav", np.zeros(2000), 8000)
+    ...     check_audio([{"ID": "a", "mix_wav": f"{folder}/m.wav"}], 8000)
+    [0.25]
     """
     check_files(rows, which)
     checked = chosen_rows(rows, which)
@@ -68,6 +76,15 @@ def check_sum(rows: Sequence[Row], max_lsb: int, limited_parts: Sequence[str] = 
     ------
     UserError
         Rows deviate without a limiter: their count, the first IDs and the largest deviation.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     audio.write(f"{folder}/m.wav", np.full(2000, 0.5), 8000)
+    ...     audio.write(f"{folder}/s.wav", np.full(2000, 0.25), 8000)
+    ...     check_sum([{"ID": "a", **{f"{p}_wav": f"{folder}/{p[0]}.wav" for p in ("mix", "s1", "s2")}}], 4)
+    0
     """
     deviation = functools.partial(_deviation, limited_parts=limited_parts)
     results = list(_in_threads(deviation, rows, "checking mix = sum of parts"))

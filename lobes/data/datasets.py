@@ -26,12 +26,28 @@ def read_rows(
     """Read the manifest `<split>.csv` that a recipe's preparation wrote into `save_folder`: as `read_manifest`.
 
     `split` is "train", "valid" or "test", and `data_root` the data folder, which `$data_root` in the paths stands for.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> from lobes.data.manifest import write_manifest
+    >>> row = {"ID": "a", "duration": 4.0, "mix_wav": "$data_root/a.wav", "s1_wav": "$data_root/s.wav"}
+    >>> with TemporaryDirectory() as folder:
+    ...     write_manifest(f"{folder}/train.csv", [row])
+    ...     read_rows(folder, "train", "/corpus")[0]["mix_wav"]
+    '/corpus/a.wav'
     """
     return read_manifest(os.path.join(save_folder, f"{split}.csv"), data_root, types)
 
 
 def epoch_clock() -> torch.Tensor:
-    """Return the number of the epoch as a tensor [1] in shared memory: loader workers see what the Brain writes."""
+    """Return the number of the epoch as a tensor [1] in shared memory: loader workers see what the Brain writes.
+
+    Example
+    -------
+    >>> epoch_clock().shape, epoch_clock().is_shared()
+    (torch.Size([1]), True)
+    """
     return torch.zeros(1, dtype=torch.int64).share_memory_()
 
 

@@ -42,6 +42,14 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
 
     Text is written as UTF-8 with its line ends as they are. File names that are not UTF-8, which Python holds as
     surrogates, become their own bytes again.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_whole(f"{folder}/new/page.html", "dzień")
+    ...     Path(f"{folder}/new/page.html").read_bytes().decode()
+    'dzień'
     """
     raw = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     with replacing(path) as partial:

@@ -87,6 +87,15 @@ def read_manifest(
     ------
     UserError
         Missing file or column, no rows, duplicate ID, bad duration or value, a path outside `data_root`.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> row = {"ID": "a", "duration": 4.0, "mix_wav": "$data_root/a.wav", "s1_wav": "$data_root/s.wav", "far": True}
+    >>> with TemporaryDirectory() as folder:
+    ...     write_manifest(f"{folder}/train.csv", [row])
+    ...     read_manifest(f"{folder}/train.csv", "/corpus", {"far": bool})
+    [{'ID': 'a', 'duration': 4.0, 'mix_wav': '/corpus/a.wav', 's1_wav': '/corpus/s.wav', 'far': True}]
     """
     rows = _read_cells(path)
     _refuse_empty(path, rows)
@@ -118,6 +127,14 @@ def check_files(rows: Sequence[Mapping[str, Any]], which: str = "all") -> None:
     ------
     UserError
         Files are missing (all are counted, the first ones named), or `which` is unknown.
+
+    Example
+    -------
+    >>> try:
+    ...     check_files([{"ID": "a", "mix_wav": "/none/a.wav", "s1_wav": "/none/b.wav", "s2_wav": ""}])
+    ... except UserError as error:
+    ...     print(error)
+    2 of 2 files are missing: /none/a.wav, /none/b.wav. Check that data_folder is right and complete.
     """
     files = wav_files(chosen_rows(rows, which))
     missing = [file for file in files if not os.path.isfile(file)]
@@ -167,7 +184,12 @@ def shorten(names: Sequence[str]) -> str:
 
 
 def refuse_duplicates(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Raise a UserError that counts and names the IDs which occur more than once."""
+    """Raise a UserError that counts and names the IDs which occur more than once.
+
+    Example
+    -------
+    >>> refuse_duplicates("train.csv", [{"ID": "a"}, {"ID": "b"}])
+    """
     twice = [ID for ID, count in Counter(row["ID"] for row in rows).items() if count > 1]
     if twice:
         raise UserError(f"{path}: {len(twice)} IDs occur more than once: {shorten(twice)}. IDs must be unique.")

@@ -33,7 +33,13 @@ _TARGETS = {"ES": (("s1",),), "EB": (("s1", "s2"),), "SB": (("s1",), ("s2",))}
 
 
 def num_sources(task: str) -> int:
-    """Return how many targets a task has."""
+    """Return how many targets a task has.
+
+    Example
+    -------
+    >>> [num_sources(task) for task in TASKS]
+    [1, 1, 2]
+    """
     return len(target_parts(task))
 
 
@@ -73,7 +79,13 @@ def variants_for(indoor: bool, allowed: Sequence[str] | None = None) -> tuple[st
 
 
 def compatible(indoor: bool, allowed: Sequence[str] | None = None) -> bool:
-    """Return whether a row can take at least one of the allowed variants; filter the rows by this."""
+    """Return whether a row can take at least one of the allowed variants; filter the rows by this.
+
+    Example
+    -------
+    >>> compatible(indoor=False, allowed=["SER", "R"])
+    False
+    """
     return bool(variants_for(indoor, allowed))
 
 
@@ -125,12 +137,24 @@ def in_improvement_mean(task: str, variant: str) -> bool:
 
 
 def all_parts(indoor: bool) -> tuple[str, ...]:
-    """Return every part of a row, in the manifest's order."""
+    """Return every part of a row, in the manifest's order.
+
+    Example
+    -------
+    >>> all_parts(indoor=False)
+    ('s1', 's2', 'scene', 'event')
+    """
     return INDOOR_PARTS if indoor else OUTDOOR_PARTS
 
 
 def describe_task(task: str) -> str:
-    """A task in words, for the card of a model."""
+    """A task in words, for the card of a model.
+
+    Example
+    -------
+    >>> describe_task("ES")
+    'enhancement: one speaker in noise and reverberation in, the dry speech out'
+    """
     return {
         "ES": "enhancement: one speaker in noise and reverberation in, the dry speech out",
         "EB": "enhancement: two speakers in noise and reverberation in, the sum of their dry speech out",
