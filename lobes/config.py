@@ -91,14 +91,9 @@ def resolve(path: str | Path, overrides: str = "", extra_options: tuple[str, ...
 
 
 def resolve_tree(tree: Any, overrides: str | Mapping[str, Any], drop: Iterable[str], name: str | Path) -> str:
-    """Replace the references in a tree, then leave out keys that nothing refers to any more.
+    """Replace the references in the tree of a file without bases; then leave out the keys `drop`.
 
-    Arguments
-    ---------
-    tree : CommentedMap
-        Keys of a file without bases; `overrides` are other values for some, `drop` names those to leave out.
-    name : str or Path
-        The file, for messages and for the includes in it.
+    `overrides` are other values for some keys. `name` is the file, for messages and for the includes in it.
 
     Raises
     ------
@@ -193,18 +188,7 @@ def keyword_arguments(network: str) -> dict[str, Any]:
 
 
 def preset_path(preset: str) -> Path:
-    """File of a preset.
-
-    Raises
-    ------
-    UserError
-        If there is no such preset, with the nearest name.
-
-    Example
-    -------
-    >>> preset_path("spmamba_8k").name
-    'spmamba_8k.yaml'
-    """
+    """File of a preset; an unknown preset is a UserError that suggests the nearest name."""
     known = sorted(path.stem for path in models_folder().glob("*.yaml"))
     if preset not in known:
         raise UserError(f"unknown model {preset}.{did_you_mean(str(preset), known)} Known: {', '.join(known)}")

@@ -39,15 +39,7 @@ class AudioInfo(NamedTuple):
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
     """Read the header of an audio file, not its samples; a WAV file shorter than its header says is an error.
 
-    Arguments
-    ---------
-    path : str or PathLike
-        Any format that libsndfile reads (wav, flac, ogg, mp3 ...).
-
-    Returns
-    -------
-    AudioInfo
-        frames, sample_rate (Hz), channels, subtype.
+    Every format that libsndfile reads will do (wav, flac, ogg, mp3 ...).
 
     Raises
     ------
@@ -67,33 +59,14 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
 
 
 def duration(path: str | os.PathLike[str]) -> float:
-    """Return the length of an audio file in seconds, from its header. Raises like `probe`.
-
-    Example
-    -------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     write(f"{folder}/a.wav", np.zeros(4000, np.float32), 8000)
-    ...     duration(f"{folder}/a.wav")
-    0.5
-    """
+    """Return the length of an audio file in seconds, from its header. Raises like `probe`."""
     return probe(path).seconds
 
 
 def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
-    """Read a whole audio file.
+    """Read a whole audio file: samples, float32 [T] for one channel and [T,C] for more, and the sample rate in Hz.
 
-    Arguments
-    ---------
-    path : str or PathLike
-        Any format that libsndfile reads.
-
-    Returns
-    -------
-    samples : np.ndarray
-        float32 [T] for one channel, [T,C] for more; integer formats are scaled to [-1, 1).
-    sample_rate : int
-        In Hz.
+    Integer formats are scaled to [-1, 1).
 
     Raises
     ------
@@ -118,24 +91,9 @@ def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
 
 
 def read_mono(path: str | os.PathLike[str], rate: int | None = None) -> np.ndarray:
-    """Read a file as one channel; several channels are averaged.
+    """Read a file as one channel, float32 [T]; several channels are averaged. Raises like `read`.
 
-    Arguments
-    ---------
-    path : str or PathLike
-        Any format that libsndfile reads.
-    rate : int, optional
-        Refuse a file that has another sample rate (Hz). Nothing is resampled.
-
-    Returns
-    -------
-    np.ndarray
-        float32 [T].
-
-    Raises
-    ------
-    UserError
-        As `read`, and for another rate than `rate`.
+    With `rate` (Hz), a file that has another sample rate is refused; nothing is resampled.
 
     Example
     -------
@@ -155,24 +113,7 @@ def read_mono(path: str | os.PathLike[str], rate: int | None = None) -> np.ndarr
 
 
 def read_mono_with_rate(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
-    """Read a file of any rate as one channel; several channels are averaged.
-
-    Arguments
-    ---------
-    path : str or PathLike
-        Any format that libsndfile reads.
-
-    Returns
-    -------
-    samples : np.ndarray
-        float32 [T].
-    rate : int
-        The file's sample rate in Hz.
-
-    Raises
-    ------
-    UserError
-        As `read`.
+    """Read a file of any rate as one channel, float32 [T], and its sample rate in Hz; otherwise as `read_mono`.
 
     Example
     -------

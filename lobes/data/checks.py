@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 
 def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> list[float]:
-    """Check that files exist and that their headers agree; return the real durations of the mixtures.
+    """Check that files exist and that their headers agree; return the real durations of the mixtures in seconds.
 
     Arguments
     ---------
@@ -32,11 +32,6 @@ def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> li
         The rate that every file must have (Hz).
     which : str
         "all" rows, the "first" 50, or "none"; the mixtures' headers are read in any case, for the durations.
-
-    Returns
-    -------
-    list of float
-        Seconds, one per row.
 
     Raises
     ------
@@ -62,7 +57,7 @@ def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> li
 
 
 def check_sum(rows: Sequence[Row], max_lsb: int, limited_parts: Sequence[str] = ()) -> int:
-    """Check that every mixture is the sum of its stored parts.
+    """Check that every mixture is the sum of its stored parts; return how many rows deviate because of a limiter.
 
     Rounding to 16 bit explains (parts + 1) / 2 steps, 4 for seven parts. Where the whole sum, the sum of the sources,
     one of the sources s2, s3 ... or one of `limited_parts` reaches 0.998 of full scale, a limiter may have acted: such
@@ -76,11 +71,6 @@ def check_sum(rows: Sequence[Row], max_lsb: int, limited_parts: Sequence[str] = 
         Largest deviation that is accepted, in steps of 16 bit.
     limited_parts : sequence of str
         Further parts (columns without `_wav`) that the data set's generator may have limited after it had summed them.
-
-    Returns
-    -------
-    int
-        How many rows deviate because of a limiter.
 
     Raises
     ------

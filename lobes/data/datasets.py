@@ -23,23 +23,9 @@ def read_rows(
     data_root: str | os.PathLike[str],
     types: Mapping[str, type] | None = None,
 ) -> list[dict[str, Any]]:
-    """Read the manifest that a recipe's preparation wrote for a split.
+    """Read the manifest `<split>.csv` that a recipe's preparation wrote into `save_folder`: as `read_manifest`.
 
-    Arguments
-    ---------
-    save_folder : str or PathLike
-        Where the preparation wrote `<split>.csv`.
-    split : str
-        "train", "valid" or "test".
-    data_root : str or PathLike
-        The data folder, which `$data_root` in the paths stands for.
-    types : mapping, optional
-        Column -> bool or float, for the data set's own columns.
-
-    Returns
-    -------
-    list of dict
-        As `lobes.data.manifest.read_manifest`, which also says what is refused.
+    `split` is "train", "valid" or "test", and `data_root` the data folder, which `$data_root` in the paths stands for.
 
     Example
     -------
@@ -104,7 +90,7 @@ def mixtures(
     seed: int = 0,
     clock: torch.Tensor | None = None,
 ) -> DynamicItemDataset:
-    """Build a dataset of mixtures that lie ready on disk.
+    """Build a dataset of mixtures that lie ready on disk; its items are those of `examples`.
 
     Arguments
     ---------
@@ -120,17 +106,7 @@ def mixtures(
     seed : int
         With the epoch and the ID it decides where the cut lies.
     clock : torch.Tensor, optional
-        [1], the epoch (`epoch_clock`); needed for `length`.
-
-    Returns
-    -------
-    DynamicItemDataset
-        As `examples`.
-
-    Raises
-    ------
-    ValueError
-        `length` without `clock`.
+        [1], the epoch (`epoch_clock`); a `length` without it is a ValueError.
 
     Example
     -------

@@ -12,18 +12,9 @@ from lobes.data.files import write_whole
 
 
 class DoneMarker:
-    """A file that says with which options the manifests next to it were made.
+    """A file `<name>.json` that says with which options the manifests of `splits` next to it were made.
 
     A preparation removes it before it changes the manifests and writes it when they are complete.
-
-    Arguments
-    ---------
-    file : str or PathLike
-        `<name>.json` in the manifests' folder.
-    options : mapping
-        What the manifests depend on, ready for JSON.
-    splits : iterable of str
-        The manifests, without `.csv`.
 
     Example
     -------

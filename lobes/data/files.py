@@ -12,20 +12,10 @@ ENDING = ".partial"
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; it gets its real name when the block ends without an exception.
+    """Yield the path `<name>.partial` next to a file; it gets the file's name when the block ends without an exception.
 
     An old file stays as it is until then, and after an exception, which also removes the temporary file. The parent
     folder is made where it is missing. Only one process may write a path at a time.
-
-    Arguments
-    ---------
-    path : str or PathLike
-        The file to write or to replace.
-
-    Yields
-    ------
-    Path
-        `<name>.partial` next to it.
 
     Example
     -------
@@ -48,15 +38,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Write a file next to its place and rename it, so that it is there whole or not at all.
+    """Write a file next to its place and rename it, so that it is there whole or not at all; its folder is made.
 
-    Arguments
-    ---------
-    path : str or PathLike
-        The file to write or to replace; its folder is made where it is missing.
-    content : str or bytes
-        Text is written as UTF-8 with its line ends as they are. File names that are not UTF-8, which Python holds
-        as surrogates, become their own bytes again.
+    Text is written as UTF-8 with its line ends as they are. File names that are not UTF-8, which Python holds as
+    surrogates, become their own bytes again.
 
     Example
     -------

@@ -30,13 +30,8 @@ FIRST = 50  # how many rows check_files="first" looks at
 def write_manifest(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows sorted by ID. The file appears whole: a killed run never leaves half of it.
 
-    Arguments
-    ---------
-    path : str or PathLike
-        The CSV to write; missing folders are made.
-    rows : iterable of mapping
-        Column -> value. None and missing columns become empty cells. The columns of the contract come first, the
-        others follow in the order of the rows' keys.
+    None and missing columns become empty cells. The columns of the contract come first, the others follow in the order
+    of the rows' keys.
 
     Raises
     ------
@@ -126,19 +121,12 @@ def portable(row: Mapping[str, Any], root: str | os.PathLike[str]) -> dict[str, 
 
 
 def check_files(rows: Sequence[Mapping[str, Any]], which: str = "all") -> None:
-    """Check that the files of the rows exist; all that are missing are counted, the first ones named.
-
-    Arguments
-    ---------
-    rows : sequence of dict
-        From `read_manifest`.
-    which : str
-        "all", "first" (the first 50 rows) or "none".
+    """Check that the files of the rows exist: of "all", of the "first" 50, or of "none".
 
     Raises
     ------
     UserError
-        Files are missing, or `which` is unknown.
+        Files are missing (all are counted, the first ones named), or `which` is unknown.
 
     Example
     -------

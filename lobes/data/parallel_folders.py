@@ -52,7 +52,7 @@ def command_line(description: str) -> argparse.ArgumentParser:
 
 
 def rows_of(folders: Mapping[str, Path], speakers: Speakers) -> list[Row]:
-    """Make a row for each file name that the folders hold.
+    """Make a row for each file name that the folders hold: ID, `<part>_wav`, speaker1, speaker2 ...; sorted by ID.
 
     Arguments
     ---------
@@ -60,11 +60,6 @@ def rows_of(folders: Mapping[str, Path], speakers: Speakers) -> list[Row]:
         Part -> folder: "mix", "s1", "s2" ... and perhaps "noise".
     speakers : callable
         Returns the speakers of a mixture for its file's stem.
-
-    Returns
-    -------
-    list of dict
-        ID, `<part>_wav`, speaker1, speaker2 ...; sorted by ID.
 
     Raises
     ------

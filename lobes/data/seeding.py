@@ -10,18 +10,7 @@ import numpy as np
 def item_rng(seed: int, epoch: int | None, ID: str) -> np.random.Generator:
     """Return the random generator of one item in one epoch: the same for any order, worker or rank.
 
-    Arguments
-    ---------
-    seed : int
-        The run's seed, >= 0.
-    epoch : int or None
-        Epoch number >= 0; None for valid and test, which do not change over epochs.
-    ID : str
-        The row's ID.
-
-    Returns
-    -------
-    np.random.Generator
+    The seed and the epoch are >= 0; the epoch is None for valid and test, which do not change over epochs.
 
     Example
     -------

@@ -65,14 +65,8 @@ FORMULAS: dict[Any, Callable[..., int]] = {
 class Complexity:
     """The cost of one forward pass.
 
-    Arguments
-    ---------
-    parameters : int
-        Numbers that training changes.
-    matmul : int
-        Multiply-accumulates of matrix products and convolutions.
-    scan : int
-        Operations of the selective scans, 9 L D N + 2 L D for each sequence.
+    `parameters` is how many numbers training changes, `matmul` the multiply-accumulates of matrix products and
+    convolutions, `scan` the operations of the selective scans, 9 L D N + 2 L D for each sequence.
 
     Example
     -------

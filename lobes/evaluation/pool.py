@@ -37,15 +37,7 @@ def score_in_processes(jobs: Iterable[ScoreJob], workers: int, timeout: float) -
 
 
 class WorkerPool:
-    """Some workers, and a thread for each that waits for its answers.
-
-    Arguments
-    ---------
-    workers : int
-        Processes.
-    timeout : float
-        Seconds that one job may take.
-    """
+    """Some workers, and a thread for each that waits for its answers; one job may take `timeout` seconds."""
 
     def __init__(self, workers: int, timeout: float) -> None:
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
@@ -80,13 +72,7 @@ class WorkerPool:
 
 
 class Worker:
-    """A child process that scores one job at a time and is replaced when a job kills it or takes too long.
-
-    Arguments
-    ---------
-    timeout : float
-        Seconds that one job may take.
-    """
+    """A child process that scores one job at a time and is replaced when a job kills it or takes `timeout` seconds."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout

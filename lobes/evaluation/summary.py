@@ -63,15 +63,6 @@ def summarise(rows: Iterable[Mapping[str, Any]], by: str | None = None) -> dict[
 def format_table(summary: Mapping[str, Any]) -> str:
     """The summary as a text table: a line for each group, one for the mean, then the failures; dB, higher is better.
 
-    Arguments
-    ---------
-    summary : dict
-        What `summarise` returned.
-
-    Returns
-    -------
-    str
-
     Example
     -------
     >>> row = {"variant": "SER", "si_sdr": 4.0, "si_sdri": 3.0, "status": "ok"}

@@ -12,20 +12,10 @@ Waveform = Tensor | np.ndarray
 
 
 def to_batch(mix: Waveform, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Check a mixture and convert it.
+    """Check a mixture, [B,T] or [T], and convert it to [B,T] of the wanted type.
 
-    Arguments
-    ---------
-    mix : Tensor or np.ndarray
-        [B,T] or [T]. Floating point of any precision, or int16, int32, uint8, which are scaled to full scale
-        1.0 as in audio files.
-    dtype : torch.dtype
-        The wanted type.
-
-    Returns
-    -------
-    Tensor
-        [B,T]
+    It holds floating-point samples of any precision, or int16, int32 or uint8, which are scaled to full scale 1.0 as in
+    audio files.
 
     Raises
     ------
@@ -53,14 +43,7 @@ def to_batch(mix: Waveform, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def checked_lengths(lengths: Tensor, batch: int) -> Tensor:
-    """Check relative lengths.
-
-    Arguments
-    ---------
-    lengths : Tensor
-        [B], in (0, 1].
-    batch : int
-        B.
+    """Check the relative lengths [B] of a batch.
 
     Raises
     ------

@@ -52,17 +52,9 @@ assert estimates.shape == (1, {sample_rate}, {num_sources})
 
 
 def model_card(run: TrainedRun) -> str:
-    """Write the model card of a run's best checkpoint as Markdown with the hub's header.
+    """Write the model card of a run's best checkpoint, in Markdown with the hub's header: the text of README.md.
 
-    Arguments
-    ---------
-    run : TrainedRun
-        From `lobes.runs.folder.read_run`.
-
-    Returns
-    -------
-    str
-        The text of README.md. Folder names of the machine are left out.
+    Folder names of the machine are left out.
     """
     several = run.num_sources > 1
     facts = {key: value for key, value in _facts(run).items() if value not in ("", "None")}

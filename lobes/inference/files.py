@@ -56,20 +56,11 @@ def write_columns(outputs: Sequence[Path], signals: np.ndarray, rate: int) -> No
 
 
 def base_names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Choose a base name for each input file.
+    """Choose a base name for each input file, all different.
 
     The file's stem; if several inputs share it, the parent folder's name goes in front; what still collides
     gets -2, -3 ... in the order given. Names that differ only in case count as the same, as some file
     systems hold.
-
-    Arguments
-    ---------
-    paths : sequence of str or PathLike
-
-    Returns
-    -------
-    list of str
-        As long as `paths`, all different.
 
     Example
     -------

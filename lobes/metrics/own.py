@@ -24,13 +24,7 @@ def is_own(name: str) -> bool:
 
 
 def column_of(name: str) -> str:
-    """The column of such a metric: the function's name.
-
-    Example
-    -------
-    >>> column_of("my_scores:loudness")
-    'loudness'
-    """
+    """The column of such a metric: the function's name."""
     return name.partition(":")[2]
 
 

@@ -61,15 +61,7 @@ class BSRNN(BandMaskModel):
 
 
 class ResidualLSTM(nn.Module):
-    """x + Linear(LSTM(norm(x))), the layer of BSRNN; subclasses choose the axis.
-
-    Arguments
-    ---------
-    n_channels : int
-        Channels D; the LSTM has 2 D in each direction.
-    bidirectional : bool
-        Both directions.
-    """
+    """x + Linear(LSTM(norm(x))), the layer of BSRNN with 2 D units in each direction; subclasses choose the axis."""
 
     def __init__(self, n_channels: int, bidirectional: bool) -> None:
         super().__init__()

@@ -52,20 +52,7 @@ class CrossFrameAttention(nn.Module):
         self.output = Projection(n_channels, n_channels, n_bins)
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Attend.
-
-        Arguments
-        ---------
-        x : Tensor
-            Input [B, L, F, D].
-        frames : Tensor or None
-            Valid frames per item, Long [B]; frames after them are not attended to.
-
-        Returns
-        -------
-        Tensor
-            x + attention, [B, L, F, D].
-        """
+        """Attend: x + attention, [B, L, F, D]. Frames after an item's valid `frames` (Long [B]) are not attended to."""
         query, key, value = self.query(x), self.key(x), self.value(x)  # [B, H, L, E F]; E = D/H in value
         keep = None if frames is None else mask(frames, x.shape[1])[:, None, None, :]  # [B, 1, 1, L]
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=keep)  # [B, H, L, D/H F]
@@ -77,12 +64,7 @@ class CrossFrameAttention(nn.Module):
 class HeadProjection(nn.Module):
     """The queries, keys or values of all heads: linear map, PReLU with one slope per head, norm over a head's frame.
 
-    Arguments
-    ---------
-    heads : sequence of nn.Linear
-        Initial linear map of each head, from D to E channels.
-    n_bins : int
-        Bins F.
+    `heads` are the initial linear maps of the heads, from D to E channels each.
 
     Example
     -------
@@ -110,13 +92,6 @@ class HeadProjection(nn.Module):
 
 class Projection(nn.Module):
     """Linear map, PReLU with one slope, norm over the channels and bins of each frame.
-
-    Arguments
-    ---------
-    n_in, n_out : int
-        Channels.
-    n_bins : int
-        Bins F.
 
     Example
     -------

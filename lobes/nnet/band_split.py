@@ -20,16 +20,9 @@ SMALLEST = 1e-20  # added to the variance: so small that the level of the input 
 
 
 class BandSplit(nn.Module):
-    """Each band of a spectrum, normalised and mapped to D channels.
+    """Each band of a spectrum, normalised and mapped to D channels. The `widths` of the bands add up to F bins.
 
-    Arguments
-    ---------
-    widths : sequence of int
-        Bins of each band; their sum is F.
-    n_channels : int
-        D.
-    causal : bool
-        Normalise by the frames up to the present one instead of by all.
+    A causal one normalises by the frames up to the present one instead of by all.
 
     Example
     -------

@@ -16,14 +16,7 @@ from lobes.nnet.precision import at_least_fp32, no_autocast
 
 
 class BandLinear(nn.Module):
-    """A linear layer for each band, in one batched product for each stretch of bands of equal sizes.
-
-    Arguments
-    ---------
-    inputs, outputs : sequence of int
-        Features of each band.
-    stretches : list of slice
-        Neighbouring bands of equal sizes, which are computed together.
+    """A linear layer for each band, in one batched product for each stretch of neighbouring bands of equal sizes.
 
     Example
     -------

@@ -11,14 +11,7 @@ from lobes.nnet.lstm import LSTM
 
 
 class BiLSTM(LSTM):
-    """One bidirectional layer; the backward direction starts at each item's own end.
-
-    Arguments
-    ---------
-    features : int
-        Input channels D.
-    units : int
-        H of each direction.
+    """One bidirectional layer, D to 2 H channels; the backward direction starts at each item's own end.
 
     Example
     -------

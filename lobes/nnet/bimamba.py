@@ -14,16 +14,7 @@ from lobes.nnet.selective import SelectiveCore
 
 
 class MambaBlock(nn.Module):
-    """x + Mamba(RMSNorm(x)), the residual block of one direction.
-
-    Arguments
-    ---------
-    d_model : int
-        Channels D.
-    reverse : bool
-        Run from the end to the start.
-    **mamba
-        Further arguments of `Mamba`.
+    """x + Mamba(RMSNorm(x)), the residual block of one direction. Further arguments are those of `Mamba`.
 
     Example
     -------
@@ -45,14 +36,7 @@ class BiMamba(nn.Module):
     """Two independent Mamba blocks, one forward and one backward in time; their outputs are concatenated.
 
     The bidirectional block of SPMamba (Li et al. 2024, arXiv:2404.02063). The backward block starts at each item's own
-    end, so padding never changes an item.
-
-    Arguments
-    ---------
-    d_model : int
-        Channels D.
-    **mamba
-        Further arguments of `Mamba`, the same for both directions.
+    end, so padding never changes an item. Further arguments are those of `Mamba`, the same for both directions.
 
     Example
     -------
@@ -66,19 +50,9 @@ class BiMamba(nn.Module):
         self.backward_block = MambaBlock(d_model, reverse=True, **mamba)
 
     def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
-        """Run both directions.
+        """Run both directions over `x` [B, L, D]: forward, then backward channels [B, L, 2 D].
 
-        Arguments
-        ---------
-        x : Tensor
-            Input [B, L, D].
-        steps : Tensor or None
-            Valid steps per item, Long [B]; None: all.
-
-        Returns
-        -------
-        Tensor
-            Forward, then backward channels [B, L, 2 D], zeros after an item's end.
+        `steps` are valid steps per item, Long [B], or None for all. After an item's end the result is zero.
         """
         x = zero_padding(x, steps)
         return torch.cat((self.forward_block(x, steps), self.backward_block(x, steps)), -1)  # [B, L, 2 D]

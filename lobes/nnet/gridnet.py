@@ -73,19 +73,9 @@ class GridNetBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Run the block.
+        """Run the block on `x` [B, L, F, D] with `frames` valid frames per item (Long [B]; None: all).
 
-        Arguments
-        ---------
-        x : Tensor
-            Input [B, L, F, D].
-        frames : Tensor or None
-            Valid frames per item, Long [B]; None: all. Frames after them have no effect.
-
-        Returns
-        -------
-        Tensor
-            [B, L, F, D]; frames after an item's end hold arbitrary finite values.
+        Later frames have no effect; the result [B, L, F, D] holds arbitrary finite values there.
         """
         n_frames, n_bins = x.shape[1:3]
         more_frames = covered(n_frames, self.emb_ks, self.emb_hs) - n_frames
@@ -99,14 +89,7 @@ class GridNetBlock(nn.Module):
 class AlongBins(nn.Module):
     """x + merged outputs of a sequence model over windows of bins; each frame is a sequence.
 
-    Arguments
-    ---------
-    n_channels : int
-        Channels D.
-    sequence : nn.Module
-        The sequence model over windows.
-    merge : MergeWindows
-        Maps its outputs back to bins; it knows the size and the hop of the windows.
+    `merge` maps the outputs of `sequence` back to bins; it knows the size and the hop of the windows.
 
     Example
     -------

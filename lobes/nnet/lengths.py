@@ -7,23 +7,9 @@ from torch import Tensor
 
 
 def to_samples(lengths: Tensor | None, total: int, batch: int, device: torch.device | str | None = None) -> Tensor:
-    """Turn SpeechBrain's relative lengths into sample counts.
+    """Turn SpeechBrain's relative lengths in (0, 1], [B], into round(lengths * total), between 1 and total, Long [B].
 
-    Arguments
-    ---------
-    lengths : Tensor or None
-        Relative lengths in (0, 1], [B]. None: all items are full.
-    total : int
-        Padded length of the batch.
-    batch : int
-        Number of items B.
-    device : torch.device
-        Device of the result; by default that of `lengths`.
-
-    Returns
-    -------
-    Tensor
-        round(lengths * total) between 1 and total, Long [B].
+    Without lengths all items of the `batch` are full. The device is by default that of the lengths.
 
     Raises
     ------
@@ -49,19 +35,7 @@ def to_samples(lengths: Tensor | None, total: int, batch: int, device: torch.dev
 
 
 def mask(n: Tensor, total: int) -> Tensor:
-    """Mark the valid steps of each item.
-
-    Arguments
-    ---------
-    n : Tensor
-        Valid steps per item, Long [B].
-    total : int
-        Padded length L.
-
-    Returns
-    -------
-    Tensor
-        True where the step belongs to the item, bool [B, L].
+    """Mark the valid steps of each item: `n` is Long [B], the result bool [B, L] with L = `total`.
 
     Example
     -------
@@ -73,19 +47,9 @@ def mask(n: Tensor, total: int) -> Tensor:
 
 
 def zero_padding(x: Tensor, n: Tensor | None) -> Tensor:
-    """Set all values after an item's end to zero, including NaN.
+    """Set all values of `x` [B, L, ...] after an item's end to zero, including NaN.
 
-    Arguments
-    ---------
-    x : Tensor
-        Padded batch [B, L, ...].
-    n : Tensor or None
-        Valid steps per item, Long [B]; None returns `x` as it is.
-
-    Returns
-    -------
-    Tensor
-        [B, L, ...].
+    `n` are valid steps per item, Long [B]; None returns `x` as it is.
 
     Example
     -------

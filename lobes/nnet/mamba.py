@@ -68,19 +68,9 @@ class Mamba(SelectiveParts):
         self.start_step_sizes()
 
     def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
-        """Run over whole sequences.
+        """Run over whole sequences `x` [B, L, d_model]; the result has the same shape, and zeros after an item's end.
 
-        Arguments
-        ---------
-        x : Tensor
-            Input [B, L, d_model].
-        steps : Tensor or None
-            Valid steps per item, Long [B]; None: all. With `reverse`, each item starts at its own end.
-
-        Returns
-        -------
-        Tensor
-            Output [B, L, d_model], zeros after an item's end.
+        `steps` are valid steps per item, Long [B]; None: all. With `reverse`, each item starts at its own end.
         """
         x, z = project_in(self.in_proj, x, steps)  # [B, L, D]
         return self.out_proj(self.mix(x, z, steps))  # [B, L, d_model]

@@ -13,13 +13,6 @@ from lobes.nnet.precision import at_least_fp32, no_autocast
 class RMSNorm(nn.Module):
     """Root mean square norm over the last axis, without mean removal (Zhang and Sennrich 2019, eq. 4).
 
-    Arguments
-    ---------
-    n_channels : int
-        Size D of the last axis.
-    eps : float
-        Added to the mean square.
-
     Example
     -------
     >>> RMSNorm(8)(torch.rand(2, 5, 8)).shape
@@ -41,13 +34,6 @@ class LN4D(nn.Module):
     """Layer norm over the channels at each frame and bin (TF-GridNet, Wang et al. 2023), channels last.
 
     `gamma` and `beta` keep the shape (1, D, 1, 1) that published weights have.
-
-    Arguments
-    ---------
-    n_channels : int
-        Number of channels D.
-    eps : float
-        Added to the variance.
 
     Example
     -------
@@ -73,13 +59,6 @@ class LN4DCF(nn.Module):
     `gamma` and `beta` keep the shape (1, D, 1, F) that published weights have: they depend on the number of
     bins, so weights cannot move between FFT sizes.
 
-    Arguments
-    ---------
-    n_channels, n_bins : int
-        D and F.
-    eps : float
-        Added to the variance.
-
     Example
     -------
     >>> LN4DCF(4, 129)(torch.rand(2, 7, 129, 4)).shape
@@ -102,13 +81,6 @@ class LN4DCF(nn.Module):
 
 class MaskedGroupNorm(nn.GroupNorm):
     """Group norm with one group (all channels, frames and bins of an item) over the item's valid frames only.
-
-    Arguments
-    ---------
-    n_channels : int
-        Number of channels D.
-    eps : float
-        Added to the variance.
 
     Example
     -------

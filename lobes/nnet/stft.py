@@ -112,21 +112,9 @@ class STFT(nn.Module):
             return parts * valid[:, None, :, None]
 
     def inverse(self, parts: Tensor, total: int, samples: Tensor | None = None) -> Tensor:
-        """Compute signals from spectra.
+        """Compute signals [B, T] of `total` samples from spectra [B, 2, L, F] (real and imaginary part).
 
-        Arguments
-        ---------
-        parts : Tensor
-            Real and imaginary part [B, 2, L, F] of signals with `total` samples.
-        total : int
-            Samples T of the result.
-        samples : Tensor or None
-            Valid samples per signal, Long [B]; None: all.
-
-        Returns
-        -------
-        Tensor
-            Signals [B, T], zeros after an item's end.
+        `samples` are valid samples per signal, Long [B]; None: all. After an item's end the signals are zero.
         """
         with no_autocast(parts):
             parts = at_least_fp32(parts)

@@ -34,20 +34,9 @@ def n_windows(n: Count, size: int, hop: int) -> Count:
 
 
 def split_windows(x: Tensor, size: int, hop: int) -> Tensor:
-    """Cut sequences into windows.
+    """Cut sequences [M, S, D], where S is `covered`, into windows of `size` at every `hop`: [M, W, D * size].
 
-    Arguments
-    ---------
-    x : Tensor
-        Sequences [M, S, D], where S is `covered`.
-    size, hop : int
-        Length of a window, and positions from window to window.
-
-    Returns
-    -------
-    Tensor
-        [M, W, D * size], channel-major as `torch.nn.functional.unfold` gives it: index = channel * size +
-        position.
+    Windows are channel-major as `torch.nn.functional.unfold` gives them: index = channel * size + position.
 
     Example
     -------

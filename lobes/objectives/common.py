@@ -37,20 +37,9 @@ def full_precision(estimates: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def valid_samples(lengths: Tensor | None, total: int, like: Tensor) -> Tensor:
-    """Mark the samples that count.
+    """Mark the samples that count, [B,T,1] of bool, on the device of `like` [B,...].
 
-    Arguments
-    ---------
-    lengths : Tensor [B] or None
-        SpeechBrain's relative lengths in (0, 1]; None means that all samples count.
-    total : int
-        Number of samples T.
-    like : Tensor [B,...]
-        Gives the batch size and the device.
-
-    Returns
-    -------
-    Tensor [B,T,1] of bool
+    `lengths` [B] are SpeechBrain's relative lengths in (0, 1]; None means that all `total` samples count.
 
     Example
     -------

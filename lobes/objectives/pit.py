@@ -17,18 +17,10 @@ EXHAUSTIVE = 3  # sources up to which all permutations are tried; beyond, the Hu
 
 
 def best_permutation(pairwise: Tensor) -> Tensor:
-    """Assign one estimate to each target so that the sum of the pairs' values is the largest.
+    """Assign one estimate to each target, Long [B,S], so that the sum of the pairs' values is the largest.
 
-    Arguments
-    ---------
-    pairwise : Tensor [B,S,S]
-        Value of estimate i (second axis) for target j (third axis), higher is better. NaN counts as the
-        worst of all.
-
-    Returns
-    -------
-    LongTensor [B,S]
-        The estimate for each target.
+    `pairwise` [B,S,S] is the value of estimate i (second axis) for target j (third axis), higher is better. NaN counts
+    as the worst of all.
 
     Example
     -------

@@ -75,20 +75,10 @@ def compressed_spectrum_loss(
 
 
 def published_loss(estimate: Tensor, target: Tensor, power: float = 0.3, frames: Tensor | None = None) -> Tensor:
-    """The loss of the open BSRNN: half the mean |E - C|, half the mean difference of |E|^0.3 and |C|^0.3.
+    """The loss of the open BSRNN: half the mean |E - C|, half the mean difference of |E|^0.3 and |C|^0.3: [B].
 
-    Arguments
-    ---------
-    estimate, target : Tensor
-        Spectra [B, 2, L, F], not compressed.
-    power : float
-        Of the second half.
-    frames : Tensor or None
-        Valid frames per item, Long [B]; None: all.
-
-    Returns
-    -------
-    Tensor [B]
+    Spectra are [B, 2, L, F], not compressed; `power` is that of the second half. `frames` are valid frames per item,
+    Long [B]; None: all.
 
     Example
     -------

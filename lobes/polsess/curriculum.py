@@ -14,16 +14,7 @@ CURRICULUM_KEYS = ("epoch", "variants")
 def variants_at(curriculum: Sequence[Mapping[str, Any]] | None, epoch: int) -> tuple[str, ...] | None:
     """Return the variants that a curriculum allows in an epoch: those of the last entry that has begun.
 
-    Arguments
-    ---------
-    curriculum : sequence of {epoch: int, variants: [str]} or None
-        Epochs (from 1) strictly increasing, the first entry at epoch 1. None allows all variants always.
-    epoch : int
-        Current epoch, from 1 as SpeechBrain counts.
-
-    Returns
-    -------
-    tuple of str or None
+    Epochs count from 1, as SpeechBrain counts them. No curriculum (None) allows all variants always: None.
 
     Raises
     ------
@@ -45,10 +36,7 @@ def variants_at(curriculum: Sequence[Mapping[str, Any]] | None, epoch: int) -> t
 def check_curriculum(curriculum: Sequence[Mapping[str, Any]]) -> list[tuple[int, tuple[str, ...]]]:
     """Return the curriculum as (first epoch, variants) pairs, or raise a UserError for the first bad entry.
 
-    Example
-    -------
-    >>> check_curriculum([{"epoch": 1, "variants": ["C"]}])
-    [(1, ('C',))]
+    Epochs must increase strictly, and the first entry begins at epoch 1.
     """
     if isinstance(curriculum, (str, Mapping)) or not isinstance(curriculum, Sequence) or not curriculum:
         raise UserError(f"curriculum: expected a list of {{epoch: 1, variants: [C, R]}} entries, got {curriculum!r}.")

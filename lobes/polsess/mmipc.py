@@ -45,19 +45,13 @@ def plan(task: str, variant: str, indoor: bool) -> Plan:
 
 
 def files_read(task: str, choice: Plan) -> tuple[str, ...]:
-    """Return the parts that a plan and the task's targets read, each once.
-
-    Example
-    -------
-    >>> files_read("SB", plan("SB", "ER", indoor=True))
-    ('mix', 'scene', 's1', 's2')
-    """
+    """Return the parts that a plan and the task's targets read, each once."""
     targets = [part for parts in target_parts(task) for part in parts]
     return tuple(dict.fromkeys([*choice.add, *choice.subtract, *targets]))
 
 
 def render(task: str, variant: str, indoor: bool, read: Callable[[str], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Make input and targets from stored files, reading as few as possible and each once.
+    """Make input [T] and targets [T,S], float32, from stored files, reading as few as possible and each once.
 
     Arguments
     ---------
@@ -65,13 +59,6 @@ def render(task: str, variant: str, indoor: bool, read: Callable[[str], np.ndarr
         As in `variants.kept_parts`.
     read : callable
         read(part) -> float32 [T]; part is "mix", "s1", "scene" ... (the manifest column without "_wav").
-
-    Returns
-    -------
-    mix : np.ndarray
-        float32 [T].
-    sources : np.ndarray
-        float32 [T,S].
 
     Raises
     ------
@@ -89,21 +76,9 @@ def render(task: str, variant: str, indoor: bool, read: Callable[[str], np.ndarr
 
 
 def render_parts(task: str, variant: str, parts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Make input and targets from parts in memory (dynamic mixing), always by adding; "mix" is not needed.
+    """Make input [T] and targets [T,S] from parts in memory (dynamic mixing), by adding; "mix" is not needed.
 
-    Arguments
-    ---------
-    task, variant
-        As in `variants.kept_parts`; the row counts as indoor when `parts` has "sp1_reverb".
-    parts : mapping
-        part -> float32 [T].
-
-    Returns
-    -------
-    mix : np.ndarray
-        float32 [T].
-    sources : np.ndarray
-        float32 [T,S].
+    Task and variant are those of `variants.kept_parts`; the row counts as indoor when `parts` has "sp1_reverb".
 
     Raises
     ------

@@ -81,20 +81,10 @@ class Remixer:
                 self._pools[key].append(index)
 
     def remix(self, row: Row, rng: np.random.Generator) -> Parts:
-        """Return the parts of a new mixture; the same for the same row and state of `rng`.
+        """Return the parts of a new mixture; the same for the same row and state of `rng` (`item_rng`).
 
-        Arguments
-        ---------
-        row : dict
-            One of the rows.
-        rng : np.random.Generator
-            From `lobes.data.seeding.item_rng(seed, epoch, ID)`.
-
-        Returns
-        -------
-        dict
-            part -> float32 [T], all as long as the row's own speaker: s1, s2, scene, event and, indoors,
-            sp1_reverb, sp2_reverb, ev_reverb. There is no "mix": sum them (`mmipc.render_parts`).
+        The parts are float32 [T], all as long as the row's own speaker: s1, s2, scene, event and, indoors, sp1_reverb,
+        sp2_reverb, ev_reverb. There is no "mix": sum them (`mmipc.render_parts`).
         """
         own = int(rng.integers(1, 3)) if self.both_speakers else 1
         partner_row, partner = self._partner(row, own, rng)
@@ -149,22 +139,9 @@ class Remixer:
 def perturb_speed(parts: Parts, rng: np.random.Generator, speeds: Sequence[float] = SPEEDS) -> Parts:
     """Change the speed of each layer and cut all to the shortest: the mix is still the sum of its parts.
 
-    Speaker 1, speaker 2, scene and event each draw a speed of their own; a reverb goes with its layer. A
-    "mix" in `parts` is summed anew from the parts: scene, event and reverb are never lost.
-
-    Arguments
-    ---------
-    parts : dict
-        part -> float32 [T], all of one length.
-    rng : np.random.Generator
-        From `lobes.data.seeding.item_rng`.
-    speeds : sequence of float
-        Speeds to draw from, uniformly; above 1 is faster, higher and shorter.
-
-    Returns
-    -------
-    dict
-        The same parts, float32 [T'], T' = the shortest.
+    Speaker 1, speaker 2, scene and event each draw one of `speeds` (above 1 is faster, higher and shorter); a reverb
+    goes with its layer. The parts are float32 [T]. A "mix" among them is summed anew from the others: scene, event and
+    reverb are never lost.
 
     Example
     -------
@@ -184,24 +161,9 @@ def perturb_speed(parts: Parts, rng: np.random.Generator, speeds: Sequence[float
 
 
 def change_speed(x: np.ndarray, speed: float) -> np.ndarray:
-    """Resample so that `x` plays `speed` times as fast: a band-limited (FFT) change of length, linear in x.
+    """Resample [T] to [round(T / speed)], float32: a band-limited (FFT) change of length, linear in x.
 
-    Arguments
-    ---------
-    x : np.ndarray
-        float32 [T].
-    speed : float
-        > 0, taken as the nearest fraction with a denominator of at most 100.
-
-    Returns
-    -------
-    np.ndarray
-        float32 [round(T / speed)].
-
-    Example
-    -------
-    >>> change_speed(np.ones(1000, np.float32), 0.5).shape
-    (2000,)
+    The speed is taken as the nearest fraction with a denominator of at most 100.
     """
     ratio = Fraction(speed).limit_denominator(100)
     if ratio == 1:

@@ -59,16 +59,7 @@ def target_parts(task: str) -> tuple[tuple[str, ...], ...]:
 def variants_for(indoor: bool, allowed: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return the variants that a row can take, in a fixed order; empty when `allowed` has none for it.
 
-    Arguments
-    ---------
-    indoor : bool
-        True when the row has reverb files.
-    allowed : sequence of str, optional
-        Variants to choose among; None allows all.
-
-    Returns
-    -------
-    tuple of str
+    Without `allowed` that is all variants of indoor rows (which have reverb files) or of outdoor rows.
 
     Raises
     ------
@@ -99,13 +90,7 @@ def compatible(indoor: bool, allowed: Sequence[str] | None = None) -> bool:
 
 
 def check_variants(allowed: Sequence[str]) -> tuple[str, ...]:
-    """Return `allowed` as a tuple, or raise a UserError that names the mistake and the nearest known variant.
-
-    Example
-    -------
-    >>> check_variants(["SER", "SE"])
-    ('SER', 'SE')
-    """
+    """Return `allowed` as a tuple, or raise a UserError that names the mistake and the nearest known variant."""
     if isinstance(allowed, str) or not isinstance(allowed, Iterable):
         raise UserError(f"Variants: expected a list such as [SER, SE], got {allowed!r}.")
     names = tuple(allowed)
@@ -120,19 +105,6 @@ def check_variants(allowed: Sequence[str]) -> tuple[str, ...]:
 
 def kept_parts(task: str, variant: str, indoor: bool) -> tuple[str, ...]:
     """Return the parts whose sum is the input. ES also leaves speaker 2 and its reverb out.
-
-    Arguments
-    ---------
-    task : str
-        ES, EB or SB.
-    variant : str
-        One of INDOOR_VARIANTS for an indoor row, of OUTDOOR_VARIANTS for an outdoor row.
-    indoor : bool
-        True when the row has reverb files.
-
-    Returns
-    -------
-    tuple of str
 
     Raises
     ------
@@ -191,11 +163,5 @@ def describe_task(task: str) -> str:
 
 
 def list_names(names: Iterable[str]) -> str:
-    """Join names for an error message.
-
-    Example
-    -------
-    >>> list_names(["SER", "SE"])
-    'SER, SE'
-    """
+    """Join names for an error message."""
     return ", ".join(names)

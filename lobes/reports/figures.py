@@ -165,12 +165,7 @@ def new_figure(width: float, height: float, looks: dict[str, Any] | None = None)
 def as_svg(figure: Figure, name: str) -> str:
     """Return the figure as an SVG file: the same bytes for the same figure, to be called where it was drawn.
 
-    Arguments
-    ---------
-    figure : Figure
-        What to write.
-    name : str
-        The ids of shapes are made from it, so that two pictures of a page do not share one.
+    The ids of shapes are made from `name`, so that two pictures of a page do not share one.
 
     Example
     -------

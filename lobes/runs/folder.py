@@ -87,15 +87,10 @@ def read_run(folder: str | Path) -> TrainedRun:
 
 
 def best_checkpoint(folder: str | Path) -> Checkpoint:
-    """Choose the checkpoint of the highest validation SI-SDRi, or PESQ for enhancement.
+    """Choose the run's checkpoint of the highest validation SI-SDRi, or PESQ for enhancement.
 
     A NaN or a missing value is the worst, and among equals the newest is taken. A checkpoint folder without a
     readable CKPT.yaml or without the separator's weights (a write that was cut off) is left out.
-
-    Arguments
-    ---------
-    folder : str or Path
-        The run folder.
 
     Raises
     ------
@@ -128,13 +123,7 @@ def best_checkpoint(folder: str | Path) -> Checkpoint:
 
 
 def make_model(model_yaml: str, where: str | Path) -> nn.Module:
-    """Construct the network from YAML text with the single key `model`.
-
-    Arguments
-    ---------
-    model_yaml : str
-    where : str or Path
-        The file it was taken from, for messages.
+    """Construct the network from YAML text with the single key `model`; `where` is its file, for messages.
 
     Raises
     ------

@@ -16,17 +16,7 @@ from lobes.runs import names
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict; only tensors are unpickled, no code runs.
-
-    Arguments
-    ---------
-    path : str or Path
-        A `.ckpt` file as written by `torch.save(module.state_dict(), path)`.
-
-    Returns
-    -------
-    dict of str: Tensor
-        On the CPU.
+    """Read a state dict of tensors, which come to the CPU; only tensors are unpickled, no code runs.
 
     Raises
     ------
@@ -136,16 +126,7 @@ def check_sums(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return a file's sha256 in hex.
-
-    Example
-    -------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     _ = Path(folder, "a").write_bytes(b"abc")
-    ...     len(sha256(Path(folder, "a")))
-    64
-    """
+    """Return a file's sha256 in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

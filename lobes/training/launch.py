@@ -71,19 +71,7 @@ def start(argv: list[str], script: str) -> tuple[dict[str, Any], Any]:
 def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
     """Parse `hparams/x.yaml --key value`, as SpeechBrain does, and resolve the YAML file.
 
-    Arguments
-    ---------
-    argv : list of str
-        The command line without the program's name.
-
-    Returns
-    -------
-    text : str
-        The resolved YAML text.
-    run_opts : speechbrain.utils.run_opts.RunOptions
-        Device, debug and the like.
-    param_file : str
-        The recipe's file.
+    Returns the resolved text, SpeechBrain's run options (device, debug and the like), and the recipe's file.
 
     Raises
     ------
@@ -109,17 +97,9 @@ def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
 
 
 def make_run_folder(output_folder: str, text: str, script: str, argv: list[str]) -> None:
-    """Create the run folder: resolved YAML, a copy of the script, the command and the log file.
+    """Create the run folder: resolved YAML (`text`), a copy of the script, the command and the log file.
 
-    Arguments
-    ---------
-    output_folder : str
-    text : str
-        The resolved YAML.
-    script : str
-        Path of the recipe's train.py.
-    argv : list of str
-        The command line, written down with the commit and the machine.
+    The command line is written down with the commit and the machine.
 
     Raises
     ------

@@ -33,16 +33,11 @@ def peak_megabytes(device: torch.device | str = "cpu") -> float:
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory for the next request, where it is the GNU one.
+    """Let the C library keep freed memory for the next request, where it is the GNU one; return whether it did.
 
     Otherwise it hands large blocks back to the system when they are freed, and every step of a training touches
     thousands of new pages: a fifth of the time of a step of the small presets, more on a virtual machine whose host
     takes free memory away. The process then keeps its highest demand until it ends.
-
-    Returns
-    -------
-    bool
-        Whether the C library took the settings.
 
     Example
     -------

@@ -9,17 +9,9 @@ from torch import nn
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, object]]:
-    """Split the trainable parameters into those with weight decay and those without.
+    """Split the trainable parameters into those with weight decay and those without, as torch optimizers take them.
 
-    Arguments
-    ---------
-    model : nn.Module
-        Vectors (norms, biases) and parameters tagged `_no_weight_decay` go into the second group.
-
-    Returns
-    -------
-    list of dict
-        Two groups in the form that torch optimizers take; the second has `weight_decay` 0.
+    Vectors (norms, biases) and parameters tagged `_no_weight_decay` go into the second group; its `weight_decay` is 0.
 
     Example
     -------

@@ -14,14 +14,9 @@ from lobes.data.files import replacing, write_whole
 
 
 class LearningCurve:
-    """One CSV row per epoch, which survives a resume without double rows.
+    """`learning_curve.csv`: one row per epoch, which survives a resume without double rows.
 
     The columns are those of the rows: a new one, such as a further part of the loss, is added when it first appears.
-
-    Arguments
-    ---------
-    path : str or Path
-        `learning_curve.csv` in the run folder.
 
     Example
     -------

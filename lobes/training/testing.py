@@ -13,18 +13,7 @@ from lobes.nnet.lengths import to_samples
 
 
 def separated(batches: Iterable[Any], separate: Callable[[Any], Tensor]) -> Iterator[tuple[Any, Tensor]]:
-    """Run the model batch by batch: each batch with its estimates [B,T,S], so that few utterances are held in memory.
-
-    Arguments
-    ---------
-    batches : iterable of PaddedBatch
-    separate : callable
-        Batch -> estimates [B,T,S].
-
-    Yields
-    ------
-    batch, estimates
-    """
+    """Run the model batch by batch: each batch with its estimates [B,T,S], so that memory holds few utterances."""
     for batch in batches:
         with torch.no_grad():
             estimates = separate(batch)  # [B,T,S]

@@ -114,19 +114,10 @@ class SpectralModel(nn.Module):
         return self(mix, lengths)[..., 0]
 
     def spectra(self, spectrum: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Run the network on spectra, complex or as real numbers.
+        """Run the network on spectra, complex [B, L, F] or real and imaginary part [B, 2, L, F].
 
-        Arguments
-        ---------
-        spectrum : Tensor
-            Complex [B, L, F], or real and imaginary part [B, 2, L, F].
-        frames : Tensor or None
-            Valid frames per item, Long [B]; None: all.
-
-        Returns
-        -------
-        Tensor
-            In the form of the input: complex [B, S, L, F], or real and imaginary part [B, S, 2, L, F].
+        The result has the form of the input: complex [B, S, L, F], or [B, S, 2, L, F]. `frames` are valid frames per
+        item, Long [B]; None: all.
         """
         if not spectrum.is_complex():
             return at_least_fp32(self.estimate(spectrum, frames))  # [B, S, 2, L, F]

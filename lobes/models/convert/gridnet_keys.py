@@ -132,18 +132,8 @@ def to_upstream(model: nn.Module) -> dict[str, Tensor]:
 def current_keys(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Turn a state dict of an earlier version into one with today's keys; leave others as they are.
 
-    Earlier versions of SPMamba and TF-GridNet had the published keys.
-
-    Arguments
-    ---------
-    model : nn.Module
-        The module that is to be loaded. Networks may lie anywhere in it, since keys may have a prefix.
-    state : mapping of str to Tensor
-        Weights of any version, also incomplete ones.
-
-    Returns
-    -------
-    dict of str: Tensor
+    Earlier versions of SPMamba and TF-GridNet had the published keys. Such networks may lie anywhere in `model`, since
+    keys may have a prefix, and `state` may be incomplete.
 
     Example
     -------

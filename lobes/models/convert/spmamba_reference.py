@@ -130,13 +130,7 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
 
 
 def read_tensors(path: str | Path) -> Mapping:
-    """Read a file of tensors and plain values; no code in it is run.
-
-    Raises
-    ------
-    UserError
-        If there is no such file, or it holds anything else.
-    """
+    """Read a file of tensors and plain values; no code in it is run. All else is a UserError."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: expected a checkpoint file, found {'a folder' if path.is_dir() else 'nothing'} there")

@@ -60,27 +60,8 @@ def make_example(
 ) -> CorpusExample:
     """Assemble an example; one that would clip or holds silence is drawn again, at most 200 times.
 
-    Arguments
-    ---------
-    sources : Sources
-        Speakers, scenes, events and rooms.
-    split : str
-        train, val or test.
-    index : int
-        Number of the example in its split; with seed and split it decides everything.
-    indoor : bool
-        Whether the row has reverberation.
-    seed : int
-        Seed of the corpus.
-    length : int
-        Samples.
-    rate : int
-        Sample rate in Hz.
-
-    Returns
-    -------
-    CorpusExample
-        Row and parts; outdoors there are no reverb parts.
+    `seed`, `split` and `index` (the example's number in its split) decide everything. The example has `length` samples
+    at `rate` Hz; outdoors it has no reverb parts.
 
     Raises
     ------

@@ -13,18 +13,10 @@ from lobes.data import audio
 
 @dataclass(frozen=True)
 class Clip:
-    """One sound that is read or made when it is needed.
+    """One sound that is read or made when it is needed: `load()` gives float32 [T] and the rate in Hz.
 
-    Arguments
-    ---------
-    group : str
-        The speaker of speech, the class of a scene or an event.
-    label : str
-        Its origin in the table: `made\\<group>\\<file>`, so the parent folder is the group.
-    load : callable
-        () -> (float32 [T], rate in Hz).
-    path : Path, optional
-        The user's file, for messages.
+    `group` is the speaker of speech, the class of a scene or an event. `label` is its origin in the table,
+    `made\\<group>\\<file>`, so the parent folder is the group. `path` is the user's file, for messages.
     """
 
     group: str

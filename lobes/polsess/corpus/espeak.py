@@ -40,19 +40,9 @@ class Utterance:
 
 
 def speak(utterances: Sequence[Utterance]) -> tuple[list[np.ndarray], int]:
-    """Say utterances in a fresh process.
+    """Say utterances in this order (it is part of the result, see above) in a fresh process.
 
-    Arguments
-    ---------
-    utterances : list of Utterance
-        Spoken in this order; the order is part of the result (see above).
-
-    Returns
-    -------
-    samples : list of np.ndarray
-        int16 [T] for each utterance.
-    sample_rate : int
-        espeak-ng's own rate in Hz.
+    Returns int16 [T] for each utterance, and espeak-ng's own rate in Hz.
 
     Raises
     ------

@@ -48,21 +48,10 @@ class Found:
 
 
 def speech_pools(folders: Folders, splits: Sequence[str], seed: int) -> Pools:
-    """Find speakers; a speaker belongs to one split as a whole.
+    """Find speakers, split -> speaker -> clips; a speaker belongs to one split as a whole.
 
-    Arguments
-    ---------
-    folders : path or list of paths
-        Folders with one sub-folder per speaker, split folders above them allowed.
-    splits : list of str
-        The splits that are wanted.
-    seed : int
-        Decides where neither a manifest nor a folder does.
-
-    Returns
-    -------
-    dict
-        split -> speaker -> clips.
+    The folders have one sub-folder per speaker, split folders above them allowed. The seed decides where neither a
+    manifest nor a folder does.
 
     Raises
     ------

@@ -128,21 +128,10 @@ SCENES: Mapping[str, tuple[Colour, tuple[tuple[Layer, float], ...]]] = {
 
 
 def made_scenes(counts: Mapping[str, int], seed: int, rate: int) -> Pools:
-    """Return synthesised scenes. Each is made when it is needed, from the seed and its own name.
+    """Return synthesised scenes, split -> class -> clips of 8 s, each made when it is needed.
 
-    Arguments
-    ---------
-    counts : dict
-        split -> examples; one scene per class for every ten examples, at least 2.
-    seed : int
-        Seed of the corpus.
-    rate : int
-        Sample rate in Hz.
-
-    Returns
-    -------
-    dict
-        split -> class -> clips of 8 s.
+    There is one scene per class for every ten of the split's examples (`counts`), at least 2. The corpus' seed and the
+    scene's name decide all of it.
     """
     return made_pools(list(SCENES), counts, lambda *which: make_scene(which, seed, rate))
 

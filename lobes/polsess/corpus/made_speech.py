@@ -57,20 +57,11 @@ MEN = (
 
 
 def made_speech(counts: Mapping[str, int], seed: int) -> Pools:
-    """Synthesise the speech of each wanted split.
+    """Synthesise the speech of each wanted split: split -> speaker -> clips.
 
-    Arguments
-    ---------
-    counts : dict
-        split -> examples; more examples need more utterances per speaker (4 up to all sentences of the split).
-    seed : int
-        Decides which speakers belong to which split, and which sentences they say at which level.
-
-    Returns
-    -------
-    dict
-        split -> speaker -> clips. Of 24 speakers 16 belong to train, 4 to val and 4 to test, half of them
-        women; speakers and sentences never cross splits.
+    More examples (`counts`) need more utterances per speaker, from 4 up to all sentences of the split. Of 24 speakers
+    16 belong to train, 4 to val and 4 to test, half of them women; the seed decides which. Speakers and sentences
+    never cross splits.
     """
     lines = [line for split in SUBSETS if counts.get(split, 0) for line in _lines(split, counts[split], seed)]
     spoken, rate = speak([utterance for _, _, utterance in lines])
@@ -85,13 +76,7 @@ def made_speech(counts: Mapping[str, int], seed: int) -> Pools:
 
 
 def speakers_of(split: str, seed: int) -> list[Speaker]:
-    """Return the synthesised speakers of a split.
-
-    Example
-    -------
-    >>> [len(speakers_of(split, seed=1234)) for split in ("train", "val", "test")]
-    [16, 4, 4]
-    """
+    """Return the synthesised speakers of a split."""
     place = {"val": slice(0, 2), "test": slice(2, 4), "train": slice(4, None)}[split]
     rng = np.random.default_rng([seed, 0])
     orders = [[group[number] for number in rng.permutation(len(group))] for group in (WOMEN, MEN)]

@@ -37,22 +37,9 @@ class Piece:
 def speech_piece(clips: Sequence[Clip], rng: np.random.Generator, length: int, rate: int) -> Piece:
     """Cut speech of one speaker. A short utterance is continued by further ones of the same speaker.
 
-    Arguments
-    ---------
-    clips : list of Clip
-        All utterances of one speaker.
-    rng : np.random.Generator
-        Chooses the utterance, the gaps and the place.
-    length : int
-        Samples of the piece at `rate`.
-    rate : int
-        Sample rate of the corpus in Hz.
-
-    Returns
-    -------
-    Piece
-        Active in at least 60 % of its frames where ten draws find such a place, else the most active one.
-        A speaker who has less speech than `length` in all is followed by silence.
+    The piece has `length` samples at the corpus' `rate`. It is active in at least 60 % of its frames where ten draws
+    find such a place, else it is the most active one. A speaker who has less speech than `length` in all is followed
+    by silence.
     """
     order = [clips[number] for number in rng.permutation(len(clips))]
     samples, own_rate = _load(order[0], rate)

@@ -66,11 +66,6 @@ class SimulatedRooms:
     filters, `freqDamp` of a one-pole low-pass. `highCut` (15 to 20 kHz) lies above the band of 8 and 16 kHz and is only
     written down. Distances are shares of the critical distance, where wet and direct sound are equally loud; so
     the wet part of speakers lies about 4 dB below their dry level in every class.
-
-    Arguments
-    ---------
-    sample_rate : int
-        In Hz.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -135,13 +130,6 @@ class MeasuredRooms:
 
     A response's delays are left as they were measured: preDelay is 0, the other numbers are NaN. Its level is drawn
     like the distances of simulated rooms, because recordings from afar would drown the speakers.
-
-    Arguments
-    ---------
-    files : dict
-        split -> paths.
-    sample_rate : int
-        In Hz.
     """
 
     def __init__(self, files: Mapping[str, Sequence[Path]], sample_rate: int) -> None:

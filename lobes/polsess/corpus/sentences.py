@@ -103,12 +103,6 @@ SENTENCES = (
 
 
 def sentences_of(split: str) -> tuple[str, ...]:
-    """Return the sentences of one split: four of six belong to train, one to val, one to test.
-
-    Example
-    -------
-    >>> [len(sentences_of(split)) for split in ("train", "val", "test")]
-    [64, 16, 16]
-    """
+    """Return the sentences of one split: four of six belong to train, one to val, one to test."""
     places = {"train": (0, 1, 2, 3), "val": (4,), "test": (5,)}[split]
     return tuple(text for number, text in enumerate(SENTENCES) if number % 6 in places)
