@@ -170,6 +170,14 @@ def test_the_recipes_rate_and_sources_win():
     assert tree["modules"]["separator"]["num_sources"] == 1
 
 
+@pytest.mark.parametrize("speakers", [2, 3])
+@pytest.mark.parametrize("preset", ["spmamba_8k", "dprnn"])
+def test_the_number_of_speakers_is_that_of_the_networks_sources(speakers, preset):
+    recipe = ROOT / "recipes" / "custom" / "hparams" / "spmamba.yaml"
+    tree = plain(resolve(recipe, f"data_folder: x\npreset: {preset}\nnum_spks: {speakers}"))
+    assert tree["modules"]["separator"]["num_sources"] == speakers
+
+
 def test_recipes_and_presets_share_no_other_keys():
     """One name for two things would set both."""
     options = {path.stem: set(read_preset(path.stem).options) for path in MODELS}

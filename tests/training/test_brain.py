@@ -112,3 +112,28 @@ def test_the_table_of_the_test_scores_a_padded_item_as_the_item_alone(tiny_brain
         tables.append(rows_of(tmp_path / "per_utterance.csv"))
     assert [row["id"] for row in tables[0]] == ["utt0", "utt1"]
     assert tables[0] == tables[1]
+
+
+def test_a_skipped_step_advances_neither_budget_nor_schedule(tiny_brain, separator_brain, noises, tmp_path):
+    class SecondLossIsNoNumber(separator_brain):
+        def compute_objectives(self, predictions, batch, stage):
+            loss = super().compute_objectives(predictions, batch, stage)
+            return loss * math.nan if stage == sb.Stage.TRAIN and batch.id == ["utt1"] else loss
+
+    brain = trained(tiny_brain(SecondLossIsNoNumber, OneWeight(), warmup_steps=10), noises([800, 800, 800]))
+    assert brain.skipped_steps == 1
+    assert brain.budget.steps == brain.schedule.steps == 2
+    [row] = rows_of(tmp_path / "learning_curve.csv")
+    assert (row["step"], row["skipped"]) == ("2", "1")
+
+
+def test_the_curve_holds_each_epochs_mean_of_the_parts_of_the_loss(tiny_brain, worse_each_step, noises, tmp_path):
+    class CountsItsAmount(worse_each_step):
+        def compute_objectives(self, predictions, batch, stage):
+            if stage == sb.Stage.TRAIN:
+                self.count_parts({"amount": self.separator.amount})
+            return super().compute_objectives(predictions, batch, stage)
+
+    trained(tiny_brain(CountsItsAmount, OneWeight(), epochs=2), noises([800, 800]))
+    means = [float(row["train_amount"]) for row in rows_of(tmp_path / "learning_curve.csv")]
+    assert means == pytest.approx([0.05, 0.25])  # of 0 and 0.1, then of 0.2 and 0.3

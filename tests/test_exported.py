@@ -1,0 +1,24 @@
+"""Folders that users have made refer to these names: each must stay, and still be the thing that it names."""
+
+import pytest
+
+from lobes import exported
+
+NAMES = {
+    "Budget", "BudgetCosine", "EnhanceModel", "MambaMaskNet", "MappingMaskNet", "MetricGan", "MixAndOnes",
+    "SequenceFirst", "SharedBiMamba", "TakeEstimate", "describe_task", "load_strictly", "num_sources",
+}  # fmt: skip
+
+
+def test_no_name_was_taken_away_and_a_new_one_is_listed_here():
+    assert set(exported.__all__) == NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_each_name_is_that_of_the_object(name):
+    assert getattr(exported, name).__name__ == name
+
+
+def test_another_name_is_no_attribute():
+    with pytest.raises(AttributeError, match="no name Bugdet; it has Budget"):
+        exported.Bugdet  # noqa: B018
