@@ -128,11 +128,11 @@ def test_make_targets():
     assert {"setup", "demo", "test", "check", "bench", "clean", "lock"} <= make_targets()
 
 
-def test_ci_run_is_check_and_test():
+def test_ci_run_is_the_checks_and_the_tests():
     path = ROOT / ".ci" / "run"
     text = path.read_text(encoding="utf-8")
     assert os.access(path, os.X_OK) and text.startswith("#!/usr/bin/env bash") and "set -euo pipefail" in text
-    assert re.findall(r"^make (\w+)", text, flags=re.MULTILINE) == ["check", "test"]
+    assert re.findall(r"^make ([\w-]+)", text, flags=re.MULTILINE) == ["check", "test", "test-recipes"]
 
 
 def test_workflow_calls_make_and_pins_actions_by_commit():
@@ -142,7 +142,7 @@ def test_workflow_calls_make_and_pins_actions_by_commit():
     uses = [step["uses"] for step in job["steps"] if "uses" in step]
     assert uses and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", use) for use in uses)
     runs = [step["run"].split()[:2] for step in job["steps"] if "run" in step]
-    assert runs == [["make", "check"], ["make", "test"]]
+    assert runs == [["make", "check"], ["make", "test"], ["make", "test-recipes"]]
 
 
 def test_hooks_are_the_checks():

@@ -1,4 +1,4 @@
-"""The arithmetic of the vector kernels: exponentials, softplus and sigmoid; and how blocks of a row are read."""
+"""The arithmetic of the vector kernels (exponentials, softplus, sigmoid), and how they read and write blocks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 
 from lobes.kernels.simd import (
     AVX512,
+    BYTES,
     LANES,
     load,
     load_some,
     power_of_two,
+    prefetch_to_read,
+    prefetch_to_write,
     product_minus,
     root_of_two,
     splat,
@@ -26,6 +29,7 @@ njit: Any = numba.njit  # numba's type stubs know only part of its options
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False, "nogil": True}
 PART: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True, "forceinline": True}
 
+CACHE_LINE = 64
 F = np.float32
 ZERO, ONE = F(0), F(1)
 NOTHING = F(-0.0)  # adding it is no operation; adding +0.0 is one, because it would change the sign of -0.0
@@ -139,3 +143,13 @@ def write(address, x, room):
         store(address, x)
     else:
         store_some(address, x, room)
+
+
+@njit(**PART)
+def expect(address, writing):
+    """Fetch the memory of a block that will be needed a chunk later."""
+    for line in range(0, BYTES, CACHE_LINE):
+        if writing:
+            prefetch_to_write(address + line)
+        else:
+            prefetch_to_read(address + line)

@@ -60,11 +60,6 @@ def facts(x: ScanInputs, wants_last: bool) -> Facts:
     return Facts(x.u.device.type, x.A.dtype, x.A.shape[1], x.initial_state is not None, wants_last, x.needs_grad())
 
 
-def compute_dtype(u: Tensor) -> torch.dtype:
-    """float64 stays float64; everything else is computed in float32."""
-    return torch.float64 if u.dtype == torch.float64 else torch.float32
-
-
 def check(x: ScanInputs) -> None:
     """Raise ValueError or TypeError that names the argument, what was expected and what came."""
     if x.u.dim() != 3 or x.u.shape[2] == 0:
@@ -121,7 +116,7 @@ def _check_lengths(lengths: Tensor, batch: int, steps: int) -> None:
 
 def cast(x: ScanInputs) -> ScanInputs:
     """Bring all but the rows to the compute dtype and `lengths` to int64 on u's device, or to None if all are full."""
-    dtype = compute_dtype(x.u)
+    dtype = torch.float64 if x.u.dtype == torch.float64 else torch.float32
     lengths = x.lengths
     if lengths is not None and _readable(lengths) and bool((lengths == x.u.shape[1]).all()):
         lengths = None

@@ -88,15 +88,17 @@ def choose(asked: str, *description: Any) -> str:
 
 
 def _fastest(x: Facts) -> str:
-    reasons = []
-    for name in FASTEST.get(x.device, ()):
+    reasons, names, level = [], FASTEST.get(x.device, ()), logging.INFO
+    for name in names:
         reason = _why_not(name, x)
         if reason is None:
             break
         reasons.append(f"not {name}: {reason}")
     else:
         name = "torch"
-    log_choice(name, x.device, "; ".join(["auto", *reasons]))
+        if names and all(BACKENDS[other].unavailable() for other in names):
+            level = logging.WARNING  # this machine does not run what is several times as fast
+    log_choice(name, x.device, "; ".join(["auto", *reasons]), level)
     return name
 
 
@@ -105,6 +107,6 @@ def _why_not(name: str, x: Facts) -> str | None:
 
 
 @cache
-def log_choice(name: str, device: str, why: str) -> None:
+def log_choice(name: str, device: str, why: str, level: int = logging.INFO) -> None:
     """Log which backend runs, once for each device and reason."""
-    logger.info("selective scan on %s: backend %s (%s)", device, name, why)
+    logger.log(level, "selective scan on %s: backend %s (%s)", device, name, why)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
 import torch
 
 from lobes.errors import UserError
 from lobes.scan import backends, selective_scan
-from lobes.scan.cpu.numba_backend import NumbaBackend
+from lobes.scan.cpu.numba_backend import ENGINE, NumbaBackend
 from lobes.scan.registry import BACKENDS, log_choice
 
 
@@ -21,12 +22,9 @@ def fresh(monkeypatch):
 
 @pytest.fixture
 def without_numba(monkeypatch):
-    """numba fails at its import."""
-
-    def fail():
-        raise ImportError("no numba here")
-
-    monkeypatch.setitem(BACKENDS, "numba", NumbaBackend(fail, fail))
+    """The vector kernels fail at their import."""
+    monkeypatch.setitem(sys.modules, ENGINE, None)
+    monkeypatch.setitem(BACKENDS, "numba", NumbaBackend())
 
 
 def chosen(caplog) -> list[str]:
@@ -50,15 +48,19 @@ def test_cpu_takes_numba_and_says_so_once(make, caplog):
 def test_float64_takes_torch_and_says_why(make, caplog):
     with caplog.at_level(logging.INFO, logger="lobes.scan"):
         y = selective_scan(**{name: tensor.double() for name, tensor in make(1, 4, 3, 2).items()})
-    assert y.dtype == torch.float64
+    assert y.dtype == torch.float64 and caplog.records[-1].levelname == "INFO"
     assert "backend torch (auto; not numba: numba computes in float32" in chosen(caplog)[0]
 
 
 def test_without_numba_auto_takes_torch_and_the_name_fails(make, without_numba, caplog):
     with caplog.at_level(logging.INFO, logger="lobes.scan"):
         selective_scan(**make(1, 4, 3, 2))
-    assert "backend torch" in chosen(caplog)[0]
-    assert backends()["numba"] == "numba cannot be used (ImportError: no numba here)"
+        selective_scan(**make(1, 4, 3, 2))
+    assert backends()["numba"] == (
+        "numba cannot be used (ModuleNotFoundError: import of lobes.scan.cpu.vector_engine halted; None in sys.modules)"
+    )
+    assert chosen(caplog) == [f"selective scan on cpu: backend torch (auto; not numba: {backends()['numba']})"]
+    assert caplog.records[-1].levelname == "WARNING"
     with pytest.raises(UserError, match="backend='numba' cannot run: numba cannot be used"):
         selective_scan(**make(1, 4, 3, 2), backend="numba")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import os
@@ -15,10 +16,12 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from lobes.errors import UserError
 from lobes.kernels import threads
-from lobes.scan import selective_scan
-from lobes.scan.cpu.numba_backend import NumbaBackend, import_plain_engine, import_vector_engine
-from lobes.scan.registry import BACKENDS
+from lobes.scan import backends, selective_scan
+from lobes.scan.cpu import numba_backend
+from lobes.scan.cpu.numba_backend import NumbaBackend
+from lobes.scan.registry import BACKENDS, log_choice
 
 
 @pytest.fixture
@@ -29,19 +32,19 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(params=[import_vector_engine, import_plain_engine])
-def engine(request, monkeypatch):
-    """Each of the two engines in turn."""
-    backend = NumbaBackend(fast=request.param)
-    monkeypatch.setitem(BACKENDS, "numba", backend)
-    return backend.engine
+@pytest.fixture
+def fresh_backend(monkeypatch):
+    """In the registry, a backend that has not been used yet."""
+    monkeypatch.delenv("LOBES_SCAN_BACKEND", raising=False)
+    monkeypatch.setitem(BACKENDS, "numba", NumbaBackend())
+    log_choice.cache_clear()
 
 
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1, 1), (2, 33, 5, 4), (3, 77, 32, 16), (2, 50, 70, 7), (2, 20, 600, 3)], ids=str
 )
 @pytest.mark.parametrize("reverse", [False, True])
-def test_engines_agree_with_the_reference(make, run, assert_agrees, engine, shape, reverse):
+def test_agrees_with_the_reference(make, run, assert_agrees, shape, reverse):
     inputs = make(*shape)
     lengths = torch.tensor([shape[1], *[shape[1] // 3] * (shape[0] - 1)])
     options = {"reverse": reverse, "lengths": lengths}
@@ -49,7 +52,7 @@ def test_engines_agree_with_the_reference(make, run, assert_agrees, engine, shap
     assert_agrees(got, run(inputs, torch.float64, backend="reference", **options))
 
 
-def test_engines_read_rows_where_they_lie(make, run, assert_agrees, engine):
+def test_rows_are_read_where_they_lie(make, run, assert_agrees):
     inputs = make(3, 20, 40, 6)
     wide = torch.randn(3, 20, 100)
     truth = run(inputs, torch.float64, backend="reference")
@@ -61,7 +64,7 @@ def test_engines_read_rows_where_they_lie(make, run, assert_agrees, engine):
     assert_agrees(run(inputs, backend="numba"), truth)
 
 
-def test_a_nan_reaches_the_output_of_its_channel_alone(make, engine):
+def test_a_nan_reaches_the_output_of_its_channel_alone(make):
     inputs = make(1, 20, 40, 4, absent=("initial_state",))
     inputs["delta"][0, 7, 33] = float("nan")
     y = selective_scan(**inputs, delta_softplus=True, backend="numba")
@@ -70,7 +73,8 @@ def test_a_nan_reaches_the_output_of_its_channel_alone(make, engine):
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 600, 2), (1, 40, 48, 4), (3, 40, 80, 4), (2, 40, 5, 4)], ids=str)
-def test_threads_do_not_change_the_result(make, run, assert_agrees, monkeypatch, two_threads, engine, shape):
+def test_threads_do_not_change_the_result(make, run, assert_agrees, monkeypatch, two_threads, shape):
+    engine = BACKENDS["numba"].engine
     monkeypatch.setattr(threads, "SMALL", 0)
     inputs = make(*shape)
     used, original = [], engine.run
@@ -146,19 +150,35 @@ def test_an_interruption_waits_for_the_other_threads_and_ends_their_work():
     assert len(taken) == 2 and len(finished) == 1
 
 
-def test_an_engine_that_is_wrong_is_not_used(monkeypatch, caplog):
-    vector = import_vector_engine()
+def test_kernels_that_are_wrong_are_not_used(make, run, monkeypatch, fresh_backend, caplog):
+    vector = importlib.import_module(numba_backend.ENGINE)
     original = vector.forward
     monkeypatch.setattr(vector, "forward", lambda *args: [2 * part for part in original(*args)])
+    inputs = make(1, 4, 3, 2)
     with caplog.at_level(logging.WARNING, logger="lobes.scan"):
-        found = NumbaBackend().engine
-    assert found is import_plain_engine()
-    assert "vector kernels do not work here (a small call of lobes.scan.cpu.vector_engine is off by" in caplog.text
+        got, expected = run(inputs), run(inputs, backend="torch")
+    reason = "numba cannot be used (ValueError: a small call of lobes.scan.cpu.vector_engine is off by 1.0e+00)"
+    assert backends()["numba"] == reason
+    assert all(torch.equal(got[name], expected[name]) for name in expected)
+    assert caplog.messages == [f"selective scan on cpu: backend torch (auto; not numba: {reason})"]
+    with pytest.raises(UserError, match="backend='numba' cannot run: numba cannot be used"):
+        run(inputs, backend="numba")
 
 
-def test_the_proof_of_an_engine_leaves_no_trace_in_a_checkpoint(make, monkeypatch):
+def test_the_reason_is_one_short_line(monkeypatch, fresh_backend):
+    def fail(*args):
+        raise TypeError("Failed in nopython mode\n\n" + "  No implementation of function\n" * 100)
+
+    monkeypatch.setattr(numba_backend, "keep_compiled", fail)
+    reason = backends()["numba"]
+    assert reason.startswith(
+        "numba cannot be used (TypeError: Failed in nopython mode No implementation of function No"
+    )
+    assert "\n" not in reason and len(reason) < 330
+
+
+def test_the_check_of_the_kernels_leaves_no_trace_in_a_checkpoint(make, fresh_backend):
     inputs = {name: tensor.requires_grad_() for name, tensor in make(1, 4, 3, 2).items()}
-    monkeypatch.setitem(BACKENDS, "numba", NumbaBackend())
     y = checkpoint(lambda: selective_scan(**inputs, backend="numba"), use_reentrant=False)
     y.sum().backward()
     assert all(tensor.grad.isfinite().all() for tensor in inputs.values())
@@ -227,7 +247,7 @@ def test_no_place_for_a_cache_is_a_warning(monkeypatch, caplog):
     monkeypatch.setattr(Dispatcher, "enable_caching", refuse)
     monkeypatch.setattr("numba.core.event.register", lambda *args: None)
     with caplog.at_level(logging.WARNING, logger="lobes"):
-        assert NumbaBackend().engine is import_vector_engine()
+        assert NumbaBackend().unavailable() is None
     assert "Set NUMBA_CACHE_DIR to a writable folder" in caplog.text
 
 

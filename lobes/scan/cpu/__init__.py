@@ -1,1 +1,1 @@
-"""The scan on CPUs: kernels compiled by numba, with vector registers or without."""
+"""The scan on CPUs: kernels compiled by numba, in vectors of their own."""

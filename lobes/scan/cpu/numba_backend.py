@@ -1,18 +1,17 @@
-"""The scan compiled by numba as a backend: the choice of an engine and its first compilation.
+"""The scan compiled by numba as a backend: float32 on the CPU.
 
-Two engines compute the same. `vector_engine` works in vectors of its own and needs parts of numba that may change from
-release to release; `plain_engine` is plain numba and slower. At first use the vector engine runs a small scan
-that is compared with the reference; if it fails, the plain engine runs instead, and a warning says so. Both compute in
-float32 on the CPU; float64 inputs go to the `torch` backend.
+`vector_engine` works in vectors of its own and needs parts of numba that may change from release to release. At first
+use it is imported, and a small scan of it is compared with the reference. If either fails, the backend is unavailable:
+`auto` takes `torch` instead, with a warning. `lobes.scan.reference` and `lobes.scan.torch_blocked` are the same
+computation in readable form.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+import importlib
+import textwrap
 from functools import cached_property
 from types import ModuleType
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,82 +21,32 @@ from lobes.scan.backend import Backend, Operate
 from lobes.scan.inputs import Facts, ScanInputs, cast_rows
 from lobes.scan.reference import scan_step_by_step
 
-logger = logging.getLogger(__name__)
-
-
-class Engine(Protocol):
-    """A module that scans with compiled kernels. Its inputs are float32 throughout; otherwise see `Passes`."""
-
-    @property
-    def __name__(self) -> str: ...
-
-    @property
-    def KERNELS(self) -> tuple[Any, ...]:
-        """The compiled functions."""
-        ...
-
-    @property
-    def SOURCES(self) -> tuple[ModuleType, ...]:
-        """The modules that they are compiled from."""
-        ...
-
-    def forward(self, x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return y [B, L, D], the last state if wanted, and the states before every chunk if to be saved."""
-        ...
-
-    def backward(self, x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
-        """Return nine gradients; those of absent tensors may hold anything."""
-        ...
-
-    def saved_like(self, x: ScanInputs) -> Tensor:
-        """An empty tensor of the shape of the saved states."""
-        ...
-
-
-def import_vector_engine() -> Engine:
-    """Import the engine of explicit vectors, and numba with it."""
-    from lobes.scan.cpu import vector_engine
-
-    return vector_engine
-
-
-def import_plain_engine() -> Engine:
-    """Import the engine of plain numba, and numba with it."""
-    from lobes.scan.cpu import plain_engine
-
-    return plain_engine
+ENGINE = "lobes.scan.cpu.vector_engine"
 
 
 class NumbaBackend(Backend):
-    """The compiled CPU scan. The engine is found at first use and remembered.
-
-    Arguments
-    ---------
-    fast, plain : callable
-        Import an engine; `plain` is asked if `fast` fails.
-
-    Example
-    -------
-    >>> NumbaBackend().engine.__name__
-    'lobes.scan.cpu.vector_engine'
-    """
-
-    def __init__(
-        self, fast: Callable[[], Engine] = import_vector_engine, plain: Callable[[], Engine] = import_plain_engine
-    ) -> None:
-        self._fast, self._plain = fast, plain
+    """The compiled CPU scan. Its kernels are imported and checked once."""
 
     def unavailable(self) -> str | None:
-        """Why this backend cannot run on this machine; None if it can."""
-        return self._missing
+        """Why this backend cannot run on this machine, in one line; None if it can."""
+        return self._problem
 
     @cached_property
-    def _missing(self) -> str | None:
+    def _problem(self) -> str | None:
         try:
             _ = self.engine
-        except Exception as error:  # a broken numba raises more than ImportError
-            return f"numba cannot be used ({type(error).__name__}: {error})"
+        except Exception as error:  # numba may be missing or broken in any way, or its inner parts may have changed
+            reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300)  # numba's errors may fill a page
+            return f"numba cannot be used ({reason})"
         return None
+
+    @cached_property
+    def engine(self) -> ModuleType:
+        """The module `vector_engine`, once a small scan of it has agreed with the reference."""
+        engine = importlib.import_module(ENGINE)
+        keep_compiled(engine.KERNELS, engine.SOURCES)
+        check_small_call(ENGINE, lambda: _small_scan(engine), lambda: _small_scan(None))
+        return engine
 
     def refuses(self, x: Facts) -> str | None:
         """Why this backend cannot take these inputs; None if it can."""
@@ -106,18 +55,6 @@ class NumbaBackend(Backend):
         if x.dtype != torch.float32:
             return f"numba computes in float32, and u is {x.dtype}"
         return None
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The faster engine that works here."""
-        try:
-            return _proven(self._fast())
-        except Exception as error:  # numba's inner parts may have changed in any way
-            plain = _proven(self._plain())
-            logger.warning(
-                "The scan's vector kernels do not work here (%s): plain kernels, which are slower, run.", error
-            )
-            return plain
 
     def scan(self, x: ScanInputs, want_last: bool, operate: Operate) -> tuple[Tensor, Tensor]:
         """Return y [B, L, D] and, if wanted, the last state [B, D, N] of the scan over `x`."""
@@ -142,14 +79,7 @@ class NumbaBackend(Backend):
         return self.engine.saved_like(x)
 
 
-def _proven(engine: Engine) -> Engine:
-    """Keep an engine's kernels on disk and compare a small scan of it with the reference."""
-    keep_compiled(engine.KERNELS, engine.SOURCES)
-    check_small_call(engine.__name__, lambda: _small_scan(engine), lambda: _small_scan(None))
-    return engine
-
-
-def _small_scan(engine: Engine | None) -> list[Tensor]:
+def _small_scan(engine: ModuleType | None) -> list[Tensor]:
     """y, last state and all gradients of a scan with a gap in every vector; by the reference if there is no engine."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(2, 18, 35), (2, 18, 35), (35, 3), (2, 18, 3), (2, 18, 3), (35,), (2, 18, 35), (35,), (2, 35, 3)]

@@ -12,30 +12,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lobes.kernels.memory import Rows
-from lobes.kernels.simd import (
-    BYTES,
-    HALF,
-    LANES,
-    add_folded,
-    load,
-    load_float,
-    splat,
-    store,
-    store_float,
-    total_folded,
-)
-from lobes.kernels.simd_math import (
-    LN2,
-    ONE,
-    OPTIONS,
-    PART,
-    ZERO,
-    first_row,
-    njit,
-    read,
-    sigmoid,
-    write,
-)
+from lobes.kernels.simd import BYTES, HALF, LANES, add_folded, load, load_float, splat, store, store_float, total_folded
+from lobes.kernels.simd_math import LN2, ONE, OPTIONS, PART, ZERO, expect, first_row, njit, read, sigmoid, write
 from lobes.scan.cpu.vector_forward import (
     CHUNK,
     DTU,
@@ -44,7 +22,6 @@ from lobes.scan.cpu.vector_forward import (
     block_decays,
     clear,
     copy,
-    expect,
     length_of,
     of_channels,
     prepare,

@@ -8,8 +8,7 @@ and adds what they give to y, `finish` gates and writes y. The states before eve
 state is one vector; the channels beyond D in the last block are zeros, and stay so.
 
 All memory is given as addresses in bytes. A reverse scan is a forward scan whose rows start at the item's true end and
-have negative distances. `plain_kernels` is the same scan without vectors of its own: easier to read, and what runs
-where these kernels do not work.
+have negative distances. `lobes.scan.torch_blocked` is the same scan in PyTorch's operations: easier to read.
 """
 
 from __future__ import annotations
@@ -17,18 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lobes.kernels.memory import Rows
-from lobes.kernels.simd import (
-    BYTES,
-    LANES,
-    load,
-    load_float,
-    load_int,
-    prefetch_to_read,
-    prefetch_to_write,
-    splat,
-    store,
-    store_float,
-)
+from lobes.kernels.simd import BYTES, LANES, load, load_float, load_int, splat, store, store_float
 from lobes.kernels.simd_math import (
     LOG2E,
     ONE,
@@ -36,6 +24,7 @@ from lobes.kernels.simd_math import (
     PART,
     ZERO,
     exp2,
+    expect,
     first_row,
     njit,
     read,
@@ -45,7 +34,6 @@ from lobes.kernels.simd_math import (
 )
 
 CHUNK = 16  # steps between stored states
-CACHE_LINE = 64
 RATE, DTU, Y = (i * BYTES for i in range(3))  # a step of a chunk: dt log2(e), dt u, and y before the gate
 ROW = 3 * BYTES
 
@@ -119,16 +107,6 @@ def block_decays(p, to):
         k, lane = d // LANES, d % LANES
         for n in range(states):
             store_float(to + (k * p.states + n) * BYTES + 4 * lane, load_float(p.A + 4 * (d * states + n)))
-
-
-@njit(**PART)
-def expect(address, writing):
-    """Fetch the memory of a block that will be needed a chunk later."""
-    for line in range(0, BYTES, CACHE_LINE):
-        if writing:
-            prefetch_to_write(address + line)
-        else:
-            prefetch_to_read(address + line)
 
 
 @njit(**PART)

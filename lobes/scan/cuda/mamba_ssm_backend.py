@@ -58,18 +58,9 @@ class MambaSSMBackend(Backend):
                 return None
             return (tensor.flip(1) if x.reverse else tensor).transpose(1, 2).contiguous()  # [B, D or N, L]
 
-        y, last_state = self._kernel(
-            turned(x.u),
-            turned(x.delta),
-            x.A.contiguous(),
-            turned(x.B),
-            turned(x.C),
-            D=x.D,
-            z=turned(x.z),
-            delta_bias=x.delta_bias,
-            delta_softplus=x.delta_softplus,
-            return_last_state=True,
-        )
+        u, delta, B, C, z = map(turned, (x.u, x.delta, x.B, x.C, x.z))
+        options = {"delta_bias": x.delta_bias, "delta_softplus": x.delta_softplus, "return_last_state": True}
+        y, last_state = self._kernel(u, delta, x.A.contiguous(), B, C, D=x.D, z=z, **options)
         y = y.transpose(1, 2)  # [B, L, D]
         y = y.flip(1) if x.reverse else y
         return (y if padding is None else y.masked_fill(padding, 0)), last_state
