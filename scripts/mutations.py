@@ -135,9 +135,9 @@ MUTATIONS = [
     ),
     Mutation(
         "losses run under autocast",
-        "lobes/objectives/common.py",
-        "return torch.autocast(tensor.device.type, enabled=False)",
-        "return torch.enable_grad()",
+        "lobes/objectives/separation.py",
+        "with no_autocast(estimates):",
+        "with torch.enable_grad():",
         ("tests/objectives/test_autocast.py",),
     ),
     Mutation(

@@ -28,7 +28,7 @@ ALLOWED = {
     "config": {"errors"},
     "exported": set(),
     "data": {"errors"},
-    "objectives": {"errors"},
+    "objectives": {"errors", "nnet"},
     "metrics": {"errors"},
     "kernels": {"errors"},
     "scan": {"errors", "kernels"},

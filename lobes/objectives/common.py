@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lobes.errors import UserError
+from lobes.nnet.lengths import mask, to_samples
 
 
 def check_shapes(estimates: Tensor, targets: Tensor, lengths: Tensor | None) -> None:
@@ -23,11 +24,6 @@ def check_shapes(estimates: Tensor, targets: Tensor, lengths: Tensor | None) -> 
         raise UserError(
             f"Expected lengths of shape [{estimates.shape[0]}] (relative, one per item), got {tuple(lengths.shape)}."
         )
-
-
-def no_autocast(tensor: Tensor) -> torch.autocast:
-    """A context in which autocast is off, so that sums over T samples are never done in bf16 or fp16."""
-    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def full_precision(estimates: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,8 +42,4 @@ def valid_samples(lengths: Tensor | None, total: int, like: Tensor) -> Tensor:
     >>> valid_samples(torch.tensor([1.0, 0.5]), 4, torch.zeros(2, 4, 1))[..., 0].sum(1)
     tensor([4, 2])
     """
-    if lengths is None:
-        return torch.ones(like.shape[0], total, 1, dtype=torch.bool, device=like.device)
-    # fp64: in fp32 the product of a length and a million samples may be one sample off.
-    samples = (lengths.to(like.device, torch.float64) * total).round().clamp(1, total)
-    return (torch.arange(total, device=like.device) < samples[:, None])[..., None]  # [B,T,1]
+    return mask(to_samples(lengths, total, like.shape[0], like.device), total)[..., None]  # [B,T,1]

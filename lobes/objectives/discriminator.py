@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from lobes.objectives.common import no_autocast
+from lobes.nnet.precision import no_autocast
 
 LOWEST_PESQ, HIGHEST_PESQ = 1.0, 4.5
 CEILING = 1.2  # of the output, above the score of a perfect estimate

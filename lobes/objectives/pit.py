@@ -10,7 +10,8 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from lobes.objectives.common import check_shapes, full_precision, no_autocast, valid_samples
+from lobes.nnet.precision import no_autocast
+from lobes.objectives.common import check_shapes, full_precision, valid_samples
 from lobes.objectives.si_snr import CEILING, FLOOR, si_snr, unit_energy
 
 EXHAUSTIVE = 3  # sources up to which all permutations are tried; beyond, the Hungarian method

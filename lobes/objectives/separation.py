@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lobes.errors import UserError
-from lobes.objectives.common import check_shapes, full_precision, no_autocast, valid_samples
+from lobes.nnet.precision import no_autocast
+from lobes.objectives.common import check_shapes, full_precision, valid_samples
 from lobes.objectives.pit import best_permutation, pairwise_shares, reorder
 from lobes.objectives.si_snr import CEILING, FLOOR, SILENT, energy_shares
 

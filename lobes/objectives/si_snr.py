@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lobes.objectives.common import check_shapes, full_precision, no_autocast, valid_samples
+from lobes.nnet.precision import no_autocast
+from lobes.objectives.common import check_shapes, full_precision, valid_samples
 
 FLOOR_DB = -60.0  # an estimate that holds nothing of the target, or that is silent
 CEILING_DB = 100.0  # an estimate that equals the target; fp32 rounding alone would stop near 140

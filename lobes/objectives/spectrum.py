@@ -14,7 +14,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lobes.objectives.common import full_precision, no_autocast
+from lobes.nnet.precision import no_autocast
+from lobes.objectives.common import full_precision
 
 # Weights of MP-SENet and SEMamba; the metric discriminator's part is added where there is one.
 WEIGHTS = {"magnitude": 0.9, "phase": 0.3, "complex": 0.1, "time": 0.2, "consistency": 0.1}

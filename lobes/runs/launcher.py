@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from lobes.data.files import write_whole
 from lobes.errors import UserError
 from lobes.runs import names
 from lobes.runs.record import progress
@@ -142,7 +143,7 @@ def note_launch(run: Run) -> None:
                 "Give another output folder, or delete this one."
             )
     run.folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(command, indent=1), encoding="utf-8")
+    write_whole(path, json.dumps(command, indent=1))
 
 
 @contextlib.contextmanager
