@@ -1,4 +1,4 @@
-"""What the benchmarks share: clocks, work in turns, and a JSON file that says where its numbers come from."""
+"""The common parts of the benchmarks: clocks, work in turns, and a JSON file that says where its numbers come from."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def often(call: Callable[[], object], times: int) -> Callable[[], None]:
 
 
 def two_threads(repeats: int) -> dict[str, Any]:
-    """What a second thread gains in wall time, forward with backward, backend numba.
+    """The gain of a second thread in wall time, forward with backward, backend numba.
 
     A turn is several calls, as in a training: the second core must first wake up after a turn of one thread.
     """

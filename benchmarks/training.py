@@ -84,7 +84,7 @@ def cases(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def label(case: dict[str, Any]) -> str:
-    """What sets a row apart from all others of a table, in columns."""
+    """The columns that set a row apart from all others of a table."""
     checkpointing = "checkpointing" if case["checkpointing"] else ""
     where = f"{case['device']}, {case['threads']} thread(s), {case['repeats']} step(s)"
     return f"{case['preset']:25}{case['seconds']:4g} s  {case['precision']}  {checkpointing:13}  {where}"
@@ -111,7 +111,7 @@ def fresh(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def words(row: dict[str, Any]) -> str:
-    """What a row says, for the terminal and for a cell of the table."""
+    """The words of a row, for the terminal and for a cell of the table."""
     return row.get("failed") or f"{row['wall_median']:.2f} s, {row['peak_megabytes'] / 1024:.2f} GB"
 
 

@@ -47,7 +47,7 @@ def read_item(run: Path, item: int) -> tuple[list[np.ndarray], int]:
 
 
 def titles(signals: Sequence[np.ndarray], rate: int) -> tuple[str, str, str]:
-    """What stands over each picture, with the SI-SDR of the mixture and of the estimate."""
+    """The title of each picture, with the SI-SDR of the mixture and of the estimate."""
     mix, estimate, target = signals
     row = score(estimate[:, None], target[:, None], mix, rate, metrics=("si_sdr",))
     before, after = row["si_sdr"] - row["si_sdri"], row["si_sdr"]

@@ -37,7 +37,7 @@ KILLED, SURVIVED, STALE, STOPPED, NOT_RUN = "killed", "SURVIVED", "STALE", "STOP
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an entry: the verdict, the test that noticed or the reason, and how long its tests took."""
+    """The outcome of an entry: the verdict, the test that noticed or the reason, and how long its tests took."""
 
     verdict: str
     detail: str = ""
@@ -55,7 +55,7 @@ def read_mutations(path: Path) -> list[Mutation]:
 
 
 def stale(root: Path, mutation: Mutation) -> str:
-    """Why an entry does not fit the checkout any more, or nothing."""
+    """The reason for which an entry no longer fits the checkout, or nothing."""
     file = root / mutation.file
     if not file.is_file():
         return f"{mutation.file}: no such file"
@@ -158,7 +158,7 @@ class Memory:
             self.known = json.loads(self.path.read_text(encoding="utf-8"))
 
     def recall(self, mutation: Mutation) -> Outcome | None:
-        """What became of an entry, if nothing has changed since."""
+        """The outcome of an entry, if nothing has changed since."""
         entry = dict(self.known.get(mutation.name, {}))
         return Outcome(**entry) if entry.pop("key", None) == digest(self.root, mutation) else None
 
@@ -172,7 +172,7 @@ class Memory:
 
 
 def look_up(mutation: Mutation, memory: Memory) -> Outcome:
-    """What can be said of an entry without running its tests."""
+    """The outcome of an entry that needs no tests, if there is one."""
     reason = stale(memory.root, mutation)
     if reason:
         return Outcome(STALE, reason)

@@ -196,7 +196,7 @@ def refuse_duplicates(path: str | os.PathLike[str], rows: Iterable[Mapping[str, 
 
 
 def _place(column: str) -> tuple[int, int]:
-    """Where a column stands: sources in the order of their numbers, what the contract does not name last."""
+    """The place of a column: sources in the order of their numbers, unnamed columns of the contract last."""
     if source := SOURCE.fullmatch(column):
         return ORDER.index(SOURCE), int(source[1])
     return (ORDER.index(column) if column in ORDER else len(ORDER)), 0

@@ -15,7 +15,7 @@ from lobes.kernels.simd_math import ONE, OPTIONS, PART, ZERO, first_row, njit, r
 
 
 class ConvInputs(NamedTuple):
-    """What is convolved. Taps lie in rows of blocks, so that one tap of a block is a vector."""
+    """The inputs of the convolution. Taps lie in rows of blocks, so that one tap of a block is a vector."""
 
     x: Rows  # [B, L, D]
     taps: int  # [blocks, K, LANES], the last one at the current step

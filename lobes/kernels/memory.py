@@ -1,4 +1,4 @@
-"""How kernels find tensors in memory: plain addresses in bytes, and rows with their distances.
+"""Tensors in memory as kernels find them: plain addresses in bytes, and rows with their distances.
 
 B batch, L steps, D channels, N state.
 """
@@ -19,7 +19,7 @@ class Rows(NamedTuple):
 
 
 def rows(tensor: Tensor) -> Rows:
-    """Where the rows of a float32 tensor [B, L, ...] lie; its last dimension must be contiguous.
+    """The place of the rows of a float32 tensor [B, L, ...]; its last dimension must be contiguous.
 
     Example
     -------
@@ -33,7 +33,7 @@ def rows(tensor: Tensor) -> Rows:
 
 
 def address(tensor: Tensor | None) -> int:
-    """Where a tensor begins; 0 for none.
+    """The address at which a tensor begins; 0 for none.
 
     Example
     -------

@@ -19,7 +19,7 @@ SMALLEST = 1 / 16  # of all jobs: a remainder this small is shared out at once
 
 
 def workers_for(updates: int) -> int:
-    """How many threads to use for so much work: as many as torch has, or one."""
+    """The number of threads for so much work: as many as torch has, or one."""
     return 1 if updates < SMALL else torch.get_num_threads()
 
 

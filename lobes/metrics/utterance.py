@@ -177,7 +177,7 @@ def _per_source(
 
 
 def _unfit(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray) -> str:
-    """Why no metric can be computed, or nothing."""
+    """The reason for which no metric can be computed, or nothing."""
     for name, x in (("estimate", estimates), ("target", targets), ("mixture", mix[:, None])):
         bad = np.argwhere(~np.isfinite(x))
         if len(bad):

@@ -1,4 +1,4 @@
-"""What a backend of the scan is: two protocols.
+"""A backend of the scan, as two protocols.
 
 Every backend is a `Backend`. One with a backward pass of its own is also a `Passes`, and its passes run inside the
 operator `lobes::selective_scan` (lobes.scan.operator), to which `Backend.scan` gets a way: backends import nothing that
@@ -21,11 +21,11 @@ class Backend(Protocol):
     """Code that can run a scan. Making one imports nothing heavy and looks at no device."""
 
     def unavailable(self) -> str | None:
-        """Why this backend cannot run on this machine; None if it can."""
+        """The reason for which this backend cannot run on this machine; None if it can."""
         return None
 
     def refuses(self, x: Facts) -> str | None:
-        """Why this backend cannot take these inputs; None if it can."""
+        """The reason for which this backend cannot take these inputs; None if it can."""
         return None
 
     def scan(self, x: ScanInputs, want_last: bool, operate: Operate) -> tuple[Tensor, Tensor | None]:

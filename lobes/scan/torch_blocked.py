@@ -126,7 +126,7 @@ def _piece_backward(piece: _Piece, h: Tensor, dy: Tensor, gh: Tensor, u: Tensor)
 
 
 def _blocks(steps: int, reverse: bool) -> list[tuple[slice, range]]:
-    """Where each block lies, and the order of the steps inside it; in the direction of the scan."""
+    """The place of each block and the order of the steps inside it, in the direction of the scan."""
     blocks = []
     for start in range(0, steps, BLOCK):
         size = min(BLOCK, steps - start)

@@ -28,7 +28,7 @@ class NumbaBackend(Backend):
     """The compiled CPU scan. Its kernels are imported and checked once."""
 
     def unavailable(self) -> str | None:
-        """Why this backend cannot run on this machine, in one line; None if it can."""
+        """The reason for which this backend cannot run on this machine, in one line; None if it can."""
         return self._problem
 
     @cached_property
@@ -49,7 +49,7 @@ class NumbaBackend(Backend):
         return engine
 
     def refuses(self, x: Facts) -> str | None:
-        """Why this backend cannot take these inputs; None if it can."""
+        """The reason for which this backend cannot take these inputs; None if it can."""
         if x.device != "cpu":
             return f"numba runs on CPU tensors, and u is on {x.device}"
         if x.dtype != torch.float32:

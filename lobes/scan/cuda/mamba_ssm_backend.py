@@ -27,11 +27,11 @@ class MambaSSMBackend(Backend):
     """The package's CUDA kernel as a backend. It looks for the package once."""
 
     def unavailable(self) -> str | None:
-        """Why this backend cannot run on this machine; None if it can."""
+        """The reason for which this backend cannot run on this machine; None if it can."""
         return self._kernel if isinstance(self._kernel, str) else None
 
     def refuses(self, x: Facts) -> str | None:
-        """Why this backend cannot take these inputs; None if it can."""
+        """The reason for which this backend cannot take these inputs; None if it can."""
         if x.device != "cuda":
             return f"mamba_ssm runs on CUDA tensors, and u is on {x.device}"
         if x.dtype != torch.float32:

@@ -35,7 +35,7 @@ class TritonBackend(Backend):
     """The kernels of `triton_kernels` as a backend. It looks for Triton once."""
 
     def unavailable(self) -> str | None:
-        """Why this backend cannot run on this machine; None if it can."""
+        """The reason for which this backend cannot run on this machine; None if it can."""
         return self._problem
 
     @cached_property
@@ -49,7 +49,7 @@ class TritonBackend(Backend):
         return None
 
     def refuses(self, x: Facts) -> str | None:
-        """Why this backend cannot take these inputs; None if it can."""
+        """The reason for which this backend cannot take these inputs; None if it can."""
         if x.device != "cuda" and not interpreted():
             return f"triton runs on CUDA tensors, and u is on {x.device}"
         if x.dtype != torch.float32:
@@ -130,7 +130,7 @@ class Launch:
         return self.x.A.new_empty(*shape, *self.x.A.shape)
 
     def entering(self, state: Tensor | None, values: Tensor, maps: Tensor, back: bool) -> Tensor | None:
-        """What enters each piece, [B, segments, D, N], if `state` [B, D, N] enters the first (back: the last)."""
+        """The state before each piece, [B, segments, D, N], if `state` [B, D, N] enters the first (back: the last)."""
         state = None if state is None else state.detach().contiguous()
         if self.segments == 1:
             return state
@@ -155,7 +155,7 @@ class Launch:
 
 
 def segment_steps(programs: int, steps: int) -> int:
-    """How many steps a program walks: all, unless so few programs would leave most of the device idle."""
+    """The number of steps that a program walks: all, unless so few programs would leave most of the device idle."""
     wanted = -(-ENOUGH_PROGRAMS // max(programs, 1))
     length = max(SHORTEST_SEGMENT, -(-steps // wanted))
     return -(-length // CHUNK) * CHUNK

@@ -58,7 +58,7 @@ def _span(piece, lengths, sizes):
 
 @triton.jit
 def _row(s, length, REVERSE: tl.constexpr):
-    """Where the step s of the scan lies; past the end, somewhere harmless."""
+    """The offset of the step s of the scan; past the end, one that is harmless."""
     return tl.maximum(length - 1 - s, 0) if REVERSE else s
 
 
@@ -102,7 +102,7 @@ def _keep(pointer, at, n, d, sizes, tile):
 
 @triton.jit
 def _checkpoint(pointer, at, n, d, sizes):
-    """Where the tile `at` of saved states [..., N, D] lies: lanes side by side, because the kernels alone read it."""
+    """The offset of the tile `at` of saved states [..., N, D]: lanes side by side, as the kernels alone read it."""
     _, channels, states, _, _ = sizes
     return pointer + (at * states + n) * channels + d, (n < states) & (d < channels)
 
@@ -235,7 +235,7 @@ def summarize(
     u, delta, A, B, z, bias, lengths, total, end, sizes,
     REVERSE: tl.constexpr, SOFTPLUS: tl.constexpr, BACK: tl.constexpr, N: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
-    """What a segment does to a state that enters it: the sum of its dt, and where a state of zeros ends.
+    """The effect of a segment on a state that enters it: the sum of its dt, and where a state of zeros ends.
 
     BACK: the same for the gradient of the state, which enters at the end; `u` is then gy, and `B` is C.
     """
