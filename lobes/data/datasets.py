@@ -11,7 +11,7 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lobes.data.audio import read_mono
-from lobes.data.manifest import read_manifest
+from lobes.data.manifest import SPLITS, read_manifest
 from lobes.data.seeding import item_rng
 
 Row = Mapping[str, Any]
@@ -123,6 +123,22 @@ def mixtures(
     if length is not None and clock is None:
         raise ValueError("mixtures: random cuts (length) need the clock that holds the epoch")
     return examples(rows, _StoredMixtures(rows, num_spks, sample_rate, length, seed, clock))
+
+
+def stored_mixtures(
+    save_folder: str, data_folder: str, num_spks: int, sample_rate: int, training_signal_len: int, seed: int
+) -> tuple[dict[str, DynamicItemDataset], torch.Tensor]:
+    """Build the datasets of all splits from mixtures that lie ready on disk, and the clock that holds the epoch.
+
+    The arguments are the keys of a recipe by these names; training takes random cuts of `training_signal_len` samples.
+    """
+    clock, datasets = epoch_clock(), {}
+    for split in SPLITS:
+        length = training_signal_len if split == "train" else None
+        datasets[split] = mixtures(
+            read_rows(save_folder, split, data_folder), num_spks, sample_rate, length, seed, clock
+        )
+    return datasets, clock
 
 
 class _AsTensors:

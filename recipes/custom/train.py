@@ -17,8 +17,7 @@ from custom_prepare import prepare_custom
 from speechbrain.core import Stage
 from speechbrain.utils.distributed import run_on_main
 
-from lobes.data.datasets import epoch_clock, mixtures, read_rows
-from lobes.data.manifest import SPLITS
+from lobes.data.datasets import stored_mixtures
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import separation_loss
 from lobes.training.brain import SeparationBrain
@@ -45,13 +44,8 @@ class Separation(SeparationBrain):
 
 def dataio_prep(hparams):
     """Build the three datasets {id, mix_sig [T], sources_sig [T,S]}; training cuts at random, anew in every epoch."""
-    clock = epoch_clock()
-    datasets = {}
-    for split in SPLITS:
-        rows = read_rows(hparams["save_folder"], split, hparams["data_folder"])
-        length = hparams["training_signal_len"] if split == "train" else None
-        datasets[split] = mixtures(rows, hparams["num_spks"], hparams["sample_rate"], length, hparams["seed"], clock)
-    return datasets, clock
+    keys = ("save_folder", "data_folder", "num_spks", "sample_rate", "training_signal_len", "seed")
+    return stored_mixtures(**{key: hparams[key] for key in keys})
 
 
 def main(argv):
