@@ -22,7 +22,6 @@ EXTRA = {
     "ssnr": ("ssnr",),
     "composite": ("csig", "cbak", "covl", "csig_float", "cbak_float", "covl_float"),
 }
-EXTRA_NUMBERS = tuple(number for numbers in EXTRA.values() for number in numbers)
 SILENT_SHARE = 1e-6  # a target 60 dB below the mixture, or zero, is silent (as in the separation loss)
 
 

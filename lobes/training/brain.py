@@ -35,7 +35,7 @@ from lobes.training.optim import build_optimizer
 from lobes.training.progress import EarlyStopping, GroupMeter, LearningCurve
 from lobes.training.safe_step import SafeStepBrain
 from lobes.training.schedule import WarmupSchedule
-from lobes.training.testing import jobs_of, separated
+from lobes.training.testing import jobs_of
 
 logger = logging.getLogger(__name__)
 
@@ -288,7 +288,9 @@ class SeparationBrain(SafeStepBrain):
 
     def _test_jobs(self, loader: Any) -> Iterator[ScoreJob]:
         batches = islice(loader, self.debug_batches if self.debug else None)
-        for batch, estimates in separated(batches, self.separate):
+        for batch in batches:
+            with torch.no_grad():
+                estimates = self.separate(batch)  # [B,T,S]
             yield from self.jobs(batch, estimates, self.hparams.test_metrics)
 
     def jobs(self, batch: Any, estimates: torch.Tensor, metrics: Sequence[str]) -> Iterator[ScoreJob]:

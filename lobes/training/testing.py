@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lobes.evaluation.job import ScoreJob
 from lobes.nnet.lengths import to_samples
-
-
-def separated(batches: Iterable[Any], separate: Callable[[Any], Tensor]) -> Iterator[tuple[Any, Tensor]]:
-    """Run the model batch by batch: each batch with its estimates [B,T,S], so that memory holds few utterances."""
-    for batch in batches:
-        with torch.no_grad():
-            estimates = separate(batch)  # [B,T,S]
-        yield batch, estimates
 
 
 def jobs_of(
