@@ -93,7 +93,8 @@ def recipe_step(options: argparse.Namespace) -> tuple[Any, Any]:
     precision = "bf16" if options.device.startswith("cuda") else "fp32"
     overrides = {"data_folder": "none", "output_folder": tempfile.mkdtemp(), "metric_start": 1, "precision": precision}
     overrides["pesq_workers"] = options.workers
-    hparams = load(resolve(RECIPE / "hparams" / "bsrnn.yaml", "\n".join(f"{k}: {v}" for k, v in overrides.items())))
+    texts = {key: str(value) for key, value in overrides.items()}
+    hparams = load(resolve(RECIPE / "hparams" / "bsrnn.yaml", texts))
     run_opts = {"device": options.device, "noprogressbar": True, "precision": precision}
     brain = train.Enhancement(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     brain.on_fit_start()

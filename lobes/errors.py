@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import io
+import logging
+import os
+import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+_ADVICE = {
+    errno.ENOSPC: "Free some space or write to another disk.",
+    errno.EDQUOT: "Your quota is used up: free some space or write to another disk.",
+    errno.EMFILE: "Raise the limit (ulimit -n) or use fewer workers.",
+}
+_FULL_DISK = re.compile(r"unexpected pos \d+|PytorchStreamWriter failed")  # how torch.save says that a write failed
+_NO_MEMORY = re.compile(r"CUDA out of memory|can't allocate memory|not enough memory")
+_OF_WORKER = re.compile(r"^Caught \w+ in (?:DataLoader worker|pin memory)")
+# Names that functions of torch, shutil and ours give to the file they write, where an error has no file name.
+_LOCALS = ("f", "path", "partial", "target", "dst")
 
 
 class UserError(Exception):
@@ -28,14 +45,71 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn a `UserError` into one line on stderr and exit code 2. Wrap the body of a command's main in it."""
+    """Turn what a user can fix into one line on stderr and exit code 2. Wrap the body of a command's main in it.
+
+    That is a `UserError`, what the operating system refuses (no space, no permission, a folder in place of a file), and
+    too little memory. Ctrl-C ends with code 130. Every other exception is a bug and keeps its traceback.
+    """
     try:
         yield
-    except UserError as error:
-        print("error: " + " ".join(_own_words(str(error)).split()), file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        message = in_one_line(error)
+        if not message:
+            raise
+        if not isinstance(error, UserError):
+            logging.getLogger(__name__).debug("the command ended here:", exc_info=True)  # for the log file of a run
+        print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
 
 
-def _own_words(message: str) -> str:
-    """The message without the traceback that torch puts around an error of a data loader's worker."""
-    return message.rpartition("lobes.errors.UserError: ")[2] if message.startswith("Caught UserError") else message
+def in_one_line(error: BaseException) -> str:
+    """What a user has to know about an error; nothing where it is not the user's.
+
+    Example
+    -------
+    >>> in_one_line(PermissionError(13, "Permission denied", "out/mix.wav"))
+    'out/mix.wav: Permission denied.'
+    >>> in_one_line(KeyError("a bug"))
+    ''
+    """
+    text = str(error)
+    if isinstance(error, UserError):
+        text = text.rpartition("lobes.errors.UserError: ")[2] if text.startswith("Caught UserError") else text
+    elif isinstance(error, OSError):
+        text = _of_system(error)
+    elif isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+        text = f"out of memory: {text.splitlines()[0] if text else 'no reason given'} Use smaller batches or examples."
+    elif isinstance(error, RuntimeError) and _FULL_DISK.search(text):
+        where = f"{_path_in(error)}: the" if _path_in(error) else "a"
+        text = f"{where} file could not be written whole. {_ADVICE[errno.ENOSPC]}"
+    else:
+        return ""
+    return " ".join(text.split())
+
+
+def _of_system(error: OSError) -> str:
+    """The file and the reason; nothing for broken connections and for what libraries call an OSError."""
+    if isinstance(error, ConnectionError | ChildProcessError | InterruptedError | BlockingIOError | TimeoutError):
+        return ""
+    number, reason, path = error.errno, error.strerror, error.filename
+    if _OF_WORKER.match(str(error)):  # torch keeps the text alone
+        found = re.search(r"\[Errno (\d+)\] (.+?)(?:: (['\"])(.+)\3)?$", str(error).rstrip())
+        number, reason, path = (int(found[1]), found[2], found[4]) if found else (None, None, None)
+    if number is None or reason is None:
+        return ""
+    path = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else _path_in(error)
+    return f"{path or 'a file'}: {reason}. {_ADVICE.get(number, '')}"
+
+
+def _path_in(error: BaseException) -> str:
+    """The file that the innermost function of a traceback was busy with, or nothing."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for name, value in frame.f_locals.items():
+            if isinstance(value, io.IOBase) and isinstance(getattr(value, "name", None), str):
+                return str(value.name)
+            if name in _LOCALS and isinstance(value, str | os.PathLike):
+                return os.fspath(value)
+    return ""

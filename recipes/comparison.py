@@ -140,8 +140,8 @@ def macs_of_a_step(file: Path, settings: Mapping[str, Any]) -> float:
     from lobes.config import load, resolve
     from lobes.evaluation.complexity import count
 
-    overrides = "\n".join(f"{name}: {value}" for name, value in settings.items() if name != "device")
-    hparams = load(resolve(file, f"{overrides}\noutput_folder: none"))
+    options = {name: str(value) for name, value in settings.items() if name != "device"}
+    hparams = load(resolve(file, {**options, "output_folder": "none"}))
     seconds = hparams["training_signal_len"] / hparams["sample_rate"]
     forward = count(hparams["modules"]["separator"], seconds).total
     return PASSES * forward * hparams["batch_size"] * hparams["grad_accumulation_factor"]

@@ -101,6 +101,26 @@ def numbers_of(metrics: Sequence[str]) -> tuple[str, ...]:
     return (*NUMBERS, *extra, *(own.column_of(name) for name in metrics if own.is_own(name)))
 
 
+def check_metrics(metrics: Sequence[str]) -> None:
+    """Refuse metrics that `score` does not know, before anything is computed.
+
+    Raises
+    ------
+    UserError
+        Unknown name, or a function of one's own that cannot be imported.
+
+    Example
+    -------
+    >>> check_metrics(["si_sdr", "lobes.metrics.measures:stoi"])
+    """
+    known = (*METRICS, *EXTRA)
+    for name in dict.fromkeys(metrics):
+        if own.is_own(name):
+            own.load(name)
+        elif name not in known:
+            raise UserError(f"Unknown metric {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")
+
+
 def best_order(estimates: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """For each target the index of its estimate, such that the sum of the SI-SDR is the largest."""
     if targets.shape[1] == 1:
@@ -193,10 +213,7 @@ def _unfit(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray) -> str:
 
 
 def _check(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray, metrics: Sequence[str]) -> None:
-    known = (*METRICS, *EXTRA)
-    for name in metrics:
-        if name not in known and not own.is_own(name):
-            raise UserError(f"Unknown metric {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")
+    check_metrics(metrics)
     shapes = [np.shape(x) for x in (estimates, targets, mix)]
     if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[2] != shapes[1][:1] or 0 in shapes[0]:
         raise UserError(

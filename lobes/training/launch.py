@@ -60,23 +60,28 @@ def start(argv: list[str], script: str) -> tuple[dict[str, Any], Any]:
     from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
     from lobes.config import load
+    from lobes.training.checks import refuse_unwritable
 
     text, run_opts, _ = read_command_line(argv)
-    hparams = load(text)
+    output_folder = plain_settings(text)["output_folder"]
     ddp_init_group(run_opts)
-    run_on_main(make_run_folder, [hparams["output_folder"], text, script, argv])
+    run_on_main(refuse_unwritable, [output_folder, "output_folder"])  # before the checkpointer makes its folder there
+    hparams = load(text)
+    run_on_main(make_run_folder, [output_folder, text, script, argv])
     return hparams, run_opts
 
 
 def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
-    """Parse `hparams/x.yaml --key value`, as SpeechBrain does, and resolve the YAML file.
+    """Take `hparams/x.yaml --key value` apart, check everything that can be checked, and resolve the YAML file.
+
+    Keys of the recipe are options, and so are those of SpeechBrain's run options that recipes have no key for.
 
     Returns the resolved text, SpeechBrain's run options (device, debug and the like), and the recipe's file.
 
     Raises
     ------
     UserError
-        If the file or an option is wrong.
+        If the file, an option or a value is wrong.
 
     Example
     -------
@@ -85,15 +90,41 @@ def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
     ...
     lobes.errors.UserError: no such recipe file: no/such.yaml. The folder has: no YAML file.
     """
-    from speechbrain.utils.run_opts import RunOptions
-
     from lobes.config import resolve
+    from lobes.config.words import read_words
+    from lobes.training import run_options, usage
+    from lobes.training.checks import check_settings
 
-    if not argv or argv[0].startswith("-") and argv[0] not in ("-h", "--help"):
+    if {"-h", "--help"} & set(argv):
+        print(usage.as_text(argv))
+        sys.exit(0)
+    if not argv or argv[0].startswith("-"):
         raise UserError("expected a recipe file first: python train.py hparams/NAME.yaml --data_folder FOLDER")
-    in_a_log = [] if sys.stderr.isatty() else ["--noprogressbar"]  # there every tick of a bar would be a line
-    param_file, run_opts, overrides = RunOptions.from_command_line_args([*argv, *in_a_log])
-    return resolve(param_file, overrides, tuple(run_opts.keys())), run_opts, param_file
+    file = find_recipe(argv[0])
+    given = read_words(argv[1:], run_options.flags(), run_options.SEVERAL)
+    run_opts, options = run_options.split(given, file)
+    text = resolve(file, options, tuple(run_options.kinds()))
+    check_settings(plain_settings(text), run_opts)
+    return text, run_opts, file
+
+
+def find_recipe(word: str) -> str:
+    """The file that a word means: a path, or the name of a file in `hparams`, with or without its ending.
+
+    Example
+    -------
+    >>> find_recipe("there/is/none.yaml")
+    'there/is/none.yaml'
+    """
+    near = (Path(word), Path(f"{word}.yaml"), Path("hparams", word), Path("hparams", f"{word}.yaml"))
+    return next((str(path) for path in near if path.is_file()), word)
+
+
+def plain_settings(text: str) -> dict[str, Any]:
+    """The top-level keys of a resolved recipe, without making its objects."""
+    from ruamel.yaml import YAML
+
+    return dict(YAML().load(text))
 
 
 def make_run_folder(output_folder: str, text: str, script: str, argv: list[str]) -> None:
@@ -119,7 +150,8 @@ def make_run_folder(output_folder: str, text: str, script: str, argv: list[str])
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make output_folder {folder}: {error.strerror}.") from error
-    header = f"# Lobes {__version__}, commit {commit()}\n# command: {command(script, argv)}\n# yamllint disable\n"
+    called = "\n# ".join(command(script, argv).splitlines())  # a line break in an option is no line of the file
+    header = f"# Lobes {__version__}, commit {commit()}\n# command: {called}\n# yamllint disable\n"
     write_whole(folder / names.HYPERPARAMS, header + text)
     shutil.copy(script, folder)
     start_logging(folder / names.LOG)

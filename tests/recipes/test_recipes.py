@@ -125,7 +125,7 @@ def test_a_short_training_learns(row, train, learnable, tmp_path):
 @pytest.mark.parametrize("row", cases(SHORT))
 def test_the_mambas_start_as_they_should(row, tmp_path):
     preset = chosen(row)
-    text = config.resolve(path_of(row), f"data_folder: x\noutput_folder: {tmp_path}\npreset: {preset}")
+    text = config.resolve(path_of(row), {"data_folder": "x", "output_folder": str(tmp_path), "preset": preset})
     model = config.load(text)["modules"]["separator"]
     steps = [torch.nn.functional.softplus(p) for name, p in model.named_parameters() if name.endswith("dt_proj.bias")]
     assert all(bool((step >= 0.99e-3).all() and (step <= 1.01e-1).all()) for step in steps)

@@ -231,7 +231,7 @@ def test_mistakes_are_one_line(train, tiny, data, tmp_path, capsys, options, mes
 
 @pytest.mark.parametrize(("file", "preset"), TRAINED)
 def test_hparams_load(file, preset, tmp_path):
-    overrides = f"data_folder: x\noutput_folder: {tmp_path}\npreset: {preset}"
+    overrides = {"data_folder": "x", "output_folder": str(tmp_path), "preset": preset}
     hparams = load_hyperpyyaml(resolve(RECIPE / "hparams" / f"{file}.yaml", overrides))
     model = hparams["modules"]["separator"]
     assert model.num_sources == 1 and model.sample_rate == hparams["sample_rate"] == 16000
@@ -242,7 +242,7 @@ def test_hparams_load(file, preset, tmp_path):
 
 def test_ablations_differ_in_the_stated_keys_alone():
     first, *others = [
-        YAML().load(resolve(RECIPE / "hparams" / "mbs_net.yaml", f"data_folder: x\npreset: bs_bimamba_abl{number}"))
+        YAML().load(resolve(RECIPE / "hparams" / "mbs_net.yaml", {"data_folder": "x", "preset": f"bs_bimamba_abl{number}"}))
         for number in (1, 2, 3)
     ]
     for other in others:

@@ -8,10 +8,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from lobes import config
-from lobes.config import keyword_arguments, load, read_preset, resolve
+from lobes.config import keyword_arguments, load, read_preset
 from lobes.errors import UserError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 POLSESS = ROOT / "recipes" / "PolSESS" / "hparams"
 VOICEBANK = ROOT / "recipes" / "VoiceBank" / "hparams"
 MODELS = sorted(ROOT.glob("hparams_shared/models/*.yaml"))
@@ -26,6 +26,11 @@ def folder(tmp_path):
     )
     (tmp_path / "small.yaml").write_text("base: base.yaml\nbatch_size: 3\n")
     return tmp_path
+
+
+def resolve(path, lines="", **more):
+    """The text of a recipe with options, each a line `key: text`."""
+    return config.resolve(path, dict(line.split(": ", 1) for line in lines.splitlines()), **more)
 
 
 def plain(text):
@@ -209,7 +214,7 @@ def test_reading_a_presets_file_imports_no_torch():
 def write_preset(folder, monkeypatch, name, text):
     (folder / "hparams_shared" / "models").mkdir(parents=True, exist_ok=True)
     (folder / "hparams_shared" / "models" / f"{name}.yaml").write_text(text)
-    monkeypatch.setattr(config, "_PACKAGE", folder / "lobes")
+    monkeypatch.setattr(config.presets, "_PACKAGE", folder / "lobes")
 
 
 @pytest.mark.parametrize(

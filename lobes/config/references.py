@@ -1,0 +1,148 @@
+"""The references of HyperPyYAML, resolved so that a value which looks like one stays what it is.
+
+HyperPyYAML looks for `<name>` again in every text that it has put together, and calculates with it. A folder called
+`a<b>c` or `1 #2` would not survive that, so the tags `!ref`, `!copy`, `!include:`, `!applyref:` are resolved here.
+"""
+
+from __future__ import annotations
+
+import copy
+import pydoc
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hyperpyyaml.core import parse_arithmetic
+from ruamel.yaml import YAML, Tag
+from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from lobes.errors import UserError, did_you_mean
+
+_NAME = re.compile(r"<([^>]*)>")
+_PART = re.compile(r"[^\[\]]+")
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read a YAML file without making its objects.
+
+    Raises
+    ------
+    UserError
+        If it is no mapping, or no YAML: with the line.
+    """
+    try:
+        tree = YAML().load(Path(path))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = str(error.problem or error.context).partition("\n")[0].replace("'\\t'", "a tab (use blanks)")
+        raise UserError(f"{path}{line}: this is no valid YAML: {problem}.") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: this is no valid YAML: {error}.") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} must hold `key: value` lines at the top level.")
+    return tree
+
+
+def tag_of(value: Any) -> str:
+    """The YAML tag of a value; empty for plain ones."""
+    return str(getattr(getattr(value, "tag", None), "value", None) or "")
+
+
+def resolve_references(tree: Any, path: str | Path) -> None:
+    """Replace the references in a tree of ruamel.yaml by what they refer to, in place.
+
+    `path` is the file, for messages and for the includes, which are relative to it.
+
+    Raises
+    ------
+    UserError
+        If a reference leads nowhere or to itself, a placeholder is not filled in, a file or a function is missing.
+
+    Example
+    -------
+    >>> tree = YAML().load("a: 3\\nb: !ref <a> * 2\\nc: !ref results/<d>\\nd: x")
+    >>> tree["d"] = "1 #<a>"
+    >>> resolve_references(tree, "x.yaml")
+    >>> dict(tree)
+    {'a': 3, 'b': 6, 'c': 'results/1 #<a>', 'd': '1 #<a>'}
+    """
+    _Resolver(tree, Path(path)).visit(tree, "")
+
+
+class _Resolver:
+    """Walks a tree; a node is resolved where it stands, so that what refers to it gets the same object."""
+
+    def __init__(self, tree: Any, path: Path) -> None:
+        self.tree, self.path = tree, path
+        self.open: list[str] = []  # names that are being looked up
+
+    def visit(self, node: Any, place: str) -> Any:
+        if isinstance(node, list | dict):
+            for key in list(range(len(node)) if isinstance(node, list) else node):
+                node[key] = self.visit(node[key], f"{place}[{key}]" if place else str(key))
+        tag = tag_of(node)
+        if tag == "!PLACEHOLDER":
+            raise UserError(f"{place} is not set. Give it on the command line: --{place} VALUE")
+        if tag in ("!ref", "!copy"):
+            value = self.text(str(node.value))
+            return copy.deepcopy(self.visit(value, place)) if tag == "!copy" else value
+        if tag.startswith("!include:"):
+            return self.include(tag.partition(":")[2], node, place)
+        if tag.startswith("!applyref:"):
+            return self.call(tag.partition(":")[2], node, place)
+        return node
+
+    def text(self, text: str) -> Any:
+        """The value of a text with names in it: the value itself, a calculation with numbers, or a text."""
+        if whole := _NAME.fullmatch(text):
+            return self.look_up(whole[1])
+        values = {name: self.look_up(name) for name in _NAME.findall(text)}
+        filled = _NAME.sub(lambda match: str(values[match[1]]), text)
+        numbers = values and all(isinstance(value, int | float) for value in values.values())
+        return parse_arithmetic(filled) if numbers else filled
+
+    def look_up(self, name: str) -> Any:
+        """The value at `key[key]`; `.attribute` behind it becomes a call that HyperPyYAML makes."""
+        if name in self.open:
+            raise UserError(f"{self.path}: <{name}> refers to itself, through {', '.join(self.open)}.")
+        self.open.append(name)
+        keys, _, attribute = name.partition(".")
+        node = self.tree
+        for key in _PART.findall(keys):
+            if not isinstance(node, dict) or key not in node:
+                known = node if isinstance(node, dict) else ()
+                raise UserError(f"{self.path}: there is no <{name}> to refer to.{did_you_mean(key, map(str, known))}")
+            if tag_of(node[key]) in ("!ref", "!copy") or tag_of(node[key]).startswith(("!include:", "!applyref:")):
+                node[key] = self.visit(node[key], key)
+            node = node[key]
+        self.open.pop()
+        if not attribute:
+            return self.visit(node, keys) if tag_of(node) == "!PLACEHOLDER" else node
+        call = CommentedSeq([node, attribute])
+        call.yaml_set_ctag(Tag(suffix="!apply:getattr"))
+        return call
+
+    def include(self, name: str, overrides: Any, place: str) -> Any:
+        """Another file, with other values for some of its keys."""
+        file = self.path.parent / name
+        if not file.is_file():
+            raise UserError(f"{self.path} includes {file} under {place}, which does not exist.")
+        tree = read_yaml(file)
+        for key, value in overrides.items() if isinstance(overrides, Mapping) else ():
+            if key not in tree:
+                raise UserError(f"{self.path}: {place}: {key!r} is no key of {name}.{did_you_mean(str(key), tree)}")
+            tree[key] = value
+        resolve_references(tree, file)
+        return tree
+
+    def call(self, name: str, node: Any, place: str) -> Any:
+        """What a function returns for these arguments."""
+        function: Callable[..., Any] | None = pydoc.locate(name)  # type: ignore[assignment]
+        if function is None:
+            raise UserError(f"{self.path}: {place}: there is no function {name}.")
+        if isinstance(node, list):
+            return function(*node)
+        return function(**node) if isinstance(node, dict) else function()
