@@ -7,13 +7,14 @@ line passes through no YAML: the kind of the declared default says what it stand
 
 from lobes.config.layers import Layer, read_layers
 from lobes.config.presets import NETWORK, Preset, keyword_arguments, models_folder, preset_path, read_preset
-from lobes.config.recipe import Recipe, load, read_recipe, resolve, resolve_tree
+from lobes.config.recipe import Recipe, find_recipe, load, read_recipe, resolve, resolve_tree
 
 __all__ = [
     "NETWORK",
     "Layer",
     "Preset",
     "Recipe",
+    "find_recipe",
     "keyword_arguments",
     "load",
     "models_folder",

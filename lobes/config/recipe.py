@@ -30,11 +30,20 @@ class Recipe:
     parts: dict[str, Any]  # constructors of the preset's network
     kinds: dict[str, Kind]
 
+    def resolve(self, options: Mapping[str, str], extra_options: Iterable[str] = ()) -> str:
+        """One self-contained text, see `lobes.config.resolve`; a recipe can be resolved once."""
+        problems = self.set(options, extra_options) + self.problems()
+        if problems:
+            raise UserError(" ".join(problems))
+        return resolve_tree(self.tree, {}, drop=self.parts, name=self.path)
+
     def set(self, options: Mapping[str, str], extra_options: Iterable[str] = ()) -> list[str]:
         """Put typed texts in their places; returns a sentence for each option that there is not."""
         problems = []
         for key, text in options.items():
-            if key in self.kinds:
+            if "\x85" in text:
+                problems.append(f"{key}: holds the control character U+0085, which YAML takes for a line break.")
+            elif key in self.kinds:
                 self.tree[key] = self.kinds[key].read(text)
             elif key in self.tree and key not in self.parts and not key.startswith("__") and key != "num_sources":
                 if text == "null":
@@ -95,11 +104,7 @@ def resolve(path: str | Path, options: Mapping[str, str] | None = None, extra_op
     "lr: 0.5\\nsteps: 5.0\\nname: 'exp #1'\\n"
     """
     options = options or {}
-    recipe = read_recipe(path, options.get("preset"))
-    problems = recipe.set(options, extra_options) + recipe.problems()
-    if problems:
-        raise UserError(" ".join(problems))
-    return resolve_tree(recipe.tree, {}, drop=recipe.parts, name=path)
+    return read_recipe(path, options.get("preset")).resolve(options, extra_options)
 
 
 def resolve_tree(tree: Any, values: Mapping[str, Any], drop: Iterable[str], name: str | Path) -> str:
@@ -131,6 +136,18 @@ def load(text: str) -> dict[str, Any]:
     """
     with explained():
         return load_hyperpyyaml(text)
+
+
+def find_recipe(word: str) -> str:
+    """The file that a word means: a path, or the name of a file in `hparams`, with or without its ending.
+
+    Example
+    -------
+    >>> find_recipe("there/is/none.yaml")
+    'there/is/none.yaml'
+    """
+    near = (Path(word), Path(f"{word}.yaml"), Path("hparams", word), Path("hparams", f"{word}.yaml"))
+    return next((str(path) for path in near if path.is_file()), word)
 
 
 def read_recipe(path: str | Path, preset: str | None = None) -> Recipe:

@@ -27,10 +27,10 @@ def refuse_unwritable(folder: str | Path, option: str) -> None:
     lobes.errors.UserError: output_folder: cannot write to /dev/null/run: Not a directory. Give another folder.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{option}: {folder} is a file, expected a folder. Give another one.")
     made: list[Path] = []
     try:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{option}: {folder} is a file, expected a folder. Give another one.")
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(exist_ok=True)

@@ -90,7 +90,7 @@ def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
     ...
     lobes.errors.UserError: no such recipe file: no/such.yaml. The folder has: no YAML file.
     """
-    from lobes.config import resolve
+    from lobes.config import find_recipe, read_recipe
     from lobes.config.words import read_words
     from lobes.training import run_options, usage
     from lobes.training.checks import check_settings
@@ -102,22 +102,11 @@ def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
         raise UserError("expected a recipe file first: python train.py hparams/NAME.yaml --data_folder FOLDER")
     file = find_recipe(argv[0])
     given = read_words(argv[1:], run_options.flags(), run_options.SEVERAL)
-    run_opts, options = run_options.split(given, file)
-    text = resolve(file, options, tuple(run_options.kinds()))
+    recipe = read_recipe(file, given.get("preset"))
+    run_opts, options = run_options.split(given, recipe)
+    text = recipe.resolve(options, tuple(run_options.kinds()))
     check_settings(plain_settings(text), run_opts)
     return text, run_opts, file
-
-
-def find_recipe(word: str) -> str:
-    """The file that a word means: a path, or the name of a file in `hparams`, with or without its ending.
-
-    Example
-    -------
-    >>> find_recipe("there/is/none.yaml")
-    'there/is/none.yaml'
-    """
-    near = (Path(word), Path(f"{word}.yaml"), Path("hparams", word), Path("hparams", f"{word}.yaml"))
-    return next((str(path) for path in near if path.is_file()), word)
 
 
 def plain_settings(text: str) -> dict[str, Any]:
@@ -151,6 +140,7 @@ def make_run_folder(output_folder: str, text: str, script: str, argv: list[str])
     except OSError as error:
         raise UserError(f"cannot make output_folder {folder}: {error.strerror}.") from error
     called = "\n# ".join(command(script, argv).splitlines())  # a line break in an option is no line of the file
+    called = called.encode("utf-8", "backslashreplace").decode()
     header = f"# Lobes {__version__}, commit {commit()}\n# command: {called}\n# yamllint disable\n"
     write_whole(folder / names.HYPERPARAMS, header + text)
     shutil.copy(script, folder)

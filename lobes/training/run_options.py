@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from lobes.config import Recipe
 from lobes.config.kinds import Kind
 from lobes.config.table import KNOWN
 from lobes.errors import UserError
@@ -35,7 +37,7 @@ def flags() -> list[str]:
     return [name for name, kind in kinds().items() if kind.type is bool]
 
 
-def split(given: Mapping[str, Any], file: str) -> tuple[Any, dict[str, str]]:
+def split(given: Mapping[str, Any], recipe: Recipe) -> tuple[Any, dict[str, str]]:
     """Take the run options out of what was given.
 
     An option that the recipe has as a key (precision, max_grad_norm ...) stays the recipe's, so that the run folder's
@@ -45,8 +47,7 @@ def split(given: Mapping[str, Any], file: str) -> tuple[Any, dict[str, str]]:
     ---------
     given : mapping
         Option -> text, or list of texts.
-    file : str
-        The recipe's file.
+    recipe : Recipe
 
     Returns
     -------
@@ -59,21 +60,16 @@ def split(given: Mapping[str, Any], file: str) -> tuple[Any, dict[str, str]]:
     UserError
         If a value is of another kind.
     """
-    import sys
-
     from speechbrain.utils.run_opts import RunOptions
 
-    from lobes.config import read_recipe
-
-    keys = read_recipe(file).tree
-    mine = {name: value for name, value in given.items() if name in kinds() and name not in keys}
+    mine = {name: value for name, value in given.items() if name in kinds() and name not in recipe.tree}
     values = {name: text if name in SEVERAL else kinds()[name].read(text) for name, text in mine.items()}
     wrong = [f"--{name}: {problem}." for name in values if (problem := kinds()[name].problem(values[name]))]
     if wrong:
         raise UserError(" ".join(wrong))
     if not sys.stderr.isatty() and "noprogressbar" not in given:
         values["noprogressbar"] = True  # in a log every tick of a bar would be a line
-    run_opts = RunOptions(**values, param_file=file, overridden_args=set(values))
+    run_opts = RunOptions(**values, param_file=str(recipe.path), overridden_args=set(values))
     return run_opts, {name: text for name, text in given.items() if name not in mine}
 
 

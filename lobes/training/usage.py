@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lobes.config import Recipe, read_layers, read_recipe
+from lobes.config import Recipe, find_recipe, read_layers, read_recipe
 from lobes.config.references import tag_of
 from lobes.training.run_options import kinds
 
@@ -24,8 +24,6 @@ def as_text(argv: list[str]) -> str:
     >>> as_text(["--help"]).splitlines()[0]
     'usage: python train.py hparams/NAME.yaml --data_folder FOLDER [--key value] ...'
     """
-    from lobes.training.launch import find_recipe
-
     lines = ["usage: python train.py hparams/NAME.yaml --data_folder FOLDER [--key value] ..."]
     file = next((find_recipe(word) for word in argv[:1] if not word.startswith("-")), None)
     if file is None:
