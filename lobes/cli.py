@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lobes import __version__
 from lobes.errors import UserError, exit_on_user_error
 
 app = typer.Typer(
@@ -17,6 +19,21 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich costs a third of the start-up time
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lobes {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -41,22 +58,27 @@ def corpus(
 ) -> None:
     """Make a corpus in the PolSESS format."""
     from lobes.polsess.corpus import make_corpus
+    from lobes.training.checks import refuse_unwritable
 
-    folder = make_corpus(
-        out,
-        name=name,
-        speech=speech or None,
-        scenes=scenes or None,
-        events=events or None,
-        rirs=rirs or None,
-        counts={"train": train, "val": val, "test": test},
-        sample_rate=sample_rate,
-        seconds=seconds,
-        seed=seed,
-        indoor_share=indoor_share,
-        indoor_classes=indoor_classes or (),
-        overwrite=overwrite,
-    )
+    refuse_unwritable(out, "OUT")
+    try:
+        folder = make_corpus(
+            out,
+            name=name,
+            speech=speech or None,
+            scenes=scenes or None,
+            events=events or None,
+            rirs=rirs or None,
+            counts={"train": train, "val": val, "test": test},
+            sample_rate=sample_rate,
+            seconds=seconds,
+            seed=seed,
+            indoor_share=indoor_share,
+            indoor_classes=indoor_classes or (),
+            overwrite=overwrite,
+        )
+    except UserError as error:
+        raise UserError(_as_options(str(error))) from error
     print(f"wrote {folder}")
 
 
@@ -84,7 +106,9 @@ def separate(
 ) -> None:
     """Separate or enhance audio files."""
     from lobes.inference import Separator
+    from lobes.training.checks import refuse_unwritable
 
+    refuse_unwritable(out, "--out")
     separator = Separator.from_hparams(model, run_opts=_run_opts(device))
     for written in separator.separate_files(files, out):
         print("\n".join(map(str, written)))
@@ -100,7 +124,9 @@ def enhance(
 ) -> None:
     """Enhance audio files."""
     from lobes.inference import Separator
+    from lobes.training.checks import refuse_unwritable
 
+    refuse_unwritable(out, "--out")
     enhancer = Separator.from_hparams(model, run_opts=_run_opts(device))
     for written in enhancer.enhance_files(files, out, pcs):
         print("\n".join(map(str, written)))
@@ -144,7 +170,9 @@ def export(
 ) -> None:
     """Export a run for SpeechBrain's interface."""
     from lobes.inference import export_pretrained
+    from lobes.training.checks import refuse_unwritable
 
+    refuse_unwritable(out, "OUT")
     folder = export_pretrained(run, out)
     print(f"wrote {folder}: reloaded through SpeechBrain and Separator, equal bit for bit")
 
@@ -176,17 +204,25 @@ def _run(command: Any) -> int:
         raise UserError(f"{message}{stop} See: {where} --help") from error
 
 
+_ARGUMENT = re.compile(r"(?<![\w-])(name|speech|scenes|events|rirs|sample_rate|seconds|seed|indoor_share)=")
+
+
+def _as_options(message: str) -> str:
+    """A message of `make_corpus`, which names its arguments, in the words of the command line."""
+    message = _ARGUMENT.sub(lambda match: f"--{match[1].replace('_', '-')} ", message)
+    message = re.sub(r"(?<![\w-])(train|val|test)=(?=-?\d)", r"--\1 ", message.replace("counts: ", ""))
+    message = re.sub(r"counts of (train|val|test) to 0", r"--\1 0", message)
+    for argument, option in (("indoor_classes", "--indoor-class"), ("indoor_share", "--indoor-share")):
+        message = message.replace(f" {argument}", f" {option}")
+    return message.replace("indoor_classes: ", "--indoor-class: ").replace("Set overwrite", "Give --overwrite")
+
+
 def _run_opts(device: str | None) -> dict[str, str]:
     if device is None:
         return {}
-    import torch
+    from lobes.config.device import check_device
 
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise UserError(f"--device {device}: no such device. Use cpu, cuda or cuda:NUMBER.") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {device}: PyTorch finds no CUDA device here. Use --device cpu.")
+    check_device(device)
     return {"device": device}
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 _ADVICE = {
     errno.ENOSPC: "Free some space or write to another disk.",
     errno.EDQUOT: "Your quota is used up: free some space or write to another disk.",
+    errno.EEXIST: "A folder is expected there.",
     errno.EMFILE: "Raise the limit (ulimit -n) or use fewer workers.",
 }
 _FULL_DISK = re.compile(r"unexpected pos \d+|PytorchStreamWriter failed")  # how torch.save says that a write failed
@@ -108,8 +109,8 @@ def _path_in(error: BaseException) -> str:
     """The file that the innermost function of a traceback was busy with, or nothing."""
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         for name, value in frame.f_locals.items():
-            if isinstance(value, io.IOBase) and isinstance(getattr(value, "name", None), str):
-                return str(value.name)
+            if isinstance(value, io.IOBase) and isinstance(opened := getattr(value, "name", None), str):
+                return opened
             if name in _LOCALS and isinstance(value, str | os.PathLike):
                 return os.fspath(value)
     return ""

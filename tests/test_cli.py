@@ -94,7 +94,13 @@ def test_help_is_code_0_and_nothing_is_help(lobes: Run):
         (["separate", "model", "-o", "out"], ["Missing argument", "See: lobes separate --help"]),
         (["separate", "no-model", "a.wav", "-o", "out"], ["no-model: no such folder"]),
         (["separate", "m", "a.wav", "-o", "out", "--device", "abacus"], ["--device abacus: no such device"]),
+        (["separate", "m", "a.wav", "-o", "out", "--device", "cpu:1"], ["--device cpu:1: no such device"]),
         (["export", "no-run", "out"], ["no-run: no such run folder"]),
+        (["corpus", "out", "--speech", "nowhere"], ["error: --speech nowhere: this folder does not exist"]),
+        (["corpus", "out", "--seed", "-1"], ["error: --seed -1: expected a whole number"]),
+        (["corpus", "out", "--name", "a/b"], ["error: --name 'a/b': expected letters"]),
+        (["corpus", "out", "--sample-rate", "10"], ["error: --sample-rate 10, --seconds 4.0: expected"]),
+        (["corpus", "out", "--train", "0", "--val", "0", "--test", "0"], ["all splits are 0", "--train 160 --val 24"]),
     ],
 )
 def test_mistakes_are_one_line_and_code_2(lobes: Run, tmp_path: Path, words: list[str], parts: list[str]):
@@ -103,6 +109,29 @@ def test_mistakes_are_one_line_and_code_2(lobes: Run, tmp_path: Path, words: lis
     assert err.count("\n") == 1 and err.startswith("error: ")
     assert all(part in err for part in parts), err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "n" * 300])
+@pytest.mark.parametrize(
+    "words", [["separate", "model", "a.wav", "-o"], ["enhance", "model", "a.wav", "-o"], ["export", "run"], ["corpus"]]
+)
+def test_an_output_that_cannot_be_written_is_found_before_the_work(
+    lobes: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], place: str
+):
+    (tmp_path / "file").write_text("")
+    for name in ("lobes.inference.Separator.from_hparams", "lobes.inference.export_pretrained",
+                 "lobes.polsess.corpus.make_corpus"):  # fmt: skip
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("the work began"))
+    code, out, err = lobes(*words, place)
+    assert code == 2 and not out and err.count("\n") == 1
+    assert any(part in err for part in ("is a file, expected a folder", "Not a directory", "File name too long"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_version(lobes: Run):
+    from lobes import __version__
+
+    assert lobes("--version")[:2] == (0, f"lobes {__version__}\n")
 
 
 def test_absent_gpu_is_told(lobes: Run):

@@ -56,7 +56,7 @@ def find(name: str) -> Any:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Make one line of what HyperPyYAML raises for a file's own mistakes; errors inside of a class keep their traces."""
+    """Make one line of what HyperPyYAML raises for a file's mistakes; errors inside of a class keep their traces."""
     try:
         yield
     except MarkedYAMLError as error:

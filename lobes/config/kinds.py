@@ -166,6 +166,6 @@ def _guess(text: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = dict(value)
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value) if value != "" else "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "nothing" if value == "" else repr(dict(value) if isinstance(value, Mapping) else value)

@@ -45,11 +45,10 @@ class Recipe:
                 problems.append(f"{key}: holds the control character U+0085, which YAML takes for a line break.")
             elif key in self.kinds:
                 self.tree[key] = self.kinds[key].read(text)
-            elif key in self.tree and key not in self.parts and not key.startswith("__") and key != "num_sources":
-                if text == "null":
-                    self.tree[key] = None
-                else:
-                    problems.append(f"--{key} is an object that {self.path} makes: change it there or in a file on it.")
+            elif key in self.objects() and text == "null":
+                self.tree[key] = None
+            elif key in self.objects():
+                problems.append(f"--{key} is an object that {self.path} makes: change it there or in a file on it.")
             else:
                 problems.append(f"unknown option --{key}.{hint_for(key, [*self.kinds, *extra_options])}")
         if any(problem.startswith("unknown") for problem in problems):
@@ -64,7 +63,16 @@ class Recipe:
             value = self.tree[key]
             if not has_tags(value) and (problem := kind.problem(value)):
                 found.append(f"{key}: {problem}.")
+        for key in self.objects():
+            value = self.tree[key]
+            if value is not None and not has_tags(value):
+                found.append(f"{key}: expected an object (!new: or !name:) or null, got {value!r}.")
         return found
+
+    def objects(self) -> list[str]:
+        """The keys that YAML's tags make objects of; the command line can only set them to null."""
+        ours = (key for key in self.tree if key not in self.kinds and key not in self.parts)
+        return [key for key in ours if key != "num_sources" and not str(key).startswith("__")]
 
 
 def resolve(path: str | Path, options: Mapping[str, str] | None = None, extra_options: tuple[str, ...] = ()) -> str:
@@ -163,12 +171,11 @@ def read_recipe(path: str | Path, preset: str | None = None) -> Recipe:
         layers.append(Layer(Path("command line"), layers[-1].path.name, {"preset": preset}))
     declared = _declared(layers)  # before the layers are put on each other
     tree, network = _with_preset(layers)
-    for key, value in (network.options if network else {}).items():
-        declared.setdefault(key, value)
+    declared |= network.options if network else {}
     parts = network.parts if network else {}
     kinds = {}
     for key in tree:
-        kind = None if key in parts or key == "num_sources" or key.startswith("__") else _kind(key, declared)
+        kind = None if key in parts or key == "num_sources" or str(key).startswith("__") else _kind(key, declared)
         if kind is not None:
             sizes = network and key in network.options and key not in KNOWN and kind.type is int
             kinds[key] = replace(kind, low=min(1, declared[key])) if sizes and not tag_of(declared[key]) else kind
@@ -197,7 +204,7 @@ def _kind(key: str, declared: Mapping[str, Any], seen: tuple[str, ...] = ()) -> 
     """The kind of a key by its name or its default; None where tags make an object of it."""
     if key in KNOWN:
         return KNOWN[key]
-    value = declared.get(key)
+    value: Any = declared.get(key)
     if tag_of(value) != "!ref":
         made = has_tags(value) and not tag_of(value).startswith(("!applyref:", "!PLACEHOLDER"))
         return None if made else Kind() if tag_of(value) else kind_of(value)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lobes.errors import did_you_mean
 from lobes.config.kinds import Kind
+from lobes.errors import did_you_mean
 
 _COUNT = Kind(int, low=1)
 _COUNT_OR_NULL = Kind(int, low=1, null=True)

@@ -102,7 +102,7 @@ def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
         raise UserError("expected a recipe file first: python train.py hparams/NAME.yaml --data_folder FOLDER")
     file = find_recipe(argv[0])
     given = read_words(argv[1:], run_options.flags(), run_options.SEVERAL)
-    recipe = read_recipe(file, given.get("preset"))
+    recipe = read_recipe(file, given.get("preset"))  # type: ignore[arg-type]  # one text
     run_opts, options = run_options.split(given, recipe)
     text = recipe.resolve(options, tuple(run_options.kinds()))
     check_settings(plain_settings(text), run_opts)

@@ -242,7 +242,9 @@ def test_hparams_load(file, preset, tmp_path):
 
 def test_ablations_differ_in_the_stated_keys_alone():
     first, *others = [
-        YAML().load(resolve(RECIPE / "hparams" / "mbs_net.yaml", {"data_folder": "x", "preset": f"bs_bimamba_abl{number}"}))
+        YAML().load(
+            resolve(RECIPE / "hparams" / "mbs_net.yaml", {"data_folder": "x", "preset": f"bs_bimamba_abl{number}"})
+        )
         for number in (1, 2, 3)
     ]
     for other in others:

@@ -30,7 +30,8 @@ def command_line(*words):
 # Paths of people (T2-64), and what YAML, HyperPyYAML or a shell would make something else of.
 TYPED = [
     "exp #1", "a: b", "a<b>c", "@x", "1e3", "1.0", "007", "no", "yes", "true", "null", "~", "[a", "{x}", "[a, b]",
-    "!ref <seed>", "<seed>", "1 #2", "*", "&x", "%x", "`x`", "- a", "? a", "| a", "> a", "a:", "#", "(1, 2)", "2001-01-01",
+    "!ref <seed>", "<seed>", "1 #2", "*", "&x", "%x", "`x`", "- a", "? a", "| a", "> a", "a:", "#", "(1, 2)",
+    "2001-01-01",
     "0x1F", "1_000", "12:30", "=", "<<", "---", "...", "  lead", "trail  ", '"q"', "it's", "back\\slash", "$HOME",
     "Zażółć gęślą", "line\nbreak", "tab\tstop", "😀", "\udcff", "-rf", "--x", "x" * 300, "None", "nan",
 ]  # fmt: skip
@@ -232,8 +233,10 @@ def test_help_shows_the_recipes_own_options(monkeypatch, capsys):
         launch.read_command_line(["spmamba_tiny", "--preset", "dprnn_tiny", "--help"])
     assert not stop.value.code
     text = capsys.readouterr().out
-    for line in ("--task ES                        ES, EB or SB", "--dynamic_mixing true ", "--data_folder (must be given)",
-                 "--test_metrics [si_sdr, sdr, pesq, stoi]", "--n_units 48", "--debug ", "--precision fp32 "):  # fmt: skip
+    for line in ("--task ES                        ES, EB or SB", "--dynamic_mixing true ",
+                 "--data_folder (must be given)", "--test_metrics [si_sdr, sdr, pesq, stoi]", "--n_units 48",
+                 "--debug ",
+                 "--precision fp32 "):  # fmt: skip
         assert line in text, line
     order = [text.index(title) for title in ("spmamba.yaml:", "separation.yaml:", "training.yaml: Data:",
                                              "Network, preset dprnn_tiny:", "How to run:")]  # fmt: skip
