@@ -29,10 +29,10 @@ def check_constructors(tree: Any, path: str | Path) -> None:
     Example
     -------
     >>> from ruamel.yaml import YAML
-    >>> check_constructors(YAML().load("a: !new:fractions.Fraction {numerater: 1}"), "x.yaml")
+    >>> check_constructors(YAML().load("a: !new:fractions.Fraction {numeratr: 1}"), "x.yaml")
     Traceback (most recent call last):
     ...
-    lobes.errors.UserError: x.yaml: a: fractions.Fraction has no argument 'numerater'. Did you mean 'numerator'?
+    lobes.errors.UserError: x.yaml: a: fractions.Fraction has no argument 'numeratr'. Did you mean 'numerator'?
     """
     _check(tree, str(path), "", set())
 

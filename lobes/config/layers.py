@@ -76,7 +76,7 @@ def fold(layers: list[Layer]) -> tuple[Any, dict[str, Layer]]:
 
 
 def refuse_unknown(keys: Mapping[str, Layer], known: Iterable[str], further: str = "") -> None:
-    """Refuse keys that a layer sets and nothing knows; `further` says what was looked at beside its base."""
+    """Refuse keys that a layer sets and nothing knows; `further` says where else was looked than in its base."""
     known = set(known)
     unknown = {key: layer for key, layer in keys.items() if key not in known}
     if unknown:

@@ -119,12 +119,12 @@ def test_unknown_override_names_the_nearest(name):
 def test_presets_are_found_inside_an_installed_package(tmp_path, monkeypatch):
     package = tmp_path / "site-packages" / "lobes"
     shutil.copytree(config.models_folder().parent, package / "hparams_shared")
-    monkeypatch.setattr(config, "_PACKAGE", package)
+    monkeypatch.setattr(config.presets, "_PACKAGE", package)
     assert config.models_folder() == package / "hparams_shared" / "models"
     assert list_models() == sorted(PARAMETERS) and read_preset("convtasnet_tiny").options["P"] == 3
 
 
 def test_missing_presets_are_a_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "_PACKAGE", tmp_path / "lobes")
+    monkeypatch.setattr(config.presets, "_PACKAGE", tmp_path / "lobes")
     with pytest.raises(UserError, match="reinstall"):
         list_models()
