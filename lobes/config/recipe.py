@@ -43,6 +43,8 @@ class Recipe:
         for key, text in options.items():
             if "\x85" in text:
                 problems.append(f"{key}: holds the control character U+0085, which YAML takes for a line break.")
+            elif key in self.kinds and tag_of(self.tree[key]).startswith("!applyref:"):
+                problems.append(f"--{key} follows from other options in {self.path}: set those.")
             elif key in self.kinds:
                 self.tree[key] = self.kinds[key].read(text)
             elif key in self.objects() and text == "null":

@@ -58,7 +58,7 @@ KNOWN = {
     "dropout": Kind(float, low=0, high=1),
     # objectives
     "clamp_db": _POSITIVE,
-    "objective": Kind(str, choices=("published", "compressed")),
+    "objective": Kind(str, choices=("compressed", "published")),
     "loss_weights": Kind(
         dict, null=True, choices=("magnitude", "phase", "complex", "time", "consistency"), items=Kind(float, low=0)
     ),

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def seconds_since_launch() -> float:
     return time.monotonic() - _STARTED
 
 
-def start(argv: list[str], script: str) -> tuple[dict[str, Any], Any]:
+def start(
+    argv: list[str], script: str, check: Callable[[Mapping[str, Any]], None] | None = None
+) -> tuple[dict[str, Any], Any]:
     """Read the command line, make the objects of the recipe file and the run folder.
 
     Arguments
@@ -44,6 +47,8 @@ def start(argv: list[str], script: str) -> tuple[dict[str, Any], Any]:
         The command line without the program's name.
     script : str
         Path of the recipe's train.py, which is copied into the run folder.
+    check : function, optional
+        What the recipe knows of its own options: called with the plain settings before anything is written.
 
     Returns
     -------
@@ -63,7 +68,10 @@ def start(argv: list[str], script: str) -> tuple[dict[str, Any], Any]:
     from lobes.training.checks import refuse_unwritable
 
     text, run_opts, _ = read_command_line(argv)
-    output_folder = plain_settings(text)["output_folder"]
+    settings = plain_settings(text)
+    if check is not None:
+        check(settings)
+    output_folder = settings["output_folder"]
     ddp_init_group(run_opts)
     run_on_main(refuse_unwritable, [output_folder, "output_folder"])  # before the checkpointer makes its folder there
     hparams = load(text)

@@ -25,11 +25,11 @@ from lobes.data.manifest import SPLITS
 from lobes.data.seeding import item_rng
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import separation_loss
-from lobes.polsess.curriculum import variants_at
+from lobes.polsess.curriculum import check_curriculum, variants_at
 from lobes.polsess.manifest import TYPES
 from lobes.polsess.mmipc import draw_variant, fixed_variant, render, render_parts
 from lobes.polsess.remix import Remixer, perturb_speed
-from lobes.polsess.variants import ALL_VARIANTS, all_parts, compatible, in_improvement_mean
+from lobes.polsess.variants import ALL_VARIANTS, all_parts, check_variants, compatible, in_improvement_mean
 from lobes.training.brain import SeparationBrain
 from lobes.training.launch import start
 
@@ -119,9 +119,17 @@ def stored_parts(row, hparams):
     return {name: reader(row, hparams)(name) for name in all_parts(row["has_reverb"])}
 
 
+def check(settings):
+    """Refuse variants that there are not, before anything is done."""
+    if settings["variants"] is not None:
+        check_variants(settings["variants"])
+    if settings["curriculum"] is not None:
+        check_curriculum(settings["curriculum"])
+
+
 def main(argv):
     """Prepare, train, test."""
-    hparams, run_opts = start(argv, __file__)
+    hparams, run_opts = start(argv, __file__, check)
     options = ("seed", "drop_same_speaker", "verify_sum", "check_files", "sample_rate", "skip_prep")
     most = hparams["max_train_items"] and {"train": hparams["max_train_items"]}
     folders = [hparams["data_folder"], hparams["save_folder"]]

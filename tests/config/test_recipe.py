@@ -130,6 +130,7 @@ def test_stock_hyperpyyaml_loads_the_text_and_trains_one_network(tmp_path):
         ("preset: convtasnet\ngradient_checkpointing: true", "--gradient_checkpointing.*preset convtasnet"),
         ("num_sources: 3", "--num_sources. Did you mean 'num_spks'"),
         ("separator: null", "unknown option --separator"),
+        ("num_spks: 3", "--num_spks follows from other options in .*spmamba.yaml: set those"),
         ("preset: dprnn\nblock: null", "unknown option --block"),
     ],
 )

@@ -6,6 +6,7 @@ The first run and one mistake go through a process of their own; the others call
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -152,3 +153,21 @@ def test_truncated_wav_is_one_line_that_names_it(corpus, tmp_path):
     done = launch("hparams/spmamba_tiny.yaml", "--data_folder", broken, "--output_folder", tmp_path / "run")
     assert done.returncode == 2 and victim.name in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--variants", "[Q]"], "Q"),
+        (["--curriculum", "[{epch: 1}]"], "curriculum entry 1: unknown key 'epch'.*Did you mean 'epoch'"),
+        (["--curriculum", "[{epoch: 1, variants: [Q]}]"], "curriculum entry 1: .*Q"),
+        (["--speed_changes", "[0]"], "speed_changes: expected a list"),
+        (["--task", "XX"], "Unknown task 'XX'"),
+    ],
+)
+def test_its_own_options_are_checked_before_anything_is_written(train, tmp_path, capsys, words, message):
+    run = tmp_path / "run"
+    with pytest.raises(SystemExit):
+        train("PolSESS", "spmamba_tiny", "--data_folder", tmp_path, "--output_folder", run, *words)
+    line = capsys.readouterr().err
+    assert re.search(message, line) and line.count("\n") == 1 and not run.exists()
