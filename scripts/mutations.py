@@ -172,8 +172,8 @@ MUTATIONS = [
     Mutation(
         "SI-SDRi without the score of the mixture",
         "lobes/metrics/utterance.py",
-        'f"{name}i": value - before}',
-        'f"{name}i": value}',
+        'row[f"{name}i"] = values[name] - before[name]',
+        'row[f"{name}i"] = values[name]',
         ("tests/metrics/test_utterance.py",),
     ),
     Mutation(
@@ -221,15 +221,15 @@ MUTATIONS = [
     Mutation(
         "own measures: a function that cannot be imported is no mistake",
         "lobes/metrics/own.py",
-        "except (ImportError, AttributeError) as error:\n        raise UserError(",
-        "except (ImportError, AttributeError) as error:\n        raise ValueError(",
+        "  # the last two: a name such as `.x:f`, `:f`\n        raise UserError(",
+        "  # the last two: a name such as `.x:f`, `:f`\n        raise ValueError(",
         ("tests/metrics/test_own.py",),
     ),
     Mutation(
         "own measures: estimate and target exchanged",
         "lobes/metrics/utterance.py",
-        "measure(estimate, target, sample_rate)",
-        "measure(target, estimate, sample_rate)",
+        "float(function(estimate, target, sample_rate))",
+        "float(function(target, estimate, sample_rate))",
         ("tests/metrics/test_own.py",),
     ),
     # ---- scan

@@ -30,6 +30,8 @@ class ScoreJob:
         False where the mixture is the target and a gain over it means nothing.
     conditions : mapping of str to str
         What the utterance can be grouped by, a column of the table for each: `{"variant": "SER"}`.
+    inputs : mapping of str to float, optional
+        Score the mixture, too, where these numbers of it are not known yet, as in `lobes.metrics.score`.
     """
 
     id: str
@@ -40,6 +42,7 @@ class ScoreJob:
     metrics: Sequence[str] = METRICS
     improvement: bool = True
     conditions: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, float] | None = None
 
     def row(self, numbers: Mapping[str, Any]) -> dict[str, Any]:
         """The row of the table: id, conditions, then the numbers and the status."""
@@ -63,7 +66,8 @@ def score_job(job: ScoreJob) -> dict[str, Any]:
     100.0
     """
     try:
-        numbers = score(job.estimates, job.targets, job.mix, job.sample_rate, job.metrics, job.improvement)
+        signals = (job.estimates, job.targets, job.mix)
+        numbers = score(*signals, job.sample_rate, job.metrics, job.improvement, job.inputs)
     except UserError as error:
         conditions = f" ({', '.join(job.conditions.values())})" if job.conditions else ""
         raise UserError(f"{job.id}{conditions}: {error}") from error
