@@ -116,7 +116,7 @@ def _against_input(rows: list[Mapping[str, Any]], numbers: Iterable[str], by: st
         of = {name: _mean([fmean(_finite(part, name)) for part in parts]) for name in (metric, metric + INPUT)}
         share = _mean([float(row[metric] > row[metric + INPUT]) for row in both])
         found[metric] = {"n": len(both), "input": of[metric + INPUT], "output": of[metric], "improved": share}
-    return found
+    return {metric: pair for metric, pair in found.items() if pair["n"]}
 
 
 def _groups(rows: Iterable[Mapping[str, Any]], by: str | None) -> dict[str, list[Mapping[str, Any]]]:

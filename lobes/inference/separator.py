@@ -110,7 +110,8 @@ class Separator(SepformerSeparation):
         if overrides:
             raise UserError(f"{folder}: overrides are for exported folders. Export the run first: lobes export RUN OUT")
         run = read_run(folder)
-        return cls(adapt(run.model), {"num_spks": run.num_sources, "sample_rate": run.sample_rate}, **kwargs)
+        facts = {"num_spks": run.num_sources, "sample_rate": run.sample_rate, "task": run.settings.get("task")}
+        return cls(adapt(run.model), facts, **kwargs)
 
     @property
     def sample_rate(self) -> int:
@@ -244,6 +245,11 @@ class Separator(SepformerSeparation):
     def num_sources(self) -> int:
         """The model's number of sources; 1 for enhancement."""
         return int(self.hparams.num_spks)
+
+    @property
+    def task(self) -> str | None:
+        """The task that the model was trained on, where its recipe names one: ES, EB or SB of PolSESS."""
+        return getattr(self.hparams, "task", None)
 
     def _write_each(
         self,
