@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lobes.data import audio
-from lobes.data.manifest import DATA_ROOT, shorten
+from lobes.data.manifest import SOURCE, shorten
+from lobes.data.paths import PLACEHOLDER
 from lobes.data.rates import resample
 from lobes.data.tables import read_table
 from lobes.errors import UserError, did_you_mean
@@ -138,16 +139,16 @@ def read_rows(manifest: str | os.PathLike[str], data_root: str | os.PathLike[str
         raise UserError(f"{manifest}: is a folder, expected a manifest, a CSV with ID, mix_wav, s1_wav ...; {found}.")
     if data_root is not None and not os.path.isdir(data_root):
         raise UserError(f"--data-root {data_root}: no such folder.")
-    rows = read_table(manifest, ("ID", "mix_wav")).rows
-    folder = os.path.dirname(os.path.abspath(manifest))
-    root = folder if data_root is None else os.path.abspath(data_root)
-    resolved = [{column: _path(column, cell, folder, root) for column, cell in row.items()} for row in rows]
-    if data_root is None and DATA_ROOT in rows[0]["mix_wav"] and not any(map(os.path.isfile, _mixtures(resolved))):
+    root = os.path.dirname(os.path.abspath(manifest)) if data_root is None else data_root
+    table = read_table(manifest, ("ID", "mix_wav"), root)
+    rows = table.resolved(root)
+    needs_root = any(PLACEHOLDER.match(row["mix_wav"]) for row in table.rows)
+    if data_root is None and needs_root and not any(os.path.isfile(row["mix_wav"]) for row in rows):
         raise UserError(
-            f"{manifest}: its paths begin with {DATA_ROOT}, and the files are not in its own folder. Add --data-root "
+            f"{manifest}: its paths begin with $data_root, and the files are not in its own folder. Add --data-root "
             "FOLDER, the data folder that it was prepared from."
         )
-    return resolved
+    return rows
 
 
 def sources_of(row: Row) -> list[str]:
@@ -176,19 +177,6 @@ class _Stored:
     def item(self, row: Row, read: Callable[[str], np.ndarray]) -> Item:
         mix, *targets = (read(row[column]) for column in self.columns(row))
         return Item(mix, np.stack(targets, 1), {}, True)
-
-
-def _mixtures(rows: Sequence[Row]) -> list[str]:
-    return [row["mix_wav"] for row in rows]
-
-
-def _path(column: str, cell: str, folder: str, root: str) -> str:
-    """A cell of a column of files as a path that can be opened; other cells and empty ones stay as they are."""
-    if not column.endswith("_wav") or not cell:
-        return cell
-    path = os.path.join(folder, cell.replace(DATA_ROOT, root, 1))
-    portable = os.path.join(folder, cell.replace("\\", "/").replace(DATA_ROOT, root, 1))  # as written on Windows
-    return os.path.normpath(path if os.path.exists(path) else portable)
 
 
 def _stored(manifest: str | os.PathLike[str], row: Row, num_sources: int) -> _Stored:
@@ -242,8 +230,12 @@ def _problem(row: Row, columns: Sequence[str], headers: Mapping[str, audio.Audio
             ("samples", header.frames, first[1].frames),
         ):
             if mine != other:
-                return f"{row[column]} has {mine} {what}, its {first[0]} {other}"
+                return f"{_in_words(first[0])} has {other} {what}, {_in_words(column)} {mine} ({row[column]})"
     return ""
+
+
+def _in_words(column: str) -> str:
+    return "the mixture" if column == "mix_wav" else "one of its sources" if SOURCE.fullmatch(column) else column
 
 
 def _jobs(

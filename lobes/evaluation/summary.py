@@ -12,6 +12,7 @@ from typing import Any
 from lobes.metrics.utterance import INPUT, NUMBERS
 from lobes.runs.table import columns_of
 
+ROUNDING = 1e-6  # an output that is higher by less is the input
 HEADINGS = ("SI-SDR", "SI-SDRi", "SDR", "SDRi", "PESQ", "STOI")
 
 
@@ -114,7 +115,7 @@ def _against_input(rows: list[Mapping[str, Any]], numbers: Iterable[str], by: st
         both = [row for row in rows if _finite([row], metric) and _finite([row], metric + INPUT)]
         parts = _groups(both, by).values()
         of = {name: _mean([fmean(_finite(part, name)) for part in parts]) for name in (metric, metric + INPUT)}
-        share = _mean([float(row[metric] > row[metric + INPUT]) for row in both])
+        share = _mean([float(row[metric] > row[metric + INPUT] + ROUNDING) for row in both])
         found[metric] = {"n": len(both), "input": of[metric + INPUT], "output": of[metric], "improved": share}
     return {metric: pair for metric, pair in found.items() if pair["n"]}
 
@@ -151,7 +152,7 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _improved(rows: Iterable[Mapping[str, Any]]) -> float | None:
-    return _mean([float(gain > 0) for gain in _finite(rows, "si_sdri")])
+    return _mean([float(gain > ROUNDING) for gain in _finite(rows, "si_sdri")])
 
 
 def _failures(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:

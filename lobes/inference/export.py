@@ -25,7 +25,7 @@ HYPERPARAMS = """# Exported by Lobes {version}. Load this folder with lobes.infe
 # {interfaces}; all need the package lobes.
 # yamllint disable
 num_spks: {num_sources}
-sample_rate: {sample_rate}{task}
+sample_rate: {sample_rate}
 
 # SpeechBrain computes decoder(encoder(mix) * masknet(encoder(mix))); with these three that is model(mix).
 encoder: !new:lobes.exported.MixAndOnes
@@ -107,7 +107,6 @@ def _write(run: TrainedRun, folder: Path) -> None:
         version=__version__,
         num_sources=run.num_sources,
         sample_rate=run.sample_rate,
-        task=f"\ntask: {run.settings['task']}" if run.settings.get("task") else "",
         model=textwrap.indent(run.model_yaml.rstrip(), "  "),
         interfaces=" or ".join(kind.__name__ for kind in _interfaces(run.num_sources)[:-1]),
         enhance_model=ENHANCE_MODEL if run.num_sources == 1 else "",
