@@ -6,13 +6,12 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from lobes.data.audio import write
 from lobes.data.files import write_whole
@@ -20,7 +19,6 @@ from lobes.evaluation.job import ScoreJob
 from lobes.evaluation.scoring import score_many
 from lobes.evaluation.summary import format_table, summarise
 from lobes.metrics.utterance import best_order
-from lobes.nnet.level import fit_level
 from lobes.runs import names
 from lobes.runs.table import write_per_utterance
 
@@ -35,7 +33,6 @@ def score_and_write(
     audio_items: int = 0,
     workers: int | None = None,
     by: str | None = None,
-    known: Mapping[str, Mapping[str, float]] | None = None,
     total: int | None = None,
 ) -> dict[str, Any]:
     """Score what was separated, and its input, and write the results: what every test and evaluation ends with.
@@ -51,15 +48,13 @@ def score_and_write(
         As in `lobes.evaluation.scoring.score_many`.
     by : str, optional
         The condition that the summary is grouped by.
-    known : mapping, optional
-        By ID, the rows of an earlier test on the same items: the numbers of their inputs are taken from there.
 
     Returns
     -------
     dict
         The summary, as `lobes.evaluation.summary.summarise` describes it.
     """
-    jobs = (replace(job, inputs=(known or {}).get(job.id, {})) for job in jobs)
+    jobs = (replace(job, score_input=True) for job in jobs)
     rows = score_many(with_audio(jobs, folder / names.AUDIO, audio_items), workers, total=total)
     return write_results(rows, folder, by)
 
@@ -120,6 +115,10 @@ def folder_name(ID: str) -> str:
 
 def _write_item(job: ScoreJob, folder: Path) -> None:
     """Write the mixture, the targets and the estimates in the targets' order; a format for all that cuts nothing off."""
+    import torch
+
+    from lobes.nnet.level import fit_level
+
     signals = {"mix": job.mix}
     order = best_order(job.estimates, job.targets) if np.isfinite(job.estimates).all() else range(job.targets.shape[1])
     fitted = fit_level(*(torch.from_numpy(np.array(x, np.float32))[None] for x in (job.estimates, job.mix)))[0].numpy()
