@@ -111,7 +111,9 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(help="A run folder, an exported folder, a hub id, or package.module:factory.")
     ],
-    data: Annotated[Path, typer.Option(help="A manifest: CSV with ID, mix_wav, s1_wav, s2_wav ...; paths from its folder.")],
+    data: Annotated[
+        Path, typer.Option(help="A manifest: CSV with ID, mix_wav, s1_wav, s2_wav ...; paths from its folder.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for per_utterance.csv and summary.json.")],
     data_root: Annotated[
         Path | None, typer.Option("--data-root", "--data_root", help="What $data_root in the manifest stands for.")

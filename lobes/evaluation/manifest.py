@@ -41,7 +41,7 @@ class Item(NamedTuple):
     improvement: bool
 
 
-class Layout(Protocol):
+class RowLayout(Protocol):
     """How the rows of a manifest become items, where they are more than files that lie ready."""
 
     group_by: str
@@ -64,7 +64,7 @@ def evaluate(
     workers: int | None = None,
     audio_items: int = 0,
     group_by: str | None = None,
-    layout_of: Callable[[Row], Layout | None] = lambda row: None,
+    layout_of: Callable[[Row], RowLayout | None] = lambda row: None,
 ) -> dict[str, Any]:
     """Separate every mixture of a manifest and score it, and the untouched mixture, against its sources.
 
@@ -117,7 +117,9 @@ def evaluate(
     return score_and_write(jobs, out, audio_items, workers, by, total=len(rows))
 
 
-def read_rows(manifest: str | os.PathLike[str], data_root: str | os.PathLike[str] | None = None) -> list[dict[str, str]]:
+def read_rows(
+    manifest: str | os.PathLike[str], data_root: str | os.PathLike[str] | None = None
+) -> list[dict[str, str]]:
     """Read the rows of a manifest, with paths that can be opened; no audio file is read.
 
     Raises
@@ -190,7 +192,7 @@ def _stored(manifest: str | os.PathLike[str], row: Row, num_sources: int) -> _St
     return _Stored(sources)
 
 
-def _check_files(manifest: str | os.PathLike[str], rows: Sequence[Row], layout: Layout, sample_rate: int) -> None:
+def _check_files(manifest: str | os.PathLike[str], rows: Sequence[Row], layout: RowLayout, sample_rate: int) -> None:
     """Refuse what cannot be scored, all of it at once, from the headers of the files."""
     needed = [layout.columns(row) for row in rows]
     files = [row[c] for row, columns in zip(rows, needed, strict=True) for c in columns if row.get(c)]
@@ -204,7 +206,7 @@ def _check_files(manifest: str | os.PathLike[str], rows: Sequence[Row], layout: 
     rates = sorted({header.sample_rate for header in headers.values()} - {sample_rate})  # type: ignore[union-attr]
     if rates:
         found = ", ".join(f"{rate} Hz" for rate in rates)
-        logger.warning("%s: files at %s are resampled to the model's %d Hz and scored there", manifest, found, sample_rate)
+        logger.warning("%s: files at %s are resampled to %d Hz and scored there", manifest, found, sample_rate)
 
 
 def _header(path: str) -> audio.AudioInfo | str:
@@ -239,7 +241,7 @@ def _in_words(column: str) -> str:
 
 
 def _jobs(
-    rows: Sequence[Row], layout: Layout, separate: Separate, rate: int, metrics: Sequence[str], by: str | None
+    rows: Sequence[Row], layout: RowLayout, separate: Separate, rate: int, metrics: Sequence[str], by: str | None
 ) -> Iterator[ScoreJob]:
     for row in rows:
         mix, targets, conditions, improvement = layout.item(row, lambda path: _read(path, rate))

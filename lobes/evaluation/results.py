@@ -114,7 +114,7 @@ def folder_name(ID: str) -> str:
 
 
 def _write_item(job: ScoreJob, folder: Path) -> None:
-    """Write the mixture, the targets and the estimates in the targets' order; a format for all that cuts nothing off."""
+    """Write the mixture, the targets and the estimates in the targets' order, in a format that cuts nothing off."""
     import torch
 
     from lobes.nnet.level import fit_level

@@ -51,8 +51,8 @@ assert estimates.shape == (1, {sample_rate}, {num_sources})
 """
 
 LEVEL = (
-    "Files come at the level that fits their mixture, by least squares; nothing is normalised to its peak. A batch comes "
-    "as the network gives it: the training loss may ignore scale, and then its gain, and its sign, say nothing."
+    "Files come at the level that fits their mixture, by least squares; nothing is normalised to its peak. A batch "
+    "comes as the network gives it: the training loss may ignore scale, and then its gain, and its sign, say nothing."
 )
 
 

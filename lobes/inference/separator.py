@@ -1,4 +1,4 @@
-"""The separator: SpeechBrain's separation interface that keeps level and length, with errors that help."""
+"""The separator: SpeechBrain's separation interface with files at their own level and length, and errors that help."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Separator(SepformerSeparation):
     SpeechBrain's own models), with these rules:
 
     - weights are loaded strictly, and checked against `SHA256SUMS` where a folder has one;
-    - a file's output stands at the level that fits its mixture (`lobes.nnet.level.fit_level`), and nothing is normalised
-      to its peak; `separate_batch` gives what the network gives, at whatever gain that has;
+    - a file's output stands at the level that fits its mixture (`lobes.nnet.level.fit_level`), and nothing is
+      normalised to its peak; `separate_batch` gives what the network gives, at whatever gain that has;
     - a file's output has the file's own sample rate and exactly its length;
     - several channels are averaged to one, at every sample rate;
     - silence gives zeros; what cannot be separated is a `UserError` that names the file and the reason.

@@ -148,7 +148,7 @@ def check_metrics(metrics: Sequence[str]) -> None:
     >>> check_metrics(["si_sdr", "lobes.metrics.measures:si_sdr"])
     Traceback (most recent call last):
     ...
-    lobes.errors.UserError: metric lobes.metrics.measures:si_sdr: its column si_sdr is another metric's; rename the function
+    lobes.errors.UserError: metric lobes.metrics.measures:si_sdr: its column si_sdr is taken. Rename the function.
     """
     known = (*METRICS, *EXTRA)
     taken = {"id", "status", *numbers_of(list(EXTRA)), *inputs_of(numbers_of(list(EXTRA)))}
@@ -157,7 +157,7 @@ def check_metrics(metrics: Sequence[str]) -> None:
             own.load(name)
             if own.column_of(name) in taken:
                 column = own.column_of(name)
-                raise UserError(f"metric {name}: its column {column} is another metric's; rename the function")
+                raise UserError(f"metric {name}: its column {column} is taken. Rename the function.")
             taken.add(own.column_of(name))
         elif name not in known:
             raise UserError(f"Unknown metric {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")

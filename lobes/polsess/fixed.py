@@ -1,4 +1,4 @@
-"""The items of valid and test: the variant follows from the ID alone, or stands in the manifest. T samples, S sources."""
+"""The items of valid and test: the variant follows from the ID, or stands in the manifest. T samples, S sources."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ class FixedVariants:
         return mix, sources, {self.group_by: variant}, in_improvement_mean(self.task, variant)
 
 
-def layout_of(
-    row: Row, num_sources: int, task: str | None = None, trained: str | None = None
-) -> FixedVariants | None:
+def layout_of(row: Row, num_sources: int, task: str | None = None, trained: str | None = None) -> FixedVariants | None:
     """How the rows of a manifest are evaluated: None where it is not PolSESS's.
 
     Arguments

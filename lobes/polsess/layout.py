@@ -60,8 +60,8 @@ PLACES = {
 def file_names(split: str, index: int, indoor: bool) -> dict[str, str]:
     """Return the file name of each column for an example, by its number in the split, counted from 0.
 
-    The names are short, sort in the order of the examples and are in no two splits. The published corpus has names of 16
-    random letters, and of all parts together for the mixture; readers take them from the table.
+    The names are short, sort in the order of the examples and are in no two splits. The published corpus has names of
+    16 random letters, and of all parts together for the mixture; readers take them from the table.
 
     Example
     -------

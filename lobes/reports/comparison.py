@@ -19,9 +19,9 @@ INPUT = "mixture as it is"
 UNITS = (
     "SI-SDRi in dB: mean over the test utterances after the mean over seeds, with its 95 % interval by bootstrap over "
     "utterances; it says nothing about other seeds, so each seed has its own mean in the next column. "
-    "SI-SDR, PESQ and STOI: of the output, means over the same utterances; up: share of them above the mixture. GMAC/s: for one "
-    "second of audio, scans included. RTF: seconds to separate one second, of ten, on the threads of the training. "
-    "Peak: of the whole process that trained."
+    "SI-SDR, PESQ and STOI: of the output, means over the same utterances; up: share of them above the mixture. "
+    "GMAC/s: for one second of audio, scans included. RTF: seconds to separate one second, of ten, on the threads of "
+    "the training. Peak: of the whole process that trained."
 )
 DRAWS = 2000
 

@@ -28,8 +28,8 @@ HEADER = (
     "training",
 )
 UNITS = (
-    "In: the mixture as it is; out: the model's output. SI-SDR and SDR in dB, PESQ about 1 to 4.5, STOI 0 to 1; means over "
-    "groups with equal weight. Improved, up: share of items whose output is higher than the input."
+    "In: the mixture as it is; out: the model's output. SI-SDR and SDR in dB, PESQ about 1 to 4.5, STOI 0 to 1; means "
+    "over groups with equal weight. Improved, up: share of items whose output is higher than the input."
 )
 
 
@@ -133,7 +133,8 @@ def short_labels(names: Sequence[str], most: int = 24) -> dict[str, str]:
 
     Example
     -------
-    >>> list(short_labels(["p232_001", "m3c2ni4b29uyc6nl-tggejxt9i4cm9lrx", "m3c2ni4b29uyc6nl-pggejxt9i4cm9lrx"]).values())
+    >>> names = ["p232_001", "m3c2ni4b29uyc6nl-tggejxt9i4cm9lrx", "m3c2ni4b29uyc6nl-pggejxt9i4cm9lrx"]
+    >>> list(short_labels(names).values())
     ['p232_001', 'm3c2ni4b29uyc6n…i4cm9lrx', 'm3c2ni4b29uyc6nl-pggej…2']
     """
     labels: dict[str, str] = {}

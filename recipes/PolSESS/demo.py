@@ -178,7 +178,7 @@ def export_and_check(run_folder: Path, exported: Path, mix_file: Path) -> None:
 
 
 def separate(exported: Path, mixes: Sequence[Path], out_folder: Path) -> None:
-    """Write the estimates of test mixtures as files of true level and length."""
+    """Write the estimates of test mixtures as files, at the mixture's level and of its length."""
     from lobes.inference import Separator
 
     written = Separator.from_hparams(exported, run_opts={"device": "cpu"}).separate_files(mixes, out_folder)

@@ -1,7 +1,6 @@
 """`lobes evaluate` on a run's own test set gives, item by item, what the recipe's test gave."""
 
 import math
-import re
 import sys
 
 import pytest

@@ -11,7 +11,8 @@ from lobes.runs.record import Outcome
 
 def outcome(gains, steps=10):
     facts = {"steps": steps, "seconds": 5.0, "parameters": 7, "peak_megabytes": 100.0 + steps}
-    rows = [{"id": name, "variant": "SER", "si_sdri": gain, "pesq": 1.5, "pesq_in": gain} for name, gain in gains.items()]
+    pesq = {"pesq": 1.5}
+    rows = [{"id": name, "variant": "SER", "si_sdri": gain, **pesq, "pesq_in": gain} for name, gain in gains.items()]
     return Outcome({}, facts, [], rows)
 
 

@@ -132,7 +132,8 @@ def test_players_and_pictures_have_one_loudness(tmp_path):
     quiet, loud = np.random.default_rng(0).normal(0, [[0.3], [5.0]], (2, RATE))
     example = AudioExample("item", {"mixture": quiet, "estimate": loud}, RATE)
     text = write_report(tmp_path / "r.html", "Loud", [], [example], []).read_text()
-    played = [soundfile.read(io.BytesIO(base64.b64decode(sound)))[0] for sound in re.findall('wav;base64,([^"]*)', text)]
+    sounds = re.findall('wav;base64,([^"]*)', text)
+    played = [soundfile.read(io.BytesIO(base64.b64decode(sound)))[0] for sound in sounds]
     levels = [np.sqrt(np.mean(x**2)) for x in played]
     assert len(played) == 2 and levels == [pytest.approx(0.1, rel=0.01)] * 2
     assert all(np.corrcoef(x, y)[0, 1] > 0.9999 for x, y in zip(played, (quiet, loud), strict=True))
