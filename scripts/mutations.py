@@ -170,6 +170,34 @@ MUTATIONS = [
     ),
     # ---- metrics
     Mutation(
+        "scores: the input's numbers are the output's",
+        "lobes/metrics/utterance.py",
+        "before, more = _of_input(name, mixtures, targets",
+        "before, more = _of_input(name, estimates, targets",
+        ("tests/metrics/test_utterance.py",),
+    ),
+    Mutation(
+        "summary: the mean over groups of the output takes rows without an input",
+        "lobes/evaluation/summary.py",
+        "if _finite([row], metric) and _finite([row], metric + INPUT)]",
+        "if _finite([row], metric)]",
+        ("tests/evaluation/test_summary.py",),
+    ),
+    Mutation(
+        "level: nearly equal estimates get large gains",
+        "lobes/nnet/level.py",
+        "(torch.linalg.pinv(power, hermitian=True, rtol=WEAKEST) @ rest if jointly else rest)",
+        "(torch.linalg.pinv(power, hermitian=True, rtol=0.0) @ rest if jointly else rest)",
+        ("tests/nnet/test_level.py",),
+    ),
+    Mutation(
+        "evaluation: a source of another length is found while scoring",
+        "lobes/evaluation/manifest.py",
+        '("samples", header.frames, first[1].frames),',
+        '("samples", 0, 0),',
+        ("tests/evaluation/test_manifest.py",),
+    ),
+    Mutation(
         "SI-SDRi without the score of the mixture",
         "lobes/metrics/utterance.py",
         'row[f"{name}i"] = values[name] - before[name]',

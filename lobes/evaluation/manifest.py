@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,18 +27,11 @@ from lobes.metrics.utterance import METRICS, check_metrics
 THREADS = 8
 
 Row = Mapping[str, str]
+# Mixture [T], targets [T,S], conditions and improvement as in `ScoreJob`.
+Item = tuple[np.ndarray, np.ndarray, Mapping[str, str], bool]
 Separate = Callable[[np.ndarray], np.ndarray]  # a mixture [T] to its sources [T,S]
 
 logger = logging.getLogger(__name__)
-
-
-class Item(NamedTuple):
-    """What is scored for a row: mixture [T], targets [T,S], the rest as in `ScoreJob`."""
-
-    mix: np.ndarray
-    targets: np.ndarray
-    conditions: Mapping[str, str]
-    improvement: bool
 
 
 class RowLayout(Protocol):
@@ -49,8 +42,8 @@ class RowLayout(Protocol):
     def columns(self, row: Row) -> Sequence[str]:
         """The columns of the files that the row's item is made from."""
 
-    def item(self, row: Row, read: Callable[[str], np.ndarray]) -> tuple[np.ndarray, np.ndarray, dict[str, str], bool]:
-        """The fields of `Item`; `read` gives the samples [T] of a path."""
+    def item(self, row: Row, read: Callable[[str], np.ndarray]) -> Item:
+        """What is scored for a row; `read` gives the samples [T] of a path."""
 
 
 def evaluate(
@@ -106,7 +99,7 @@ def evaluate(
     """
     check_metrics(metrics)
     rows = read_rows(manifest, data_root)
-    layout = layout_of(rows[0]) or _stored(manifest, rows[0], num_sources)
+    layout: RowLayout = layout_of(rows[0]) or _stored(manifest, rows[0], num_sources)
     if group_by is not None and group_by not in {*rows[0], layout.group_by}:
         raise UserError(f"{manifest} has no column {group_by}.{did_you_mean(group_by, rows[0])}")
     _check_files(manifest, rows, layout, sample_rate)
@@ -178,7 +171,7 @@ class _Stored:
 
     def item(self, row: Row, read: Callable[[str], np.ndarray]) -> Item:
         mix, *targets = (read(row[column]) for column in self.columns(row))
-        return Item(mix, np.stack(targets, 1), {}, True)
+        return mix, np.stack(targets, 1), {}, True
 
 
 def _stored(manifest: str | os.PathLike[str], row: Row, num_sources: int) -> _Stored:
@@ -205,8 +198,8 @@ def _check_files(manifest: str | os.PathLike[str], rows: Sequence[Row], layout: 
         raise UserError(f"{manifest}: {len(problems)} of {len(rows)} items cannot be scored: {some}.")
     rates = sorted({header.sample_rate for header in headers.values()} - {sample_rate})  # type: ignore[union-attr]
     if rates:
-        found = ", ".join(f"{rate} Hz" for rate in rates)
-        logger.warning("%s: files at %s are resampled to %d Hz and scored there", manifest, found, sample_rate)
+        others = ", ".join(f"{rate} Hz" for rate in rates)
+        logger.warning("%s: files at %s are resampled to %d Hz and scored there", manifest, others, sample_rate)
 
 
 def _header(path: str) -> audio.AudioInfo | str:

@@ -121,7 +121,8 @@ def _write_item(job: ScoreJob, folder: Path) -> None:
 
     signals = {"mix": job.mix}
     order = best_order(job.estimates, job.targets) if np.isfinite(job.estimates).all() else range(job.targets.shape[1])
-    fitted = fit_level(*(torch.from_numpy(np.array(x, np.float32))[None] for x in (job.estimates, job.mix)))[0].numpy()
+    estimates, mix = (torch.from_numpy(np.array(x, np.float32))[None] for x in (job.estimates, job.mix))
+    fitted = fit_level(estimates, mix)[0].numpy()  # [T,S]
     for source, estimate in enumerate(order):
         signals[f"s{source + 1}"] = job.targets[:, source]
         signals[f"s{source + 1}_hat"] = fitted[:, estimate]
