@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lobes.nnet.lengths import zero_padding
@@ -30,25 +31,29 @@ class ReflectedSTFT(STFT):
     True
     """
 
+    def __init__(self, n_fft: int, hop_length: int) -> None:
+        super().__init__(n_fft, hop_length)
+        self.plain = STFT(n_fft, hop_length)  # of the longer signals
+
     def frames(self, samples: Tensor) -> Tensor:
         """Return the number of frames L of signals with so many samples."""
-        return super().frames(samples if self.training else self._reflected(samples))
+        return self.plain.frames(samples if self.training else self._reflected(samples))
 
     def forward(self, x: Tensor, samples: Tensor | None = None) -> Tensor:
         """Compute spectra [B, 2, L, F] of signals `x` [B, T] with `samples` valid samples, Long [B]; None: all."""
         if self.training:
-            return super().forward(x, samples)
+            return self.plain(x, samples)
         full = torch.tensor(x.shape[1])
-        x = torch.nn.functional.pad(zero_padding(x, samples), (0, int(self._at_least(full)) - x.shape[1]))
+        x = F.pad(zero_padding(x, samples), (0, int(self._at_least(full)) - x.shape[1]))
         x = reflect(x, self._at_least(full if samples is None else samples), self.hop_length)
-        return super().forward(x, None if samples is None else self._reflected(samples))
+        return self.plain(x, None if samples is None else self._reflected(samples))
 
     def inverse(self, parts: Tensor, total: int, samples: Tensor | None = None) -> Tensor:
         """Compute signals [B, T] of `total` samples from spectra [B, 2, L, F], zeros after an item's end."""
         if self.training:
-            return super().inverse(parts, total, samples)
+            return self.plain.inverse(parts, total, samples)
         longer = None if samples is None else self._reflected(samples)
-        x = super().inverse(parts, int(self._reflected(torch.tensor(total))), longer)
+        x = self.plain.inverse(parts, int(self._reflected(torch.tensor(total))), longer)
         return zero_padding(x[:, self.hop_length : self.hop_length + total], samples)
 
     def _at_least(self, samples: Tensor) -> Tensor:
