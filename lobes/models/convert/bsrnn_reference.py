@@ -13,31 +13,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lobes.errors import UserError, did_you_mean
+from lobes.errors import UserError
 from lobes.models.bsrnn import BSRNN, BandLSTM, TimeLSTM
 from lobes.nnet.band_split import BandDecoder, BandSplit
 from lobes.nnet.bands import FIXED
 
-_FIRST = "band_split.norm1.weight"
-_OPTIONS = ("sample_rate", "hop_length", "gradient_checkpointing", "level", "reflected_hop")
 _ONLY = (("norms", "joint"), ("num_sources", 1), ("causal", False), ("widths", list(FIXED)), ("compress", 1))
 
 
-def from_reference(state: Mapping[str, Tensor], **options: Any) -> BSRNN:
-    """Make the BSRNN of a state dict with the open code's keys, which may have a prefix in common.
+def from_reference(
+    state: Mapping[str, Tensor],
+    sample_rate: int = 16000,
+    hop_length: int = 128,
+    level: str = "item",
+    reflected_hop: bool = False,
+    gradient_checkpointing: bool = False,
+) -> BSRNN:
+    """Make the BSRNN of a state dict with the open code's keys; its sizes come from the shapes.
 
     Arguments
     ---------
     state : mapping of str to Tensor
         On any device; the model is on the CPU.
-    **options
-        Options of `BSRNN` that the shapes do not show: `sample_rate`, `hop_length`, `gradient_checkpointing`, `level`,
-        `reflected_hop`.
+    sample_rate, hop_length, level, reflected_hop, gradient_checkpointing
+        Of `BSRNN`; the shapes do not show them. The open code has `level="none"`.
 
     Raises
     ------
     UserError
-        If these are not the weights of an open BSRNN, or there is no such option.
+        If these are not the weights of an open BSRNN.
 
     Example
     -------
@@ -45,11 +49,8 @@ def from_reference(state: Mapping[str, Tensor], **options: Any) -> BSRNN:
     >>> from_reference(to_reference(model), level="none")(torch.rand(1, 1000)).shape
     torch.Size([1, 1000, 1])
     """
-    for name in options:
-        if name not in _OPTIONS:
-            hint = did_you_mean(name, _OPTIONS)
-            raise UserError(f"from_upstream: unknown option {name} of a bsrnn.{hint} Known: {', '.join(_OPTIONS)}")
-    state = _without_prefix(state)
+    options: dict[str, Any] = {"sample_rate": sample_rate, "hop_length": hop_length, "level": level}
+    options |= {"reflected_hop": reflected_hop, "gradient_checkpointing": gradient_checkpointing}
     model = BSRNN(**_sizes(state), **options)
     views = dict(_views(model))
     faults = [name for name in sorted({*views, *state}) if _shape(views, name) != _shape(state, name)]
@@ -83,8 +84,9 @@ def to_reference(model: BSRNN) -> dict[str, Tensor]:
 def _views(model: BSRNN) -> Iterator[tuple[str, Tensor]]:
     """Each tensor of the open code, as a view of the model's own."""
     split, decoder = model.split, model.decoder
-    parts: dict[str, Any] = {"band_split.norm": split.norms, "band_split.fc": split.linear}
-    parts |= {
+    parts: dict[str, Any] = {
+        "band_split.norm": split.norms,
+        "band_split.fc": split.linear,
         "mask_decoder.norm": decoder.norms,
         "mask_decoder.fc1": decoder.hidden,
         "mask_decoder.fc2": decoder.output,
@@ -114,7 +116,8 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Options of `BSRNN` that follow from the shapes."""
     widths = tuple(state[f"band_split.norm{band}.weight"].numel() // 2 for band in _numbers(state, "band_split.norm"))
     if widths != FIXED:
-        raise UserError(f"BSRNN: expected {len(FIXED)} bands of {FIXED} bins, as the open code has, got {widths}")
+        found = ", ".join(map(str, widths)) or "no key band_split.norm1.weight"
+        raise UserError(f"BSRNN: expected weights of the open code, for bands of {FIXED} bins, found {found}")
     try:
         channels = state["norm_t1.weight"].numel()
         hidden = [len(state[f"mask_decoder.fc1{band}.weight"]) // channels for band in range(1, len(FIXED) + 1)]
@@ -127,14 +130,6 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
 def _numbers(state: Mapping[str, Tensor], name: str) -> list[int]:
     found = (re.fullmatch(re.escape(name) + r"(\d+)\.weight", key) for key in state)
     return sorted(int(match[1]) for match in found if match)
-
-
-def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    prefix = next((key.removesuffix(_FIRST) for key in state if key.endswith(_FIRST)), None)
-    if prefix is None:
-        found = ", ".join(map(str, list(state)[:3])) or "nothing"
-        raise UserError(f"expected the weights of an open BSRNN (a key {_FIRST}), found {found} ...")
-    return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
 def _shape(state: Mapping[str, Tensor], name: str) -> list[int] | None:
