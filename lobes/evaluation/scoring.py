@@ -33,7 +33,7 @@ def score_many(
     progress : bool
         Show the bar.
     total : int, optional
-        How many jobs there are, where `jobs` does not say it.
+        How many jobs there will be, for the bar; by default what `jobs` says of itself.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def score_many(
     """
     from tqdm import tqdm
 
-    total = len(jobs) if isinstance(jobs, Sized) else total
+    total = len(jobs) if total is None and isinstance(jobs, Sized) else total
     workers = default_workers(total) if workers is None else workers
     rows: Iterator[dict[str, Any]] = map(score_job, jobs)
     if workers > 0:
