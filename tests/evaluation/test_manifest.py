@@ -133,7 +133,7 @@ def test_a_folder_is_no_manifest(data):
         evaluate(never, 2, 16000, data, data / "out")
 
 
-def test_the_input_is_scored_beside_the_output(data):
+def test_the_input_is_scored_as_well_as_the_output(data):
     rng = np.random.default_rng(1)
     summary = run(data, lambda mix: halves(mix) + 0.1 * rng.standard_normal((len(mix), 2)))
     [a, b] = read_per_utterance(data / "out" / "per_utterance.csv")

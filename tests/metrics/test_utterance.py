@@ -211,6 +211,15 @@ def test_an_input_that_is_the_target_and_one_that_cannot_be_scored(scene, monkey
     assert row["ssnr"] == 1.0 and math.isnan(row["ssnr_in"]) and row["status"] == "input ssnr: no (source 1)"
 
 
+@pytest.mark.parametrize("rate", [32000, 48000])
+def test_at_a_rate_without_pesq_output_and_input_have_the_other_numbers(scene, rate):
+    """T2-22"""
+    estimates, targets, mix = scene(1)
+    row = score(estimates, targets, mix, rate, ("si_sdr", "pesq", "ssnr"), inputs={})
+    assert row["status"] == f"pesq: not defined at {rate} Hz (source 1)"
+    assert math.isnan(row["pesq_in"]) and math.isfinite(row["ssnr_in"]) and math.isfinite(row["si_sdri"])
+
+
 def test_two_metrics_never_share_a_column(scene, tmp_path, monkeypatch):
     (tmp_path / "mine_one.py").write_text("def pesq(e, t, r): return 1.0\ndef good(e, t, r): return float('nan')")
     (tmp_path / "mine_two.py").write_text("def good(e, t, r): return 1.0")
