@@ -78,18 +78,15 @@ class Records:
         UserError
             A missing or doubled column, no rows, a row of another length, an empty cell of a needed column.
         """
-        rows, lines, columns = [], [], None
+        rows, lines, header, columns = [], [], None, []
         for line, cells in self._records():
-            if not any(cells):
-                continue
-            named = [canonical(cell, self.needed) for cell in cells]
-            if columns is None:
-                columns = named
+            if header is None and any(cells):
+                header, columns = cells, [canonical(cell, self.needed) for cell in cells]
                 self._check(columns)
-            elif named != columns:  # else the header again: tables that were joined
+            elif any(cells) and cells != header:  # else blank, or the header again: tables that were joined
                 rows.append(self._row(f"{self.path}, line {line}", cells, columns))
                 lines.append(line)
-        if columns is None:
+        if header is None:
             self._check([])
         if not rows:
             raise UserError(f"{self.path}: the split has no rows below its header.")

@@ -65,7 +65,9 @@ class TextTable:
         try:
             return float(plain_number(cell, decimal_comma=self.separator == ";"))
         except ValueError:
-            raise UserError(f"{self.where(index)}: {column} must be a number such as 3.5, got {cell!r}.") from None
+            raise UserError(
+                f"{self.where(index)}: {column} must be a number, got {cell!r}. Write it like 3.5."
+            ) from None
 
 
 def read_table(
