@@ -214,7 +214,7 @@ def _refuse_empty(path: str | os.PathLike[str], rows: Sequence[Any]) -> None:
         raise UserError(f"{path}: the split has no rows.")
 
 
-def _parse(table: TextTable, index: int, root: Path | None, types: Mapping[str, type]) -> dict[str, Any]:
+def _parse(table: TextTable, index: int, root: str | None, types: Mapping[str, type]) -> dict[str, Any]:
     row, where = table.rows[index], table.where(index)
     parsed: dict[str, Any] = dict(row)
     for column, cell in row.items():
@@ -231,7 +231,8 @@ def _path(where: str, column: str, cell: str, root: str | None) -> str:
     if not cell or root is None:
         return cell
     file = os.path.abspath(cell.replace(DATA_ROOT, root, 1))
-    if os.path.commonpath([file, root]) != root and not (os.path.isabs(cell) and os.path.isfile(file)):
+    inside = file.startswith(os.path.join(root, ""))
+    if not inside and not (os.path.isabs(cell) and os.path.isfile(file)):
         raise UserError(f"{where}: {column} lies outside the data folder {root}: {cell}. Write it as {DATA_ROOT}/...")
     return file
 

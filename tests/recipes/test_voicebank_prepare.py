@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from lobes.data import audio
+from lobes.data.manifest import read_manifest
 from lobes.errors import UserError
 
 
@@ -61,25 +62,30 @@ def test_manifests(prepare, tmp_path, suffix, capsys):
 
 def test_48_khz_is_resampled_once(prepare, tmp_path, capsys):
     data = make_folder(tmp_path / "data", rate=48000)
-    prepare.prepare_voicebank(data, tmp_path / "save")
+    before = sorted(data.rglob("*"))
+    prepare.prepare_voicebank(data, tmp_path / "save", resampled_folder=tmp_path / "copies")
     (row,) = rows(tmp_path / "save", "test")
-    made = data / "noisy_testset_wav_16k" / "p232_001.wav"
-    assert row["mix_wav"] == "$data_root/noisy_testset_wav_16k/p232_001.wav"
+    made = tmp_path / "copies" / "noisy_testset_wav_16k" / "p232_001.wav"
+    assert row["mix_wav"] == str(made) and sorted(data.rglob("*")) == before
+    assert read_manifest(tmp_path / "save" / "test.csv", data)[0]["mix_wav"] == str(made)
     assert audio.probe(made).sample_rate == 16000 and audio.probe(made).frames == 4000
     before = made.stat().st_mtime_ns
-    prepare.prepare_voicebank(data, tmp_path / "other")
+    prepare.prepare_voicebank(data, tmp_path / "other", resampled_folder=tmp_path / "copies")
     assert made.stat().st_mtime_ns == before
     capsys.readouterr()
-    prepare.prepare_voicebank(data, tmp_path / "save")  # also where the first call had to resample
+    prepare.prepare_voicebank(
+        data, tmp_path / "save", resampled_folder=tmp_path / "copies"
+    )  # also where the first call had to resample
     assert "up to date" in capsys.readouterr().out
 
 
 def test_runs_that_start_together_resample_once(prepare, tmp_path):
     data = make_folder(tmp_path / "data", rate=48000)
+    copies = {"resampled_folder": tmp_path / "copies"}
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda run: prepare.prepare_voicebank(data, tmp_path / run), ["a", "b", "c"]))
+        list(pool.map(lambda run: prepare.prepare_voicebank(data, tmp_path / run, **copies), ["a", "b", "c"]))
     assert rows(tmp_path / "a", "train") == rows(tmp_path / "b", "train") == rows(tmp_path / "c", "train")
-    assert not list(data.glob("*.partial"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_file_without_a_partner_is_an_error(prepare, tmp_path):
