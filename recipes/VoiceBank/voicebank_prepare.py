@@ -6,9 +6,9 @@
 
 The folder holds four folders of WAV files with equal names in pairs: `{clean,noisy}_{trainset_28spk,testset}_wav`, as
 the archives of Edinburgh DataShare (doi 10.7488/ds/2117) unpack, or the same names followed by `_16k`; the training set
-may be that of 56 speakers. Files at another rate are resampled once, into a folder that is not the data folder. Speakers
-p226 and p287 of the 28 are kept for validation, as in SpeechBrain's recipe: the test set chooses nothing. No transcript
-and no lexicon is needed.
+may be that of 56 speakers. Files at another rate are resampled once, into a folder that is not the data folder.
+Speakers p226 and p287 of the 28 are kept for validation, as in SpeechBrain's recipe: the test set chooses nothing. No
+transcript and no lexicon is needed.
 """
 
 from __future__ import annotations
@@ -226,8 +226,9 @@ def _resample_all(files: Sequence[Path], target: Path, sample_rate: int) -> None
     from tqdm import tqdm
 
     copies = {target / f"{path.stem}.wav": path for path in files}
-    for strange in {target / name for name in sound_files(target)} - copies.keys():
-        strange.unlink()  # its original is gone
+    strange = sorted({target / name for name in sound_files(target)} - copies.keys())
+    if strange:
+        raise UserError(f"{target}: {len(strange)} files have no original: {shorten(strange)}. Move them away.")
     wanted = [
         copy for copy, path in copies.items() if not copy.is_file() or copy.stat().st_mtime < path.stat().st_mtime
     ]
