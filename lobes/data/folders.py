@@ -46,7 +46,7 @@ def sound_files(folder: str | os.PathLike[str]) -> list[str]:
     if not os.path.isdir(folder):
         return []
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not is_foreign(entry.name) and not entry.is_dir()]
+        names = [entry.name for entry in entries if not is_foreign(entry.name) and not _is_folder(entry)]
     by_type = {ending: {Path(n).stem: n for n in names if n.lower().endswith(ending)} for ending in READ}
     lossy = [name for name in names if name.lower().endswith(OTHER_SOUND)]
     known = {stem for found in by_type.values() for stem in found}
@@ -58,6 +58,11 @@ def sound_files(folder: str | os.PathLike[str]) -> list[str]:
         )
     wavs = [name for name in names if name.lower().endswith(READ[0])]
     return sorted(wavs + [name for stem, name in by_type[READ[1]].items() if stem not in by_type[READ[0]]])
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or leads to one; a link to nothing, or to itself, is a file that is missing."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
 
 
 def by_stem(folder: Path, fold: bool = True) -> dict[str, str]:
