@@ -164,7 +164,8 @@ def names_by_stem(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
 def _refuse_without_sound(part: str, folder: Path, hints: Mapping[str, str]) -> None:
     if not folder.is_dir():
         sources = sources_in(folder.parent) if folder.parent.is_dir() and SOURCE.fullmatch(f"{part}_wav") else []
-        raise missing_folder(folder, {**hints, **{name: f"--num_spks {len(sources)}" for name in sources[-1:]}})
+        fewer = {name: f"--num_spks {len(sources)}" for name in sources[-1:]}
+        raise missing_folder(folder, hints if part == "mix" else fewer)
     if not sound_files(folder):
         raise UserError(
             f"{folder}: expected WAV files of {part}, found none; the folder holds {holds(folder)}. "

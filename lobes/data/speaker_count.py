@@ -11,7 +11,7 @@ from lobes.data.folders import sound_files
 from lobes.errors import UserError
 
 SOURCE_FOLDER = re.compile(r"s(\d+)(?:_(?:anechoic|reverb))?")
-DATA_SET = re.compile(r"(?:^|[^a-z0-9])(\d)[ _-]?speakers?|libri(\d)mix|wsj0?[ _-]?(\d)mix", re.IGNORECASE)
+DATA_SET = re.compile(r"(?:^|[^a-z0-9])([1-9])[ _-]?speakers?|libri([2-9])mix|wsj0?[ _-]?([2-9])mix", re.IGNORECASE)
 
 
 def sources_in(folder: Path) -> list[str]:
