@@ -998,6 +998,27 @@ MUTATIONS = [
         ("tests/recipes/test_voicebank.py::test_segments",),
     ),
     Mutation(
+        "mixtures: a third source in the folder is left out",
+        "lobes/data/speaker_count.py",
+        "if max(numbers, default=0) > num_spks:",
+        "if False:",
+        ("tests/recipes/test_layouts.py",),
+    ),
+    Mutation(
+        "tables: files decide nothing about the encoding",
+        "lobes/data/tables.py",
+        "return bool(files or not names) and all(",
+        "return True or all(",
+        ("tests/recipes/test_tables.py",),
+    ),
+    Mutation(
+        "data folder: it may be written into",
+        "lobes/data/paths.py",
+        "if is_inside(output, data_folder):",
+        "if False:",
+        ("tests/recipes/test_tables.py",),
+    ),
+    Mutation(
         "LibriMix: validation from the training folder",
         "recipes/LibriMix/librimix_prepare.py",
         '"dev"',

@@ -153,7 +153,7 @@ def rows_of(folders: Mapping[str, Path], speakers: Speakers, hints: Mapping[str,
 def names_by_stem(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     """Return part -> stem -> name of the sound files in its folder.
 
-    Where the case of letters tells files of one folder apart, it does in all.
+    Where only the case of letters distinguishes files of one folder, it does in all.
     """
     names = {part: by_stem(folder) for part, folder in folders.items()}
     if all(stem == stem.casefold() for found in names.values() for stem in found):

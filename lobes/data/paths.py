@@ -27,7 +27,7 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     """
     path = os.path.expanduser(path)
     plain = os.path.abspath(path)
-    if ".." in Path(path).parts and os.path.exists(path):  # behind a link, .. is not the folder before it
+    if ".." in path.split(os.sep) and os.path.exists(path):  # behind a link, .. is not the folder before it
         return Path(plain if os.path.exists(plain) and os.path.samefile(plain, path) else os.path.realpath(path))
     return Path(plain)
 

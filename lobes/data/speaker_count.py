@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lobes.data.folders import sound_files
+from lobes.data.manifest import SOURCE, SPLITS
+from lobes.data.tables import read_table
 from lobes.errors import UserError
 
 SOURCE_FOLDER = re.compile(r"s(\d+)(?:_(?:anechoic|reverb))?")
@@ -53,12 +55,21 @@ def refuse_other_number(
         num_spks = sum(part[0] == "s" and part[1:].isdigit() for part in parts)
         _refuse_other_folders(parts["mix"].parent, num_spks)
         stems = (Path(name).stem for name in sound_files(parts["mix"]))
-        told = next((stem for stem in stems if len(speakers(stem)) not in (0, num_spks)), None)
-        if told:
-            _refuse(len(speakers(told)), num_spks, f"{parts['mix']}: the name {told} is of so many")
+        other = next((stem for stem in stems if len(speakers(stem)) not in (0, num_spks)), None)
+        if other:
+            _refuse(len(speakers(other)), num_spks, f"{parts['mix']}: {other} is a name of {len(speakers(other))} speakers")
     named = [int(n) for match in DATA_SET.finditer(Path(data_folder).name) for n in match.groups() if n]
     if named and named[0] != num_spks:
-        _refuse(named[0], num_spks, f"data_folder {data_folder} is named so")
+        _refuse(named[0], num_spks, f"data_folder {data_folder} is a name of {named[0]} speakers")
+
+
+def refuse_other_sources(save_folder: str | os.PathLike[str], num_spks: int) -> None:
+    """Raise a UserError if manifests that are trusted (skip_prep) have another number of sources than `num_spks`."""
+    for path in (Path(save_folder, f"{split}.csv") for split in SPLITS):
+        row = read_table(path).rows[0] if path.is_file() else {}
+        sources = [column for column in row if SOURCE.fullmatch(column) and row[column]]
+        if row and len(sources) != num_spks:
+            _refuse(len(sources), num_spks, f"{path} has {', '.join(sources)}")
 
 
 def _refuse_other_folders(folder: Path, num_spks: int) -> None:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from lobes.data.parallel_folders import command_line, parts_of, prepare, refuse_unknown, root_of
-from lobes.data.speaker_count import refuse_other_number
+from lobes.data.speaker_count import refuse_other_number, refuse_other_sources
 from lobes.errors import exit_on_user_error
 
 MIXTURES = ("clean", "both", "single")
@@ -61,7 +61,7 @@ def prepare_librimix(
     check_files, verify_sum
         As in `lobes.data.parallel_folders.prepare`.
     skip_prep : bool
-        Trust the manifests that are there.
+        Trust the manifests that are there, if they have that number of sources.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def prepare_librimix(
         `lobes.data.parallel_folders.prepare` raises.
     """
     if skip_prep:
-        return
+        return refuse_other_sources(save_folder, num_spks)
     refuse_unknown("mixtures", mixtures, MIXTURES)
     refuse_unknown("train_subset", train_subset, TRAIN)
     root = root_of(data_folder, sample_rate, mode)

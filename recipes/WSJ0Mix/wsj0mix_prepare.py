@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 
 from lobes.data.parallel_folders import command_line, parts_of, prepare, refuse_unknown, root_of
-from lobes.data.speaker_count import refuse_other_number
+from lobes.data.speaker_count import refuse_other_number, refuse_other_sources
 from lobes.errors import UserError, exit_on_user_error
 
 FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
@@ -67,7 +67,7 @@ def prepare_wsj0mix(
     check_files, verify_sum
         As in `lobes.data.parallel_folders.prepare`.
     skip_prep : bool
-        Trust the manifests that are there.
+        Trust the manifests that are there, if they have that number of sources.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def prepare_wsj0mix(
         `lobes.data.parallel_folders.prepare` raises.
     """
     if skip_prep:
-        return
+        return refuse_other_sources(save_folder, num_spks)
     refuse_unknown("mixtures", mixtures, MIXTURES)
     refuse_unknown("targets", targets, ACOUSTICS)
     root = root_of(data_folder, sample_rate, mode)

@@ -27,7 +27,7 @@ from lobes.data.parallel_folders import (
     source_parts,
 )
 from lobes.data.paths import absolute, refuse_inside
-from lobes.data.speaker_count import refuse_other_number
+from lobes.data.speaker_count import refuse_other_number, refuse_other_sources
 from lobes.data.tables import read_table
 from lobes.errors import UserError, exit_on_user_error
 
@@ -56,7 +56,7 @@ def prepare_custom(
     check_files, verify_sum
         As in `lobes.data.parallel_folders.prepare`.
     skip_prep : bool
-        Trust the manifests that are there.
+        Trust the manifests that are there, if they have that number of sources.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def prepare_custom(
         speakers in two splits; folders name none.
     """
     if skip_prep:
-        return
+        return refuse_other_sources(save_folder, num_spks)
     root = absolute(data_folder)
     refuse_inside(save_folder, root, "save_folder")
     if tables := find_tables(root):

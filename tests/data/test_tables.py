@@ -66,7 +66,9 @@ def test_relative_paths_start_at_the_table_and_then_at_the_data_folder(tmp_path)
 
 
 def test_data_root_needs_a_folder(tmp_path):  # T2-24
-    with pytest.raises(UserError, match=r"m.wav starts with \$data_root: give the folder that it stands for \(--data-root"):
+    with pytest.raises(
+        UserError, match=r"m.wav starts with \$data_root: give the folder that it stands for \(--data-root"
+    ):
         resolve_path("$data_root/m.wav", tmp_path / "t.csv")
 
 

@@ -74,10 +74,10 @@ def test_mixtures_of_three(libri, wsj, tmp_path):  # T2-42
         libri(data)
     assert libri(data, num_spks=3)["speaker3"] == "93"
     shutil.rmtree(data / "wav8k" / "min" / "test" / "s3")
-    with pytest.raises(UserError, match=r"the name .* is of so many: mixtures of 3 speakers, num_spks is 2"):
+    with pytest.raises(UserError, match=r"9\d-1-1 is a name of 3 speakers: mixtures of 3 speakers, num_spks is 2"):
         libri(make(tmp_path / "b", three, ("mix_clean", "s1", "s2")))
     data = make(tmp_path / "3speakers", dict.fromkeys(WSJ, "00001"), ("mix", "s1", "s2"))
-    with pytest.raises(UserError, match="data_folder .*3speakers is named so: mixtures of 3 speakers, num_spks is 2"):
+    with pytest.raises(UserError, match="data_folder .*3speakers is a name of 3 speakers: mixtures of 3 speakers, num_spks is 2"):
         wsj(data)
     data = make(
         tmp_path / "c",
@@ -95,6 +95,15 @@ def test_a_third_speaker_is_found_in_manifests_that_are_there(libri, tmp_path):
     make(data, {"dev": LIBRI["dev"]}, ("s3",))
     with pytest.raises(UserError, match="dev holds s1, s2, s3"):
         libri(data)
+
+
+def test_trusted_manifests_have_that_number_of_sources(libri, tmp_path):
+    data = make(tmp_path / "a", LIBRI, ("mix_clean", "s1", "s2"))
+    libri(data)
+    assert libri(data, skip_prep=True)["s2_wav"]
+    for number in (1, 3):
+        with pytest.raises(UserError, match=f"train.csv has s1_wav, s2_wav: .* 2 speakers, num_spks is {number}"):
+            libri(data, skip_prep=True, num_spks=number)
 
 
 @pytest.mark.parametrize("kind", ["clean", "both", "single"])
