@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lobes.data.manifest import shorten
-from lobes.errors import UserError
+from lobes.errors import UserError, did_you_mean
 
 READ = (".wav", ".flac")  # of two files of one name the first is taken
 OTHER_SOUND = (".wave", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".au", ".sph", ".w64", ".caf")
@@ -134,9 +134,10 @@ def missing_folder(folder: Path, hints: Mapping[str, str]) -> UserError:
     if not gone.parent.name:
         return UserError(f"{folder}: no such folder.")
     options = _options(gone.parent, hints)
+    near = "" if options else did_you_mean(gone.name, [path.name for path in gone.parent.iterdir() if path.is_dir()])
     return UserError(
         f"{folder}: no such folder. In {gone.parent} expected {gone.name}; found {holds(gone.parent)}"
-        + (f": set {' or '.join(options)}." if options else ".")
+        + (f": set {' or '.join(options)}." if options else f".{near}")
     )
 
 

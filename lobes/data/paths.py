@@ -100,6 +100,8 @@ def resolve_path(written: str, table: str | os.PathLike[str], data_folder: str |
 
 def _alternatives(written: str, starts: list[Path], data_folder: str | os.PathLike[str] | None) -> list[Path]:
     """The paths that may be meant; the first is what the letters say."""
+    if len(written) > 2 and written[0] == written[-1] == '"':  # as Windows copies a path
+        written = written[1:-1]
     if written.lower().startswith("file:"):
         written = unquote(urlsplit(written).path)
     if match := PLACEHOLDER.match(written):

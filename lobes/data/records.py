@@ -64,7 +64,7 @@ class Records:
 
     def __init__(self, path: str, encoding: str, text: str, needed: Sequence[str]) -> None:
         self.path, self.encoding, self.needed = path, encoding, needed
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        text = text.lstrip(INVISIBLE).replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")  # 1a: the end in DOS
         given = SEP_LINE.match(text)
         self.skipped = text[: given.end()].count("\n") if given else 0
         self.text = text[given.end() :] if given else text

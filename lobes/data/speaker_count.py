@@ -57,7 +57,9 @@ def refuse_other_number(
         stems = (Path(name).stem for name in sound_files(parts["mix"]))
         other = next((stem for stem in stems if len(speakers(stem)) not in (0, num_spks)), None)
         if other:
-            _refuse(len(speakers(other)), num_spks, f"{parts['mix']}: {other} is a name of {len(speakers(other))} speakers")
+            _refuse(
+                len(speakers(other)), num_spks, f"{parts['mix']}: {other} is a name of {len(speakers(other))} speakers"
+            )
     named = [int(n) for match in DATA_SET.finditer(Path(data_folder).name) for n in match.groups() if n]
     if named and named[0] != num_spks:
         _refuse(named[0], num_spks, f"data_folder {data_folder} is a name of {named[0]} speakers")

@@ -23,6 +23,7 @@ import numpy as np
 from lobes.data import tables
 from lobes.data.checks import check_audio, check_sum
 from lobes.data.done_marker import DoneMarker
+from lobes.data.folders import missing_folder
 from lobes.data.manifest import portable, refuse_duplicates, shorten, write_manifest
 from lobes.data.paths import absolute, refuse_inside, resolve_path
 from lobes.errors import UserError, did_you_mean, exit_on_user_error
@@ -240,7 +241,7 @@ def _check_options(splits: Sequence[str], max_samples: Mapping[str, int] | None,
 def _corpus_folder(data_folder: str | os.PathLike[str], splits: Sequence[str]) -> Path:
     root = absolute(data_folder)
     if not root.is_dir():
-        raise UserError(f"data_folder {data_folder}: no such folder.")
+        raise UserError(f"data_folder {missing_folder(root, {})}")
     missing = [FOLDERS[split] for split in splits if not (root / FOLDERS[split]).is_dir()]
     if missing:
         inside = sorted(path.name for path in root.iterdir() if path.is_dir())

@@ -27,7 +27,7 @@ from lobes.data import audio
 from lobes.data.checks import check_audio
 from lobes.data.done_marker import DoneMarker
 from lobes.data.files import replacing, write_whole
-from lobes.data.folders import holds, sound_files
+from lobes.data.folders import by_stem, holds, missing_folder, sound_files
 from lobes.data.manifest import SPLITS, portable, shorten, write_manifest
 from lobes.data.parallel_folders import names_by_stem, refuse_unknown
 from lobes.data.paths import absolute, refuse_inside
@@ -124,7 +124,7 @@ def chosen_set(root: Path, train_set: str | None) -> str:
 def find_folders(root: Path, name: str) -> dict[str, Path]:
     """Find the noisy and the clean folder of a set: {"mix": folder, "s1": folder}; one at 16 kHz is preferred."""
     if not root.is_dir():
-        raise UserError(f"data_folder {root}: no such folder.")
+        raise UserError(f"data_folder {missing_folder(root, {})}")
     found = {}
     for part, kind in KINDS.items():
         names = [f"{kind}_{name}_16k", f"{kind}_{name}"]
@@ -136,8 +136,18 @@ def find_folders(root: Path, name: str) -> dict[str, Path]:
                 f"data_folder {root}: expected WAV files in {names[1]} or {names[0]}; {what}. "
                 f"{_hint(root, names[1])}Unpack the archives there, or fetch them with --download."
             )
+        _refuse_incomplete(folder, root / names[1])
         found[part] = folder
     return found
+
+
+def _refuse_incomplete(folder: Path, original: Path) -> None:
+    """Refuse copies at 16 kHz, made by other tools, that are not those of all files of the folder next to them."""
+    if sound_files(original) and by_stem(folder).keys() != by_stem(original).keys():
+        raise UserError(
+            f"{folder} has {len(sound_files(folder))} files, {original.name} next to it {len(sound_files(original))} "
+            "or others. Make all copies at 16 kHz again, or move the folder away."
+        )
 
 
 def _hint(root: Path, name: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lobes.data.folders import holds
+from lobes.data.folders import holds, missing_folder
 from lobes.data.manifest import SOURCE, SPLITS
 from lobes.data.parallel_folders import (
     check_and_write,
@@ -31,7 +31,7 @@ from lobes.data.speaker_count import refuse_other_number, refuse_other_sources
 from lobes.data.tables import read_table
 from lobes.errors import UserError, exit_on_user_error
 
-TABLES = (".csv", ".tsv", ".txt")
+TABLES = (".csv", ".tsv")
 
 
 def prepare_custom(
@@ -74,10 +74,11 @@ def prepare_custom(
         refuse_shared_speakers(rows, ())
         check_and_write(rows, root, Path(save_folder), sample_rate, check_files, verify_sum)
         return
+    if not root.is_dir():
+        raise UserError(f"data_folder {missing_folder(root, {})}")
     if not (root / "train" / "mix").is_dir():
         raise UserError(
-            f"data_folder {root}: expected train.csv or a folder train/mix, found neither; "
-            + (f"it holds {holds(root)}." if root.is_dir() else "no such folder.")
+            f"data_folder {root}: expected train.csv or a folder train/mix, found neither; it holds {holds(root)}."
         )
     splits = {
         split: {
@@ -92,7 +93,7 @@ def prepare_custom(
 
 def find_tables(root: Path) -> dict[str, Path]:
     """Find the table of each split; none where there is not one of them."""
-    names = {path.name.lower(): path for path in root.iterdir()} if root.is_dir() else {}
+    names = {path.name.lower(): path for path in sorted(root.iterdir())} if root.is_dir() else {}
     found = {split: [names[f"{split}{ending}"] for ending in TABLES if f"{split}{ending}" in names] for split in SPLITS}
     missing = [split for split in SPLITS if not found[split]]
     if missing and len(missing) < len(SPLITS):

@@ -101,6 +101,8 @@ READ = {
     ),
     "index of pandas": (lambda split: "".join(f"{n or ''},{x}\n" for n, x in enumerate(table(split).split())), "utf-8"),
     "case of files": (lambda split: table(split, lambda s, p, n: f"{s.title()}/{p}/{n}.WAV"), "utf-8"),
+    "copied paths of Windows": (lambda split: table(split, lambda s, p, n: f'"""{s}\\{p}\\{n}.wav"""'), "utf-8"),
+    "end of a file in DOS": (lambda split: "\ufeff" + table(split) + "\x1a", "utf-8-sig"),
     "joined tables": (lambda split: table(split) + table(split).split("\n")[0] + "\n", "utf-8"),
 }
 

@@ -166,6 +166,15 @@ def test_folders_that_lie_elsewhere_or_are_empty_or_foreign(prepare, tmp_path):
         prepare.prepare_voicebank(data, tmp_path / "save")
 
 
+def test_copies_of_other_tools_are_complete(prepare, tmp_path):
+    data = make_folder(make_folder(tmp_path / "data", rate=48000), suffix="_16k")
+    prepare.prepare_voicebank(data, tmp_path / "save")
+    assert "noisy_testset_wav_16k" in rows(tmp_path / "save", "test")[0]["mix_wav"]
+    (data / "noisy_trainset_28spk_wav_16k" / "p228_001.wav").unlink()
+    with pytest.raises(UserError, match="noisy_trainset_28spk_wav_16k has 3 files, .* next to it 4 or others"):
+        prepare.prepare_voicebank(data, tmp_path / "save")
+
+
 def test_copies_follow_their_originals(prepare, tmp_path):
     data, copies = make_folder(tmp_path / "data", rate=48000), tmp_path / "copies"
     prepare.prepare_voicebank(data, tmp_path / "save", resampled_folder=copies)
