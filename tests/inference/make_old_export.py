@@ -47,7 +47,10 @@ DUAL_PATH = """!new:lobes.models.masking.MaskingSeparator
 ENHANCEMENT = """!new:lobes.models.bs_bimamba.BSBiMamba
     {num_sources: 1, sample_rate: 16000, n_fft: 64, hop_length: 16, ablation: 2, n_channels: 4, n_layers: 1, d_state: 4,
     d_conv: 4, expand: 1, expansion: 1, split: mel, n_bands: 3}"""
-EXPORTS = {"spmamba": SPMAMBA, "dual_path": DUAL_PATH, "enhancement": ENHANCEMENT}
+BSRNN = """!new:lobes.models.bsrnn.BSRNN
+    {num_sources: 1, sample_rate: 16000, n_fft: 64, hop_length: 16, n_channels: 4, n_layers: 1, expansion: 1,
+    causal: false, split: mel, n_bands: 3}"""
+EXPORTS = {"spmamba": SPMAMBA, "dual_path": DUAL_PATH, "enhancement": ENHANCEMENT, "bsrnn": BSRNN}
 SIZES = {"n_fft": 64, "hop_length": 16, "n_layers": 1, "emb_dim": 4, "approx_qk_dim": 129, "d_state": 4, "expand": 1}
 
 

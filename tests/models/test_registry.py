@@ -22,6 +22,7 @@ PARAMETERS = {
     "bs_bimamba_abl3_published": 4_102_288,
     "bs_bimamba_abl3_small": 1_967_952,
     "bsrnn": 2_963_024,
+    "bsrnn_local_norms": 2_963_024,
     "mbs_net": 2_349_447,
     "mbs_net_causal": 2_347_399,
     "mbs_net_dual": 7_264_523,
