@@ -46,7 +46,7 @@ Row = dict[str, Any]
 def prepare_voicebank(
     data_folder: str | os.PathLike[str],
     save_folder: str | os.PathLike[str],
-    valid_speakers: Sequence[str] | None = None,
+    valid_speakers: Sequence[str] = (),
     check_files: str = "all",
     sample_rate: int = RATE,
     train_set: str | None = None,
@@ -61,9 +61,9 @@ def prepare_voicebank(
         The folder with the four folders of WAV files.
     save_folder : str or PathLike
         Where the manifests go; made when missing.
-    valid_speakers : sequence of str, optional
-        Speakers of the training set that are kept for validation. None: p226 and p287; where they are not in it, as in
-        the set of 56, the first and the last by name.
+    valid_speakers : sequence of str
+        Speakers of the training set that are kept for validation. Empty: p226 and p287; of the set of 56, which does not
+        have them, the first and the last by name.
     check_files : str
         Existence, rate and equal lengths of "all" files, of the "first" 50 rows, or "none".
     sample_rate : int
@@ -87,12 +87,13 @@ def prepare_voicebank(
     copies = Path(resampled_folder) if resampled_folder else save / "resampled"
     refuse_inside(save, root, "save_folder")
     refuse_inside(copies, root, "resampled_folder")
-    sets = {"train": f"trainset_{chosen_set(root, train_set)}_wav", "test": "testset_wav"}
+    train_set = chosen_set(root, train_set)
+    sets = {"train": f"trainset_{train_set}_wav", "test": "testset_wav"}
     folders = {split: at_rate(find_folders(root, name), sample_rate, copies) for split, name in sets.items()}
     options = {
         "data_folder": str(root),
         "files": {split: [len(sound_files(pair["mix"])), str(pair["mix"])] for split, pair in folders.items()},
-        **{"valid_speakers": valid_speakers and list(valid_speakers)},
+        **{"valid_speakers": list(valid_speakers)},
         **{"check_files": check_files, "sample_rate": sample_rate},
     }
     marker = DoneMarker(save / DONE_FILE, options, SPLITS)
@@ -100,10 +101,8 @@ def prepare_voicebank(
         print(f"VoiceBank: the manifests in {save} are up to date")
         return
     pairs = {split: rows_of(pair) for split, pair in folders.items()}
-    found = {
-        **split_by_speaker(pairs["train"], valid_speakers or default_speakers(pairs["train"])),
-        "test": pairs["test"],
-    }
+    chosen = valid_speakers or default_speakers(pairs["train"], train_set)
+    found = {**split_by_speaker(pairs["train"], chosen), "test": pairs["test"]}
     marker.remove()
     for split, rows in found.items():
         seconds = check_audio(rows, sample_rate, check_files)
@@ -180,10 +179,12 @@ def rows_of(pair: Mapping[str, Path]) -> list[Row]:
     ]
 
 
-def default_speakers(rows: Sequence[Row]) -> list[str]:
-    """Return the speakers that validate when nobody chose: p226 and p287, or the first and the last of another set."""
+def default_speakers(rows: Sequence[Row], train_set: str) -> Sequence[str]:
+    """Return the speakers that validate when nobody chose: p226 and p287, or the first and the last of the 56."""
+    if train_set == "28spk":
+        return VALID_SPEAKERS
     speakers = sorted({row["speaker"] for row in rows})
-    chosen = list(VALID_SPEAKERS) if set(VALID_SPEAKERS) <= set(speakers) else [speakers[0], speakers[-1]]
+    chosen = [speakers[0], speakers[-1]]
     print(f"VoiceBank: validation on {', '.join(chosen)}, another choice by --valid_speakers")
     return chosen
 
@@ -266,7 +267,7 @@ def main(argv: Sequence[str]) -> None:
     add("save_folder", type=Path)
     add("--download", action="store_true", help="fetch and unpack what is missing in data_folder (about 6 GB)")
     add("--train_set", help="28spk or 56spk")
-    add("--valid_speakers", nargs="+", help="speakers of the training set that are kept for validation")
+    add("--valid_speakers", nargs="+", default=[], help="speakers of the training set that are kept for validation")
     add("--resampled_folder", type=Path, help="where copies at 16 kHz go; default: in save_folder")
     add("--check_files", default="all", help="all, first or none")
     options = vars(parser.parse_args(argv))
