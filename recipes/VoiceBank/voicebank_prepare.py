@@ -62,8 +62,8 @@ def prepare_voicebank(
     save_folder : str or PathLike
         Where the manifests go; made when missing.
     valid_speakers : sequence of str
-        Speakers of the training set that are kept for validation. Empty: p226 and p287; of the set of 56, which does not
-        have them, the first and the last by name.
+        Speakers of the training set that are kept for validation. Empty: p226 and p287; of the set of 56, which does
+        not have them, the first and the last by name.
     check_files : str
         Existence, rate and equal lengths of "all" files, of the "first" 50 rows, or "none".
     sample_rate : int

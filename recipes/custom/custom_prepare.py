@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lobes.data.folders import holds, missing_folder
-from lobes.data.manifest import SOURCE, SPLITS
+from lobes.data.manifest import SOURCE, SPLITS, chosen_rows
 from lobes.data.parallel_folders import (
     check_and_write,
     command_line,
@@ -28,7 +28,7 @@ from lobes.data.parallel_folders import (
 )
 from lobes.data.paths import absolute, refuse_inside
 from lobes.data.speaker_count import refuse_other_number, refuse_other_sources
-from lobes.data.tables import read_table
+from lobes.data.tables import TextTable, read_table
 from lobes.errors import UserError, exit_on_user_error
 
 TABLES = (".csv", ".tsv")
@@ -70,7 +70,7 @@ def prepare_custom(
     root = absolute(data_folder)
     refuse_inside(save_folder, root, "save_folder")
     if tables := find_tables(root):
-        rows = {split: read_mixtures(table, root, num_spks) for split, table in tables.items()}
+        rows = {split: read_mixtures(table, root, num_spks, check_files) for split, table in tables.items()}
         refuse_shared_speakers(rows, ())
         check_and_write(rows, root, Path(save_folder), sample_rate, check_files, verify_sum)
         return
@@ -102,7 +102,7 @@ def find_tables(root: Path) -> dict[str, Path]:
     return {split: paths[0] for split, paths in found.items() if paths}
 
 
-def read_mixtures(path: Path, root: Path, num_spks: int) -> list[dict[str, Any]]:
+def read_mixtures(path: Path, root: Path, num_spks: int, check_files: str = "all") -> list[dict[str, Any]]:
     """Read the rows of a table of mixtures, with absolute paths."""
     table = read_table(path, ["ID", *(f"{part}_wav" for part in source_parts(num_spks))], root)
     for index, row in enumerate(table.rows):
@@ -112,7 +112,21 @@ def read_mixtures(path: Path, root: Path, num_spks: int) -> list[dict[str, Any]]
                 f"{table.where(index)}: {more} is a source, too, but num_spks is {num_spks}. Set --num_spks to the "
                 "number of sources, or give what is none of them another name, such as noise_wav."
             )
-    return table.resolved(root)
+    rows = table.resolved(root)
+    refuse_missing_files(table, chosen_rows(rows, check_files), root)
+    return rows
+
+
+def refuse_missing_files(table: TextTable, rows: Sequence[Mapping[str, Any]], root: Path) -> None:
+    """Raise a UserError that counts the files which are not there and shows how the first one is written."""
+    files = [(n, column) for n, row in enumerate(rows) for column in row if column.endswith("_wav") and row[column]]
+    missing = [(n, column) for n, column in files if not os.path.isfile(rows[n][column])]
+    if missing:
+        n, column = missing[0]
+        raise UserError(
+            f"{table.where(n)}: {column} is written {table.rows[n][column]}, but there is no file {rows[n][column]}; "
+            f"{len(missing)} of {len(files)} files are missing. Write paths relative to {root}, or from the root."
+        )
 
 
 def main(argv: Sequence[str]) -> None:

@@ -189,7 +189,10 @@ REFUSED = {
         table("train", end=",train/s2/a1.wav").replace("s2_wav", "s2_wav,s3_wav"),
         "line 2: s3_wav is a source.*num_spks is 2",
     ),
-    "a file that is not there": (PLAIN.replace("s1/a2", "s1/a9"), "1 of 6 files are missing: .*s1/a9.wav"),
+    "a file that is not there": (
+        PLAIN.replace("s1/a2", "s1/a9"),
+        "line 3: s1_wav is written train/s1/a9.wav.* 1 of 6 files",
+    ),
 }
 
 
