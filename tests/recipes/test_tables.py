@@ -103,6 +103,9 @@ READ = {
     "case of files": (lambda split: table(split, lambda s, p, n: f"{s.title()}/{p}/{n}.WAV"), "utf-8"),
     "copied paths of Windows": (lambda split: table(split, lambda s, p, n: f'"""{s}\\{p}\\{n}.wav"""'), "utf-8"),
     "end of a file in DOS": (lambda split: "\ufeff" + table(split) + "\x1a", "utf-8-sig"),
+    "lines in quotes": (lambda split: "".join(f'"{line}"\n' for line in table(split).splitlines()), "utf-8"),
+    "blanks between": (lambda split: table(split, separator="  "), "utf-8"),
+    "colons between": (lambda split: table(split, separator=":"), "utf-8"),
     "joined tables": (lambda split: table(split) + table(split).split("\n")[0] + "\n", "utf-8"),
 }
 
