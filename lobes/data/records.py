@@ -44,7 +44,7 @@ def canonical(name: str, needed: Sequence[str]) -> str:
 
 
 def _without_outer_quotes(text: str) -> str:
-    """The text of a table whose lines stand in quotes as a whole, as a spreadsheet with another separator saves them."""
+    """The text of a table whose lines stand in quotes as a whole: a spreadsheet with another separator saved it."""
     if not text.startswith('"'):
         return text
     try:
