@@ -65,8 +65,8 @@ MUTATIONS = [
     Mutation(
         "manifest: a path may leave the data folder",
         "lobes/data/manifest.py",
-        "if os.path.commonpath([file, root]) != root:",
-        "if False:",
+        'inside = file.startswith(os.path.join(root, ""))',
+        "inside = True",
         ("tests/data/test_manifest.py",),
     ),
     Mutation(
@@ -1045,6 +1045,27 @@ MUTATIONS = [
         "return tuple(x[start : start + samples] for x in signals)",
         "return tuple(x[start * k : start * k + samples] for k, x in enumerate(signals))",
         ("tests/recipes/test_voicebank.py::test_segments",),
+    ),
+    Mutation(
+        "mixtures: a third source in the folder is left out",
+        "lobes/data/speaker_count.py",
+        "if max(numbers, default=0) > num_spks:",
+        "if False:",
+        ("tests/recipes/test_layouts.py",),
+    ),
+    Mutation(
+        "tables: files decide nothing about the encoding",
+        "lobes/data/tables.py",
+        "return bool(files or not names) and all(",
+        "return True or all(",
+        ("tests/recipes/test_tables.py",),
+    ),
+    Mutation(
+        "data folder: it may be written into",
+        "lobes/data/paths.py",
+        "if is_inside(output, data_folder):",
+        "if False:",
+        ("tests/recipes/test_tables.py",),
     ),
     Mutation(
         "LibriMix: validation from the training folder",

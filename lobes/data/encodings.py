@@ -30,8 +30,8 @@ NOT_TEXT = (
 def readings(path: str | os.PathLike[str], raw: bytes) -> list[tuple[str, str]]:
     """Return what a file's bytes may mean: (encoding, text), the likeliest first. Unicode means one thing.
 
-    Bytes that are not Unicode may be in several encodings, which only the names of files can tell apart: six letters of
-    Polish are six others in Western Europe.
+    Bytes that are not Unicode may be in several encodings, which only the names of files can distinguish: six letters
+    of Polish are six others in Western Europe.
 
     Raises
     ------

@@ -27,7 +27,7 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     """
     path = os.path.expanduser(path)
     plain = os.path.abspath(path)
-    if ".." in Path(path).parts and os.path.exists(path):  # behind a link, .. is not the folder before it
+    if ".." in path.split(os.sep) and os.path.exists(path):  # behind a link, .. is not the folder before it
         return Path(plain if os.path.exists(plain) and os.path.samefile(plain, path) else os.path.realpath(path))
     return Path(plain)
 
@@ -100,6 +100,8 @@ def resolve_path(written: str, table: str | os.PathLike[str], data_folder: str |
 
 def _alternatives(written: str, starts: list[Path], data_folder: str | os.PathLike[str] | None) -> list[Path]:
     """The paths that may be meant; the first is what the letters say."""
+    if len(written) > 2 and written[0] == written[-1] == '"':  # as Windows copies a path
+        written = written[1:-1]
     if written.lower().startswith("file:"):
         written = unquote(urlsplit(written).path)
     if match := PLACEHOLDER.match(written):

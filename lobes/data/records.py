@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from lobes.errors import UserError, did_you_mean
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes", ":": "colons", " ": "blanks"}
 SEP_LINE = re.compile(r'\s*"?sep=(.)"?[,;\t|]*[ ]*\n', re.IGNORECASE)  # Excel's first line: which separator follows
 # Names in lower case, with _ for blanks and hyphens -> the manifests' own; also those of LibriMix's metadata.
 KNOWN = (
@@ -43,6 +43,18 @@ def canonical(name: str, needed: Sequence[str]) -> str:
     return name.strip()
 
 
+def _without_outer_quotes(text: str) -> str:
+    """The text of a table whose lines stand in quotes as a whole: a spreadsheet with another separator saved it."""
+    if not text.startswith('"'):
+        return text
+    try:
+        lines = list(csv.reader(io.StringIO(text), strict=True))
+    except csv.Error:
+        return text
+    wrapped = all(len(cells) <= 1 for cells in lines) and any(mark in lines[0][0] for mark in SEPARATORS)
+    return "\n".join("".join(cells) for cells in lines) + "\n" if wrapped else text
+
+
 class Records:
     """The records of one text, with the separator that suits its header best.
 
@@ -64,7 +76,8 @@ class Records:
 
     def __init__(self, path: str, encoding: str, text: str, needed: Sequence[str]) -> None:
         self.path, self.encoding, self.needed = path, encoding, needed
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        text = text.lstrip(INVISIBLE).replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")  # 1a: the end in DOS
+        text = _without_outer_quotes(text)
         given = SEP_LINE.match(text)
         self.skipped = text[: given.end()].count("\n") if given else 0
         self.text = text[given.end() :] if given else text
@@ -78,18 +91,15 @@ class Records:
         UserError
             A missing or doubled column, no rows, a row of another length, an empty cell of a needed column.
         """
-        rows, lines, columns = [], [], None
+        rows, lines, header, columns = [], [], None, []
         for line, cells in self._records():
-            if not any(cells):
-                continue
-            named = [canonical(cell, self.needed) for cell in cells]
-            if columns is None:
-                columns = named
+            if header is None and any(cells):
+                header, columns = cells, [canonical(cell, self.needed) for cell in cells]
                 self._check(columns)
-            elif named != columns:  # else the header again: tables that were joined
+            elif any(cells) and cells != header:  # else blank, or the header again: tables that were joined
                 rows.append(self._row(f"{self.path}, line {line}", cells, columns))
                 lines.append(line)
-        if columns is None:
+        if header is None:
             self._check([])
         if not rows:
             raise UserError(f"{self.path}: the split has no rows below its header.")
@@ -119,7 +129,8 @@ class Records:
             header = next((cells for _, cells in self._reader(separator) if any(cells)), [])
         except csv.Error:
             return 0, 0
-        return len(set(self.needed) & {canonical(cell, self.needed) for cell in header}), len(header)
+        found = len(set(self.needed) & {canonical(cell, self.needed) for cell in header})
+        return found, 0 if separator in ": " else len(header)  # in notes, too
 
     def _check(self, columns: Sequence[str]) -> None:
         missing = [column for column in self.needed if column not in columns]

@@ -40,16 +40,14 @@ class TextTable:
             A path that cannot be meant here, or that may mean two files, with its line.
         """
         return [
-            {column: self._resolved(index, column, data_folder) for column in row}
-            for index, row in enumerate(self.rows)
+            {c: self.file(n, c, data_folder) if c.endswith("_wav") and row[c] else row[c] for c in row}
+            for n, row in enumerate(self.rows)
         ]
 
-    def _resolved(self, index: int, column: str, data_folder: str | os.PathLike[str] | None) -> str:
-        cell = self.rows[index][column]
-        if not column.endswith("_wav") or not cell:
-            return cell
+    def file(self, index: int, column: str, data_folder: str | os.PathLike[str] | None = None) -> str:
+        """Return the absolute path that a cell means, as `resolved` does for all."""
         try:
-            return resolve_path(cell, self.path, data_folder)
+            return resolve_path(self.rows[index][column], self.path, data_folder)
         except UserError as error:
             raise UserError(f"{self.where(index)}: {column}: {error}") from None
 
@@ -65,7 +63,9 @@ class TextTable:
         try:
             return float(plain_number(cell, decimal_comma=self.separator == ";"))
         except ValueError:
-            raise UserError(f"{self.where(index)}: {column} must be a number such as 3.5, got {cell!r}.") from None
+            raise UserError(
+                f"{self.where(index)}: {column} must be a number, got {cell!r}. Write it like 3.5."
+            ) from None
 
 
 def read_table(
@@ -155,12 +155,10 @@ def _parse(path: str, encoding: str, text: str, needed: Sequence[str]) -> TextTa
 
 def _has_its_files(table: TextTable, data_folder: str | os.PathLike[str] | None) -> bool:
     """Whether the encoding is right: files of such names exist, or no letter matters."""
-    cells = {column: [row[column] for row in table.rows if not row[column].isascii()] for column in table.rows[0]}
-    files = [cell for column in cells if column.endswith("_wav") for cell in cells[column]]
-    names = [cell for column in cells if column == "ID" or column.startswith("speaker") for cell in cells[column]]
-    return bool(files or not names) and all(
-        os.path.exists(resolve_path(cell, table.path, data_folder)) for cell in files
-    )
+    letters = [(n, column) for n, row in enumerate(table.rows) for column in row if not row[column].isascii()]
+    files = [(n, column) for n, column in letters if column.endswith("_wav")]
+    names = [column for _, column in letters if column == "ID" or column.startswith("speaker")]
+    return bool(files or not names) and all(os.path.exists(table.file(n, column, data_folder)) for n, column in files)
 
 
 def _refuse_equal_ids(path: str, rows: Sequence[dict[str, str]], lines: Sequence[int]) -> None:

@@ -60,8 +60,10 @@ def start(argv: list[str], script: str) -> tuple[dict[str, Any], Any]:
     from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
     from lobes.config import load
+    from lobes.training.data_folder import keep_data_folder
 
     text, run_opts, _ = read_command_line(argv)
+    keep_data_folder(text)
     hparams = load(text)
     ddp_init_group(run_opts)
     run_on_main(make_run_folder, [hparams["output_folder"], text, script, argv])
