@@ -117,6 +117,8 @@ class MaskingSeparator(nn.Module):
         """
         check_mixtures(self, mix)
         self._check_tracing(mix, lengths)
+        if lengths is None:
+            return self._separate(mix)
         n = to_samples(lengths, mix.shape[1], mix.shape[0], mix.device)
         sizes = n.unique().tolist()
         if sizes == [mix.shape[1]]:
@@ -133,9 +135,9 @@ class MaskingSeparator(nn.Module):
         enough = int(mix.shape[1]) > self.kernel_size + (self.min_frames - 1) * self.stride
         if torch.jit.is_tracing() and (lengths is not None or self.one_by_one or not enough):
             raise UserError(
-                "torch.jit.trace: this network can be traced with one mixture of more than "
-                f"{self.kernel_size + (self.min_frames - 1) * self.stride} samples, without lengths, and not with "
-                "one_by_one; torch.export.export has no such limits"
+                "torch.jit.trace can follow this network for mixtures of more than "
+                f"{self.kernel_size + (self.min_frames - 1) * self.stride} samples, without lengths and without "
+                "one_by_one; torch.export.export takes any, for one length at a time"
             )
 
     def _separate(self, mix: Tensor) -> Tensor:
