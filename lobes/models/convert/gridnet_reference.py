@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from lobes.errors import UserError
@@ -118,6 +119,8 @@ def model_of(
         **sizes,
     )
     require_equal_shapes(to_published(model.state_dict()), weights, origin, f"{title} with {sizes}")
+    if any(value.dtype == torch.float64 for value in weights.values()):
+        model.double()
     model.load_state_dict(from_published(weights))
     return model
 

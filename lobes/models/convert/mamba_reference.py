@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from speechbrain.lobes.models.dual_path import Decoder, Dual_Path_Model, Encoder
 from torch import Tensor, nn
 
@@ -206,6 +207,8 @@ def _filled(model: MaskingSeparator, weights: dict[str, Tensor], origin: str, ti
     own = model.state_dict()
     names = {published: key for key, published in _published_keys(own).items()}
     require_equal_shapes(_published(own), weights, origin, title)
+    if any(value.dtype == torch.float64 for value in weights.values()):
+        model.double()
     model.load_state_dict({names[key]: value.reshape(own[names[key]].shape) for key, value in weights.items()})
     return model
 
