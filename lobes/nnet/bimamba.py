@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -177,14 +178,17 @@ class BiMambaStack(nn.Module):
 
     def reset_parameters(self) -> None:
         """Initialise all weights again, as `start` says."""
-        for layer in self.layers:
-            layer.reset_parameters()  # type: ignore[operator]
+        for layer in self._blocks():
+            layer.reset_parameters()
         nn.init.ones_(self.norm_f.weight)
         self._start()
 
+    def _blocks(self) -> Iterator[AveragedBiMamba]:
+        return (layer for layer in self.layers if isinstance(layer, AveragedBiMamba))
+
     @torch.no_grad()
     def _start(self) -> None:
-        for layer in self.layers:
+        for layer in self._blocks():
             if self.start == "constructed":
                 layer.out_proj.weight /= math.sqrt(len(self.layers))
             else:

@@ -93,8 +93,8 @@ class STFT(nn.Module):
         """
         if torch.jit.is_tracing():
             raise UserError(
-                "torch.jit.trace would keep the length of its example for all signals; export a network on spectra with "
-                "torch.export.export, for one length at a time"
+                "torch.jit.trace would keep the length of its example for all signals; export a network on spectra "
+                "with torch.export.export, for one length at a time"
             )
         with no_autocast(x):
             x = zero_padding(at_least_fp32(x), samples)

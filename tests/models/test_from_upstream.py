@@ -219,7 +219,7 @@ def test_a_cut_file_is_refused_in_one_line(tmp_path):
 
 
 def test_case_t2_80(tmp_path):
-    """The layout of the reference's audio_train.py; with the reference's keys and, as in the case, with those of ours."""
+    """T2-80: the layout of the reference's audio_train.py, with its keys and, as in the case, with ours."""
     model = SPMamba(**SMALL)
     versions = {"torch_version": torch.__version__, "pytorch_lightning_version": "1.9.0"}
     for state in (to_upstream(model), copy.deepcopy(model.state_dict())):

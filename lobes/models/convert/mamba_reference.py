@@ -96,7 +96,7 @@ def dpmamba(
         d_model = len(weights["masknet.conv1d.weight"])
         layers = _count(weights, "masknet.dual_mdl.")
         intra = "masknet.dual_mdl.0.intra_mdl.layers."
-        blocks = {"n_blocks": _count(weights, intra), **_block_sizes(weights, f"{intra}0.", d_model)}
+        blocks = {**_block_sizes(weights, f"{intra}0.", d_model), "n_blocks": _count(weights, intra)}
         sources = len(weights["masknet.conv2d.weight"]) // d_model
     except (KeyError, ValueError) as error:
         raise _unfit(origin, "DPMamba", error) from None
@@ -138,7 +138,7 @@ def separator(
     >>> separator(MambaTasNetMaskNet(8, 16, 1), 16, 2).kernel_size
     16
     """
-    n_filters = masknet.norm.weight.shape[0]  # type: ignore[union-attr, operator]
+    n_filters = masknet.get_parameter("norm.weight").shape[0]
     encoder = Encoder(kernel, n_filters)
     decoder = Decoder(n_filters, 1, kernel, stride=kernel // 2, bias=False)
     return MaskingSeparator(encoder, masknet, decoder, sources, sample_rate, kernel, level=level)
@@ -213,7 +213,7 @@ def _filled(model: MaskingSeparator, weights: dict[str, Tensor], origin: str, ti
     return model
 
 
-def _block_sizes(weights: Mapping[str, Tensor], block: str, d_model: int) -> dict[str, int]:
+def _block_sizes(weights: Mapping[str, Tensor], block: str, d_model: int) -> dict[str, Any]:
     inner, d_state = weights[f"{block}mixer.A_log"].shape
     weights[f"{block}mixer.A_b_log"]  # of the backward direction, which a causal network lacks
     d_conv = weights[f"{block}mixer.conv1d.weight"].shape[2]

@@ -118,7 +118,7 @@ def from_checkpoint(path: str | Path) -> nn.Module:
 def _spmamba(path: str | Path, options: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
     for name, value in {"window": "hann", "activation": "prelu", "eps": 1e-5}.items():
         _require(path, name, options.get(name, value), value)
-    hops = {"hop_length": int(options.get("stride", 64)), "emb_hs": int(options.get("emb_hs", 1))}
+    hops: dict[str, Any] = {"hop_length": int(options.get("stride", 64)), "emb_hs": int(options.get("emb_hs", 1))}
     return model_of(SPMamba, weights, path, sample_rate=RATE, **hops)
 
 
