@@ -165,7 +165,7 @@ def test_weights_in_fp64_and_in_half_precision():
 
 # ------------------------------------------------------------------ files
 SMALL = {"n_layers": 1, "emb_dim": 4, "emb_ks": 4, "n_heads": 2, "approx_qk_dim": 129, "expand": 1}
-BESIDE = {  # what is saved with the weights
+EXTRAS = {  # what is saved with the weights
     "version": torch.__version__,  # an object, since PyTorch 1.10
     "namespace": argparse.Namespace(lr=1e-3, folder=pathlib.Path("a/b"), inner=argparse.Namespace(n=np.int64(3))),
     "simple namespace": types.SimpleNamespace(a=1),
@@ -176,15 +176,15 @@ BESIDE = {  # what is saved with the weights
 }
 
 
-def save(folder, beside, **more):
+def save(folder, extra, **more):
     model = SPMamba(**SMALL)
-    torch.save({"state_dict": to_upstream(model), "hyper_parameters": beside, **more}, folder / "best_model.pth")
+    torch.save({"state_dict": to_upstream(model), "hyper_parameters": extra, **more}, folder / "best_model.pth")
     return model
 
 
-@pytest.mark.parametrize("beside", BESIDE)
-def test_plain_values_next_to_the_weights_are_read(beside, tmp_path):
-    model = save(tmp_path, BESIDE[beside])
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_plain_values_next_to_the_weights_are_read(extra, tmp_path):
+    model = save(tmp_path, EXTRAS[extra])
     assert same(SPMamba.from_upstream(tmp_path / "best_model.pth").state_dict(), model.state_dict())
 
 
