@@ -26,7 +26,7 @@ MODELS = {  # network -> preset, its options, and what no shape shows
         {"N": 12, "L": 20, "K": 14, "n_layers": 3, "n_blocks": 2, "expand": 3, "skip_around_intra": True},
         {"K": 14, "skip_around_intra": True},
     ),
-    "bsrnn": ("bsrnn", {"n_channels": 8, "n_layers": 2}, {}),
+    "bsrnn": ("bsrnn", {"n_channels": 8, "n_layers": 2}, {"reflected_hop": True}),
 }
 
 

@@ -37,7 +37,7 @@ def from_upstream(name: str, source: str | Path | Mapping, **options: Any) -> nn
     **options
         What no shape shows: `sample_rate` in Hz for all; `hop_length` and `emb_hs` for spmamba and tf_gridnet; `K` and
         `skip_around_intra` for dpmamba; `level` (`item`, or `none` for networks that see the mixture as it is, as the
-        published code has it) for mamba_tasnet, dpmamba and bsrnn.
+        published code has it) for mamba_tasnet, dpmamba and bsrnn, and what else bsrnn's `from_reference` lists.
 
     Returns
     -------
