@@ -78,12 +78,13 @@ def test_what_trainers_wrap_around_the_weights(network, layout):
     assert same(to_upstream(from_upstream(name, WRAPPED[layout](published), **unseen)), published)
 
 
-@pytest.mark.parametrize("fault", ["missing", "unknown", "wrong shape", "no tensor"])
+@pytest.mark.parametrize("fault", ["missing", "unknown", "wrong shape", "no tensor", "empty"])
 def test_weights_that_do_not_fit(network, fault):
     name, model, unseen = network
     weights = to_upstream(model)
     key = sorted(weights)[len(weights) // 2]
     changed = {"missing": {}, "unknown": {**weights, "more.weight": torch.ones(2)}, "no tensor": {**weights, key: 3}}
+    changed["empty"] = {**weights, key: torch.ones(0)}
     changed["wrong shape"] = {**weights, key: torch.ones(7, 1, 1, 1, 1)}
     changed["missing"] = {k: v for k, v in weights.items() if k != key}
     with pytest.raises(UserError, match="more.weight" if fault == "unknown" else key.replace(".", r"\.")) as error:
@@ -125,6 +126,18 @@ def test_what_no_shape_of_dpmamba_shows():
     small = {"N": 128, "L": 4, "d_state": 1, "d_conv": 1}  # 128 channels in 8 layers are the published XS
     published = from_upstream("dpmamba", to_upstream(get_model("dpmamba_s", **small)))
     assert published.masknet.K == 250 and not published.masknet.dual_mdl[0].skip_around_intra
+
+
+@pytest.mark.parametrize("strange", [torch.tensor(1.0), torch.ones(3), torch.ones(16, 8, 1)])
+def test_shapes_that_give_no_sizes(strange):
+    weights = to_upstream(get_model("mamba_tasnet_tiny", n_layers=1, N=8, d_model=8))
+    for key in (
+        "encoder.conv1d.weight",
+        "masknet.mamba_net.layers.0.mixer.A_log",
+        "masknet.bottleneck_conv1x1.conv.weight",
+    ):
+        with pytest.raises(UserError, match="expected the weights of (one|a) Mamba-TasNet"):
+            from_upstream("mamba_tasnet", {**weights, key: strange})
 
 
 def test_a_causal_mamba_tasnet_is_another_network():

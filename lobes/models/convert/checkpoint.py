@@ -35,6 +35,7 @@ NETWORKS = {
     "mamba_tasnet": Network("Mamba-TasNet", ("masknet.mamba_net.norm_f.weight", "masknet.stack.norm_f.weight")),
     "dpmamba": Network("DPMamba", ("masknet.dual_mdl.0.intra_mdl.norm_f.weight",)),
 }
+MISFITS = (KeyError, IndexError, ValueError, TypeError, ZeroDivisionError)  # where sizes are read off strange shapes
 _USUAL = ("state_dict", "model_state_dict", "model")  # where trainers put the weights
 _WRAPPERS = ("module", "_orig_mod")  # of distributed and of compiled networks, anywhere in a key
 
@@ -103,6 +104,18 @@ def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
     ]
 
 
+def unfit(origin: str | Path, title: str, error: Exception) -> UserError:
+    """Say why no sizes can be read off the shapes: one of `MISFITS`.
+
+    Example
+    -------
+    >>> unfit("a.pth", "BSRNN", KeyError("fc_t1.weight"))
+    UserError("a.pth: expected the weights of one BSRNN, but 'fc_t1.weight' is missing")
+    """
+    what = f"{error} is missing" if isinstance(error, KeyError) else "its weights have other dimensions"
+    return UserError(f"{origin}: expected the weights of one {title}, but {what}")
+
+
 def require_equal_shapes(
     expected: Mapping[str, Tensor], found: Mapping[str, Tensor], origin: str | Path, title: str
 ) -> None:
@@ -153,8 +166,9 @@ def _cut(part: Mapping, prefix: str, origin: str) -> dict[str, Tensor]:
         if not str(key).startswith(prefix):
             continue
         name = ".".join(word for word in str(key).removeprefix(prefix).split(".") if word not in _WRAPPERS)
-        if not isinstance(value, Tensor) or name in weights:
-            found = "a second time" if name in weights else f"as {type(value).__name__}"
+        if not isinstance(value, Tensor) or not value.numel() or name in weights:
+            kind = "an empty tensor" if isinstance(value, Tensor) else type(value).__name__
+            found = "a second time" if name in weights else f"as {kind}"
             raise UserError(f"{origin}: expected each weight once and as a tensor, found {key} {found}")
         weights[name] = value
     return weights

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lobes.errors import UserError
-from lobes.models.convert.checkpoint import NETWORKS, require_equal_shapes, weights_of
+from lobes.models.convert.checkpoint import MISFITS, NETWORKS, require_equal_shapes, unfit, weights_of
 from lobes.models.convert.gridnet_keys import from_published, to_published
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -106,8 +106,8 @@ def model_of(
     title = NETWORKS[network].title
     try:
         sizes = _sizes(weights, network)
-    except (KeyError, IndexError) as error:
-        raise UserError(f"{origin}: expected weights of {title}, but {error} is missing or has another shape") from None
+    except MISFITS as error:
+        raise unfit(origin, title, error) from None
     n_fft = sizes["n_fft"]
     if sample_rate is None and n_fft not in _PUBLISHED_RATES:
         raise UserError(f"{origin}: no published sample rate for its n_fft={n_fft}; give sample_rate=<Hz>")

@@ -16,7 +16,7 @@ from speechbrain.lobes.models.dual_path import Decoder, Dual_Path_Model, Encoder
 from torch import Tensor, nn
 
 from lobes.errors import UserError
-from lobes.models.convert.checkpoint import require_equal_shapes, weights_of
+from lobes.models.convert.checkpoint import MISFITS, require_equal_shapes, unfit, weights_of
 from lobes.models.convert.tensors_only import read_tensors
 from lobes.models.mamba_tasnet import MambaTasNetMaskNet
 from lobes.models.masking import LEVELS, MaskingSeparator
@@ -56,8 +56,8 @@ def mamba_tasnet(source: str | Path | Mapping, *, sample_rate: int = 8000, level
         n_layers = _count(weights, "masknet.mamba_net.layers.")
         sizes = _block_sizes(weights, "masknet.mamba_net.layers.0.", d_model)
         sources = len(weights["masknet.mask_conv1x1.conv.weight"]) // n_filters
-    except (KeyError, ValueError) as error:
-        raise _unfit(origin, "Mamba-TasNet", error) from None
+    except MISFITS as error:
+        raise unfit(origin, "Mamba-TasNet", error) from None
     masknet = MambaTasNetMaskNet(n_filters, d_model, n_layers, sources, **sizes)
     return _filled(separator(masknet, kernel, sources, sample_rate, level), weights, origin, "a Mamba-TasNet")
 
@@ -98,8 +98,8 @@ def dpmamba(
         intra = "masknet.dual_mdl.0.intra_mdl.layers."
         blocks = {**_block_sizes(weights, f"{intra}0.", d_model), "n_blocks": _count(weights, intra)}
         sources = len(weights["masknet.conv2d.weight"]) // d_model
-    except (KeyError, ValueError) as error:
-        raise _unfit(origin, "DPMamba", error) from None
+    except MISFITS as error:
+        raise unfit(origin, "DPMamba", error) from None
     masknet = Dual_Path_Model(
         n_filters,
         d_model,
@@ -216,16 +216,14 @@ def _filled(model: MaskingSeparator, weights: dict[str, Tensor], origin: str, ti
 def _block_sizes(weights: Mapping[str, Tensor], block: str, d_model: int) -> dict[str, Any]:
     inner, d_state = weights[f"{block}mixer.A_log"].shape
     weights[f"{block}mixer.A_b_log"]  # of the backward direction, which a causal network lacks
+    if inner % d_model:
+        raise ValueError("a block of another width")
     d_conv = weights[f"{block}mixer.conv1d.weight"].shape[2]
     return {"d_state": d_state, "d_conv": d_conv, "expand": inner // d_model}
 
 
 def _count(weights: Mapping[str, Tensor], beginning: str) -> int:
     return len({key.removeprefix(beginning).split(".")[0] for key in weights if key.startswith(beginning)})
-
-
-def _unfit(origin: str, title: str, error: Exception) -> UserError:
-    return UserError(f"{origin}: expected the weights of a {title}, but {error} is missing or has another shape")
 
 
 def _unseen(origin: str, sizes: tuple[int, int], K: int | None, skip: bool | None) -> dict[str, Any]:
