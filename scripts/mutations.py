@@ -377,8 +377,8 @@ MUTATIONS = [
     Mutation(
         "SharedBiMamba: the residual is left out",
         "lobes/nnet/bimamba.py",
-        "return x + self.out_proj(y)",
-        "return self.out_proj(y)",
+        "return torch.add(x, self.out_proj(y), alpha=self.share)",
+        "return self.share * self.out_proj(y)",
         ("tests/models/test_baselines.py::test_shared_bimamba_is_the_sum_of_both_directions",),
     ),
     Mutation(
@@ -495,10 +495,31 @@ MUTATIONS = [
         ("tests/models/test_masking.py",),
     ),
     Mutation(
+        "Mamba-TasNet, DPMamba: the sum of the directions",
+        "lobes/nnet/bimamba.py",
+        "    share = 0.5",
+        "    share = 1.0",
+        ("tests/models/test_mamba_golden.py",),
+    ),
+    Mutation(
+        "Mamba-TasNet, DPMamba: a deep stack starts as large as a flat one",
+        "lobes/nnet/bimamba.py",
+        "layer.out_proj.weight /= math.sqrt(len(self.layers))",
+        "layer.out_proj.weight /= 1",
+        ("tests/nnet/test_bimamba.py",),
+    ),
+    Mutation(
+        "checkpoints: code in a file is run",
+        "lobes/models/convert/tensors_only.py",
+        'map_location="cpu", weights_only=True',
+        'map_location="cpu", weights_only=False',
+        ("tests/models/test_spmamba_reference.py::test_code_in_a_checkpoint_is_never_run",),
+    ),
+    Mutation(
         "Mamba-TasNet: masks without ReLU",
         "lobes/models/mamba_tasnet.py",
-        "masks = F.relu(self.masks(x))",
-        "masks = (self.masks(x))",
+        "return F.relu(x).unflatten",
+        "return x.unflatten",
         ("tests/models/test_mamba_tasnet.py",),
     ),
     Mutation(

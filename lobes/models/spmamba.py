@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lobes.errors import UserError, did_you_mean
 from lobes.models.base.contract import run_layer
 from lobes.models.base.envelope import SpectralModel
-from lobes.models.convert.spmamba_reference import load_reference
+from lobes.models.convert.gridnet_reference import load_reference
 from lobes.nnet.bimamba import BiMamba
 from lobes.nnet.gridnet import GridNetBlock
 from lobes.nnet.lengths import zero_padding

@@ -91,6 +91,11 @@ class STFT(nn.Module):
         Tensor
             Real and imaginary part [B, 2, L, F]; zeros in frames after an item's last one.
         """
+        if torch.jit.is_tracing():
+            raise UserError(
+                "torch.jit.trace would keep the length of its example for all signals; export a network on spectra "
+                "with torch.export.export, for one length at a time"
+            )
         with no_autocast(x):
             x = zero_padding(at_least_fp32(x), samples)
             dtype, x = x.dtype, x if x.device.type == "mps" else x.double()
