@@ -36,12 +36,15 @@ KNOWN = {
     **dict.fromkeys(("spmamba_8k", "spmamba_16k", "spmamba_small"), "spmamba"),
     **dict.fromkeys(("mamba_tasnet_s", "mamba_tasnet_m", "mamba_tasnet_tiny"), "mamba_tasnet"),
     **dict.fromkeys(("dpmamba_s", "dpmamba_m", "dpmamba_tiny"), "dpmamba"),
+    **dict.fromkeys(("tf_gridnet", "tf_gridnet_mini"), "tf_gridnet"),
     "bsrnn": "bsrnn",
 }
+# options that no shape shows, by the names of the published code
+UNSEEN = {"K": "K", "skip_around_intra": "skip_around_intra", "stride": "hop_length", "emb_hs": "emb_hs"}
 # of SpeechBrain's classes alone, as its own interface runs them
 SPEECHBRAIN = re.compile(r"(convtasnet|dprnn|sepformer|resepformer|skim)(_causal|_tiny)?")
 # written from a paper or its code, of which no output is known here
-WRITTEN = re.compile(r"tf_gridnet(_mini)?|spmamba_(mini|tiny)|dptnet|bs_bimamba_abl\d_published")
+WRITTEN = re.compile(r"spmamba_(mini|tiny)|dptnet|bs_bimamba_abl\d_published")
 
 
 class Golden(NamedTuple):
@@ -135,7 +138,9 @@ def goldens(network: str) -> Iterator[Golden]:
         return
     fill = _module(GOLDEN / "fill.py")
     for record in content["configurations"].values():
-        options = {key: record["args"][key] for key in ("K", "skip_around_intra") if key in record["args"]}
+        options = {UNSEEN[key]: value for key, value in record["args"].items() if key in UNSEEN}
+        if network == "tf_gridnet":
+            options["sample_rate"] = record["sample_rate"]
         mix = fill.inp(record["sample_rate"], record["samples"], record["scales"])
         yield Golden(fill.fill(dict(record["state_dict"])), mix, options, record)
 
@@ -145,7 +150,7 @@ def error_of_golden(network: str, golden: Golden) -> float:
     from lobes.models import from_upstream
 
     model = from_upstream(network, golden.weights, **golden.options).double()
-    run = {"spmamba": _of_spmamba, "bsrnn": _of_bsrnn}.get(network, _of_mamba)
+    run = {"spmamba": _of_spmamba, "bsrnn": _of_bsrnn, "tf_gridnet": _of_tf_gridnet}.get(network, _of_mamba)
     with torch.no_grad():
         got, expected, largest = run(model, golden.mix.double(), golden.record)
     return float((got - torch.tensor(expected, dtype=torch.float64)).abs().max()) / largest
@@ -159,7 +164,15 @@ def estimates_of_parts(model: nn.Module, mix: Tensor) -> Tensor:
 
 
 def _of_mamba(model: nn.Module, mix: Tensor, record: dict[str, Any]) -> tuple[Tensor, Any, float]:
-    y, known = estimates_of_parts(model, mix), record["output"]
+    return _at_known(estimates_of_parts(model, mix), record["output"])
+
+
+def _of_tf_gridnet(model: nn.Module, mix: Tensor, record: dict[str, Any]) -> tuple[Tensor, Any, float]:
+    return _at_known(model(mix), record["output"])
+
+
+def _at_known(y: Tensor, known: dict[str, Any]) -> tuple[Tensor, Any, float]:
+    """Estimates `y` [B, T, S] at the recorded samples."""
     rows = y[:, [int(index) for index in known["samples"]]].transpose(0, 1)  # [index, B, S]
     return rows, list(known["samples"].values()), known["maxabs"]
 
