@@ -2,9 +2,9 @@
 
 > python tests/models/make_tf_gridnet_golden.py
 
-It needs ESPnet (made with version 202511), which Lobes does not: run it in an environment of its own. Weights and inputs
-are those of golden/fill.py. ESPnet casts to fp32 before its STFT; the cast is taken out, so that all numbers are fp64.
-Gradients are of the sum of all squared outputs.
+It needs ESPnet (made with version 202511), which Lobes does not: run it in an environment of its own. Weights and
+inputs are those of golden/fill.py. ESPnet casts to fp32 before its STFT; the cast is taken out, so that all numbers are
+fp64. Gradients are of the sum of all squared outputs.
 """
 
 import importlib.util

@@ -50,7 +50,7 @@ def test_outputs_and_gradients_equal_espnets(case):
     with torch.no_grad():
         for parameter in double.parameters():
             parameter.copy_(parameter.grad)
-    slopes = to_upstream(double)
-    for key, slope in record["gradients"].items():
+    slopes, rounding = to_upstream(double), 1e-13 * max(slope["maxabs"] for slope in record["gradients"].values())
+    for key, slope in record["gradients"].items():  # a shift of all keys of the attention has no effect: only rounding
         for index, value in slope["at"].items():
-            assert abs(slopes[key].flatten()[int(index)] - value) < 1e-9 * slope["maxabs"], key
+            assert abs(slopes[key].flatten()[int(index)] - value) < 1e-9 * slope["maxabs"] + rounding, key
