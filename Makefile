@@ -3,6 +3,7 @@
 .PHONY: help setup demo test test-recipes test-slow mutate other-projects check format bench lock clean
 export PYTHON
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -14,13 +15,13 @@ demo: setup  ## corpus, training, evaluation, separated files and a report in re
 	@$(BIN)/python recipes/PolSESS/demo.py
 
 test: setup  ## the tests and the examples in docstrings, without the slow ones
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-recipes: setup  ## the recipe files that the fast tests leave out: each trains, validates, tests and exports
-	@$(BIN)/python -m pytest tests/recipes/test_recipes.py -m slow
+	@$(PYTEST) tests/recipes/test_recipes.py -m slow
 
 test-slow: setup  ## all tests
-	@$(BIN)/python -m pytest -m "not gpu"
+	@$(PYTEST) -m "not gpu"
 
 mutate: setup  ## break the code one line at a time, about 90 times; each break must fail a test (15 minutes)
 	@$(BIN)/python scripts/mutate.py

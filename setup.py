@@ -26,6 +26,9 @@ REQUIRES = [
     "matplotlib>=3.8",
     "jinja2>=3.1",
     "typer>=0.12",
+    "charset-normalizer>=3",
+    "filelock>=3.13",
+    "psutil>=5.9",
 ]
 
 EXTRAS = {
@@ -33,6 +36,7 @@ EXTRAS = {
     "demo": ["espeakng-loader>=0.2.4", "pyroomacoustics>=0.8"],
     "dev": [
         "pytest>=8",
+        "pytest-xdist>=3.5",
         "hypothesis>=6.100",
         "ruff>=0.12",
         "mypy>=1.13",

@@ -137,28 +137,43 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(help="A run folder, an exported folder, a hub id, or package.module:factory.")
     ],
-    data: Annotated[Path, typer.Option(help="A manifest: CSV with ID, mix_wav, s1_wav, s2_wav ...")],
+    data: Annotated[
+        Path, typer.Option(help="A manifest: CSV with ID, mix_wav, s1_wav, s2_wav ...; paths from its folder.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for per_utterance.csv and summary.json.")],
-    data_root: Annotated[Path | None, typer.Option(help="What $data_root in the manifest stands for.")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option("--data-root", "--data_root", help="What $data_root in the manifest stands for.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Of PolSESS: ES, EB or SB; by default the model's.")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Such as si_sdr, pesq; by default the usual four.")] = None,
     workers: Annotated[int | None, typer.Option(help="Scoring processes; 0 scores in this one.", min=0)] = None,
     save_audio: Annotated[int, typer.Option(help="Write so many items as audio.", min=0)] = 0,
     group_by: Annotated[str | None, typer.Option(help="A column whose values count equally in the means.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
 ) -> None:
-    """Score a model on a data set, whatever it was trained on."""
+    """Score a model, and the untouched mixtures, on a data set, whatever the model was trained on."""
     from lobes.evaluation.manifest import evaluate as evaluate_manifest
+    from lobes.evaluation.manifest import read_rows
     from lobes.evaluation.summary import format_table
     from lobes.inference import Separator
     from lobes.metrics import METRICS
+    from lobes.metrics.utterance import check_metrics
+    from lobes.polsess.fixed import layout_of
 
+    check_metrics(metric or METRICS)
+    read_rows(data, data_root)  # before the model is loaded
     separator = Separator.from_hparams(model, run_opts=_run_opts(device))
 
     def separate(mix: Any) -> Any:
         return separator.separate_batch(mix)[0].detach().float().cpu().numpy()
 
-    size = (separator.num_sources, separator.sample_rate)
-    summary = evaluate_manifest(separate, *size, data, out, data_root, metric or METRICS, workers, save_audio, group_by)
+    def layout(row: Any) -> Any:
+        return layout_of(row, separator.num_sources, task, separator.task)
+
+    summary = evaluate_manifest(
+        separate, separator.num_sources, separator.sample_rate, data, out, data_root, metric or METRICS, workers,
+        save_audio, group_by, layout,
+    )  # fmt: skip
     print(format_table(summary))
     print(f"wrote {out}")
 

@@ -23,8 +23,11 @@ _HOME = {
     "EnhanceModel": "lobes.inference.speechbrain_adapter",
     "load_strictly": "lobes.runs.weights",
     # parts of networks
-    "MambaMaskNet": "lobes.models.mamba_tasnet",
+    "BiMambaStack": "lobes.nnet.bimamba",
+    "MambaTasNetMaskNet": "lobes.models.mamba_tasnet",
     "SequenceFirst": "lobes.models.masking",
+    # parts of networks of earlier versions: another name is another network, and no file of ours names these now
+    "MambaMaskNet": "lobes.models.mamba_tasnet",
     "SharedBiMamba": "lobes.nnet.bimamba",
     # recipe files
     "Budget": "lobes.training.budget",

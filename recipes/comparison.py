@@ -20,6 +20,7 @@ from typing import Any
 
 from lobes.data.files import write_whole
 from lobes.errors import UserError, exit_on_user_error
+from lobes.evaluation.inputs import shared_in
 from lobes.reports import comparison
 from lobes.reports.tables import replace_section
 from lobes.runs.folder import read_run
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended, too
     runs = {(name, seed): make_run(options, name, seed) for seed in options.seeds for name in options.hparams}
     print(plan(options, len(runs)), flush=True)
-    with stage(f"{len(runs)} runs, {options.jobs} at a time"):
+    # all are tested on the same mixtures
+    with stage(f"{len(runs)} runs, {options.jobs} at a time"), shared_in(options.output / "input_scores"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
     outcomes = {key: collect(run.folder) for key, run in runs.items()}
     with stage("costs"):

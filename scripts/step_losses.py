@@ -80,6 +80,7 @@ CASES = {
     "WSJ0Mix": Case("WSJ0Mix", "spmamba", SEPARATION, preset="spmamba_tiny"),
     "custom": Case("custom", "spmamba", f"{SEPARATION} --batch_size 2", preset="spmamba_tiny"),
     "VoiceBank BSRNN, compressed": Case("VoiceBank", "bsrnn_mini", SPECTRA),
+    "VoiceBank BSRNN, local norms": Case("VoiceBank", "bsrnn_mini", SPECTRA, "bsrnn_local_norms"),
     "VoiceBank BSRNN, published": Case("VoiceBank", "bsrnn", SPECTRA + " --metric_start null"),
     "VoiceBank BSRNN, discriminator": Case(
         "VoiceBank", "bsrnn", "--training_signal_len 8000 --batch_size 1 --metric_start 1 --pesq_workers 1"

@@ -59,9 +59,9 @@ def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> li
 def check_sum(rows: Sequence[Row], max_lsb: int, limited_parts: Sequence[str] = ()) -> int:
     """Check that every mixture is the sum of its stored parts; return how many rows deviate because of a limiter.
 
-    Rounding to 16 bit explains (parts + 1) / 2 steps, 4 for seven parts. Where the whole sum, the sum of the sources,
-    one of the sources s2, s3 ... or one of `limited_parts` reaches 0.998 of full scale, a limiter may have acted: such
-    rows are counted and not refused.
+    Rounding to 16 bit explains (parts + 1) / 2 steps, 4 for seven parts; cutting, as libsndfile does, up to a step a
+    part. Where the whole sum, the sum of the sources, one of the sources s2, s3 ... or one of `limited_parts` reaches
+    0.998 of full scale, a limiter may have acted: such rows are counted and not refused.
 
     Arguments
     ---------

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lobes.data.files import replacing
+from lobes.data.paths import absolute
+from lobes.data.tables import TextTable, read_table
 from lobes.errors import UserError, did_you_mean
 
 DATA_ROOT = "$data_root"
@@ -73,7 +75,8 @@ def read_manifest(
     path : str or PathLike
         The CSV.
     data_root : str or PathLike, optional
-        What `$data_root` stands for. When given, every `*_wav` path must lie below it.
+        What `$data_root` stands for. When given, every `*_wav` path lies below it, or is one from the root to a file
+        that is there.
     types : mapping, optional
         Column -> bool or float, for the data set's own columns; a column may be absent.
 
@@ -97,27 +100,31 @@ def read_manifest(
     ...     read_manifest(f"{folder}/train.csv", "/corpus", {"far": bool})
     [{'ID': 'a', 'duration': 4.0, 'mix_wav': '/corpus/a.wav', 's1_wav': '/corpus/s.wav', 'far': True}]
     """
-    rows = _read_cells(path)
-    _refuse_empty(path, rows)
-    refuse_duplicates(path, rows)
-    root = None if data_root is None else os.path.abspath(data_root)
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: no such manifest. Run the recipe's prepare step, or correct the path.")
+    table = read_table(path, REQUIRED, data_root)
+    root = None if data_root is None else str(absolute(data_root))
     typed = {"duration": float, **(types or {})}
-    return [_parse(f"{path}, line {line}", row, root, typed) for line, row in enumerate(rows, start=2)]
+    return [_parse(table, index, root, typed) for index in range(len(table.rows))]
 
 
 def portable(row: Mapping[str, Any], root: str | os.PathLike[str]) -> dict[str, Any]:
     """Write $data_root instead of the data folder in a row's paths, so that the folder may move.
 
+    Files elsewhere keep their path from the root.
+
     Example
     -------
-    >>> portable({"ID": "a", "mix_wav": "/data/mix/a.wav", "s2_wav": ""}, "/data")
-    {'ID': 'a', 'mix_wav': '$data_root/mix/a.wav', 's2_wav': ''}
+    >>> portable({"ID": "a", "mix_wav": "/data/mix/a.wav", "s1_wav": "/else/a.wav", "s2_wav": ""}, "/data")
+    {'ID': 'a', 'mix_wav': '$data_root/mix/a.wav', 's1_wav': '/else/a.wav', 's2_wav': ''}
     """
-    paths = {column: cell for column, cell in row.items() if column.endswith("_wav") and cell}
-    return {
-        **row,
-        **{column: f"{DATA_ROOT}/{Path(cell).relative_to(root).as_posix()}" for column, cell in paths.items()},
-    }
+    start, paths = absolute(root), {column: cell for column, cell in row.items() if column.endswith("_wav") and cell}
+    return {**row, **{column: _portable(absolute(cell), start) for column, cell in paths.items()}}
+
+
+def _portable(path: Path, root: Path) -> str:
+    inside = path.is_relative_to(root)
+    return f"{DATA_ROOT}/{path.relative_to(root).as_posix()}" if inside else os.fspath(path)
 
 
 def check_files(rows: Sequence[Mapping[str, Any]], which: str = "all") -> None:
@@ -202,62 +209,35 @@ def _place(column: str) -> tuple[int, int]:
     return (ORDER.index(column) if column in ORDER else len(ORDER)), 0
 
 
-def _read_cells(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-    if not os.path.isfile(path):
-        raise UserError(f"{path}: no such manifest. Run the recipe's prepare step, or correct the path.")
-    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
-        _refuse_missing_columns(path, reader.fieldnames or [])
-        rows = list(reader)
-    for line, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise UserError(f"{path}, line {line}: expected {len(reader.fieldnames or [])} cells, as in the header.")
-    return rows
-
-
-def _refuse_missing_columns(path: str | os.PathLike[str], columns: Sequence[str]) -> None:
-    missing = [column for column in REQUIRED if column not in columns]
-    if missing:
-        hint = did_you_mean(missing[0], set(columns) - set(REQUIRED))
-        raise UserError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(columns) or 'none'}.{hint}")
-
-
 def _refuse_empty(path: str | os.PathLike[str], rows: Sequence[Any]) -> None:
     if not rows:
         raise UserError(f"{path}: the split has no rows.")
 
 
-def _parse(where: str, row: Mapping[str, str], root: str | None, types: Mapping[str, type]) -> dict[str, Any]:
+def _parse(table: TextTable, index: int, root: str | None, types: Mapping[str, type]) -> dict[str, Any]:
+    row, where = table.rows[index], table.where(index)
     parsed: dict[str, Any] = dict(row)
     for column, cell in row.items():
         if column.endswith("_wav"):
             parsed[column] = _path(where, column, cell, root)
-        elif column == "duration" or (cell and column in types):
-            parsed[column] = _boolean(where, column, cell) if types[column] is bool else _float(where, column, cell)
+        elif cell and column in types:
+            parsed[column] = _boolean(where, column, cell) if types[column] is bool else table.number(index, column)
     if not (math.isfinite(parsed["duration"]) and parsed["duration"] > 0):
         raise UserError(f"{where}: duration must be a positive number of seconds, got {row['duration']!r}.")
     return parsed
 
 
 def _path(where: str, column: str, cell: str, root: str | None) -> str:
-    if not cell and column in REQUIRED:
-        raise UserError(f"{where}: {column} is empty.")
     if not cell or root is None:
         return cell
     file = os.path.abspath(cell.replace(DATA_ROOT, root, 1))
-    if os.path.commonpath([file, root]) != root:
+    inside = file.startswith(os.path.join(root, ""))
+    if not inside and not (os.path.isabs(cell) and os.path.isfile(file)):
         raise UserError(f"{where}: {column} lies outside the data folder {root}: {cell}. Write it as {DATA_ROOT}/...")
     return file
 
 
-def _float(where: str, column: str, cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        raise UserError(f"{where}: {column} must be a number, got {cell!r}.") from None
-
-
 def _boolean(where: str, column: str, cell: str) -> bool:
-    if cell not in ("True", "False"):
+    if cell.lower() not in ("true", "false"):  # spreadsheets write TRUE
         raise UserError(f"{where}: {column} must be True or False, got {cell!r}.")
-    return cell == "True"
+    return cell.lower() == "true"

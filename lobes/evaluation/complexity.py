@@ -28,9 +28,10 @@ from lobes.models import get_model, list_models
 from lobes.models.registry import preset_meta
 from lobes.nnet.selective import SelectiveParts
 
-FACTS = ("receptive_field", "source")  # what the meta of every preset has to say
+FACTS = ("receptive_field", "compared", "source")  # what the meta of every preset has to say
 HEADER = (
-    "| Preset | Parameters | GMAC/s | of which scan | Sample rate | Causal | Receptive field | Published | Source |"
+    "| Preset | Parameters | GMAC/s | of which scan | Sample rate | Causal | Receptive field | Compared | Published "
+    "| Source |"
 )
 
 
@@ -143,7 +144,7 @@ def table(presets: list[str] | None = None) -> str:
     Parameters
     """
     rows = [_row(preset) for preset in (list_models() if presets is None else presets)]
-    return "\n".join([HEADER, "|---|---:|---:|---:|---:|---|---|---|---|", *rows])
+    return "\n".join([HEADER, "|---|---:|---:|---:|---:|---|---|---|---|---|", *rows])
 
 
 def _row(preset: str) -> str:
@@ -161,6 +162,7 @@ def _row(preset: str) -> str:
         str(model.sample_rate),
         "yes" if model.causal else "no",
         known["receptive_field"],
+        known["compared"],
         known.get("published", "-"),
         known["source"],
     ]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lobes.errors import UserError
+from lobes.evaluation import inputs
 from lobes.metrics.utterance import METRICS, NUMBERS, score
 
 
@@ -30,6 +31,8 @@ class ScoreJob:
         False where the mixture is the target and a gain over it means nothing.
     conditions : mapping of str to str
         What the utterance can be grouped by, a column of the table for each: `{"variant": "SER"}`.
+    score_input : bool
+        Score the mixture, too, as `inputs` of `lobes.metrics.score`.
     """
 
     id: str
@@ -40,6 +43,7 @@ class ScoreJob:
     metrics: Sequence[str] = METRICS
     improvement: bool = True
     conditions: Mapping[str, str] = field(default_factory=dict)
+    score_input: bool = False
 
     def row(self, numbers: Mapping[str, Any]) -> dict[str, Any]:
         """The row of the table: id, conditions, then the numbers and the status."""
@@ -62,13 +66,17 @@ def score_job(job: ScoreJob) -> dict[str, Any]:
     >>> score_job(ScoreJob("a", x, x, x[:, 0], 8000, ("si_sdr",), improvement=False))["si_sdr"]
     100.0
     """
+    key = inputs.key_of(job.mix, job.targets, job.sample_rate) if job.score_input else ""
     try:
-        numbers = score(job.estimates, job.targets, job.mix, job.sample_rate, job.metrics, job.improvement)
+        signals, known = (job.estimates, job.targets, job.mix), inputs.known(key) if key else None
+        numbers = score(*signals, job.sample_rate, job.metrics, job.improvement, known)
     except UserError as error:
         conditions = f" ({', '.join(job.conditions.values())})" if job.conditions else ""
         raise UserError(f"{job.id}{conditions}: {error}") from error
     except Exception as error:
         numbers = failed(f"error: {type(error).__name__}")
+    if key:
+        inputs.keep(key, numbers)
     return job.row(numbers)
 
 

@@ -5,24 +5,45 @@ Files at another rate than the model's are resampled to it, and scored there: wh
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from lobes.data import audio
-from lobes.data.manifest import read_manifest
+from lobes.data.manifest import SOURCE, shorten
+from lobes.data.paths import PLACEHOLDER
 from lobes.data.rates import resample
+from lobes.data.tables import read_table
 from lobes.errors import UserError, did_you_mean
 from lobes.evaluation.job import ScoreJob
-from lobes.evaluation.results import with_audio, write_results
-from lobes.evaluation.scoring import score_many
-from lobes.metrics.utterance import METRICS
-from lobes.runs import names
+from lobes.evaluation.results import score_and_write
+from lobes.metrics.utterance import METRICS, check_metrics
 
+THREADS = 8
+
+Row = Mapping[str, str]
+# Mixture [T], targets [T,S], conditions and improvement as in `ScoreJob`.
+Item = tuple[np.ndarray, np.ndarray, Mapping[str, str], bool]
 Separate = Callable[[np.ndarray], np.ndarray]  # a mixture [T] to its sources [T,S]
+
+logger = logging.getLogger(__name__)
+
+
+class RowLayout(Protocol):
+    """How the rows of a manifest become items, where they are more than files that lie ready."""
+
+    group_by: str
+
+    def columns(self, row: Row) -> Sequence[str]:
+        """The columns of the files that the row's item is made from."""
+
+    def item(self, row: Row, read: Callable[[str], np.ndarray]) -> Item:
+        """What is scored for a row; `read` gives the samples [T] of a path."""
 
 
 def evaluate(
@@ -36,8 +57,11 @@ def evaluate(
     workers: int | None = None,
     audio_items: int = 0,
     group_by: str | None = None,
+    layout_of: Callable[[Row], RowLayout | None] = lambda row: None,
 ) -> dict[str, Any]:
-    """Separate every mixture of a manifest and score it against its sources.
+    """Separate every mixture of a manifest and score it, and the untouched mixture, against its sources.
+
+    Metrics, manifest and the headers of all files are checked before the first item is separated.
 
     Arguments
     ---------
@@ -46,11 +70,11 @@ def evaluate(
     num_sources, sample_rate : int
         What the model gives, and the rate in Hz that it wants.
     manifest : str or PathLike
-        CSV with ID, mix_wav, s1_wav ..., as every preparation here writes it.
+        A table with ID, mix_wav, s1_wav ...; other columns are not read. Paths are relative to its folder.
     out_folder : str or PathLike
         Gets `per_utterance.csv`, `summary.json` and `audio/`.
     data_root : str or PathLike, optional
-        What `$data_root` in the manifest stands for.
+        What `$data_root` in the manifest stands for; the manifest's folder if not given.
     metrics : sequence of str
         As in `lobes.metrics.score`.
     workers : int, optional
@@ -58,7 +82,9 @@ def evaluate(
     audio_items : int
         So many items are written as audio.
     group_by : str, optional
-        A column of the manifest whose values count equally in the means, such as PolSESS's `variant`.
+        A column of the manifest whose values count equally in the means; by default that of the layout, if any.
+    layout_of : callable
+        From the first row, how rows become items; None: mix_wav and s1_wav ... are the mixture and its sources.
 
     Returns
     -------
@@ -68,25 +94,59 @@ def evaluate(
     Raises
     ------
     UserError
-        Another number of sources than the model's, sources of another length than their mixture, a missing or damaged
-        file.
+        Unknown metric, another number of sources than the model's, missing or damaged files, sources of another length
+        or rate than their mixture.
     """
-    rows = read_manifest(manifest, data_root)
-    sources = sources_of(rows[0])
-    if len(sources) != num_sources:
-        raise UserError(
-            f"{manifest} has {len(sources)} source(s) ({', '.join(sources)}), the model gives {num_sources}. "
-            "Take a model for that task, or a manifest with the columns of that task."
-        )
+    check_metrics(metrics)
+    rows = read_rows(manifest, data_root)
+    layout: RowLayout = layout_of(rows[0]) or _stored(manifest, rows[0], num_sources)
+    if group_by is not None and group_by not in {*rows[0], layout.group_by}:
+        raise UserError(f"{manifest} has no column {group_by}.{did_you_mean(group_by, rows[0])}")
+    _check_files(manifest, rows, layout, sample_rate)
     out = Path(out_folder)
     out.mkdir(parents=True, exist_ok=True)
-    if group_by is not None and group_by not in rows[0]:
-        raise UserError(f"{manifest} has no column {group_by}.{did_you_mean(group_by, rows[0])}")
-    jobs = _jobs(rows, sources, separate, sample_rate, metrics, group_by)
-    return write_results(score_many(with_audio(jobs, out / names.AUDIO, audio_items), workers), out, group_by)
+    by = group_by or layout.group_by or None
+    jobs = _jobs(rows, layout, separate, sample_rate, metrics, by)
+    return score_and_write(jobs, out, audio_items, workers, by, total=len(rows))
 
 
-def sources_of(row: Mapping[str, Any]) -> list[str]:
+def read_rows(
+    manifest: str | os.PathLike[str], data_root: str | os.PathLike[str] | None = None
+) -> list[dict[str, str]]:
+    """Read the rows of a manifest, with paths that can be opened; no audio file is read.
+
+    Raises
+    ------
+    UserError
+        No manifest, a column or a cell is missing, no `data_root` where the paths need one.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "test.csv").write_text("ID,mix_wav,s1_wav\\na,m.wav,s.wav\\n")
+    ...     read_rows(f"{folder}/test.csv")[0]["mix_wav"] == f"{folder}/m.wav"
+    True
+    """
+    if os.path.isdir(manifest):
+        inside = sorted(path.name for path in Path(manifest).glob("*.csv"))
+        found = f"it holds {shorten(inside)}" if inside else "it holds no CSV file"
+        raise UserError(f"{manifest}: is a folder, expected a manifest, a CSV with ID, mix_wav, s1_wav ...; {found}.")
+    if data_root is not None and not os.path.isdir(data_root):
+        raise UserError(f"--data-root {data_root}: no such folder.")
+    root = os.path.dirname(os.path.abspath(manifest)) if data_root is None else data_root
+    table = read_table(manifest, ("ID", "mix_wav"), root)
+    rows = table.resolved(root)
+    needs_root = any(PLACEHOLDER.match(row["mix_wav"]) for row in table.rows)
+    if data_root is None and needs_root and not any(os.path.isfile(row["mix_wav"]) for row in rows):
+        raise UserError(
+            f"{manifest}: its paths begin with $data_root, and the files are not in its own folder. Add --data-root "
+            "FOLDER, the data folder that it was prepared from."
+        )
+    return rows
+
+
+def sources_of(row: Row) -> list[str]:
     """The columns of the sources that a manifest's row fills.
 
     Example
@@ -98,27 +158,93 @@ def sources_of(row: Mapping[str, Any]) -> list[str]:
     return [column for column in numbered if row.get(column)]
 
 
+class _Stored:
+    """Mixture and sources lie ready."""
+
+    group_by = ""
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self.sources = tuple(sources)
+
+    def columns(self, row: Row) -> Sequence[str]:
+        return ("mix_wav", *self.sources)
+
+    def item(self, row: Row, read: Callable[[str], np.ndarray]) -> Item:
+        mix, *targets = (read(row[column]) for column in self.columns(row))
+        return mix, np.stack(targets, 1), {}, True
+
+
+def _stored(manifest: str | os.PathLike[str], row: Row, num_sources: int) -> _Stored:
+    """The layout of files that lie ready, whose sources must be as many as the model's."""
+    sources = sources_of(row)
+    if len(sources) != num_sources:
+        raise UserError(
+            f"{manifest} has {len(sources)} source(s) ({', '.join(sources) or 'no s1_wav'}), the model gives "
+            f"{num_sources}. Take a model for that task, or a manifest with the columns of that task."
+        )
+    return _Stored(sources)
+
+
+def _check_files(manifest: str | os.PathLike[str], rows: Sequence[Row], layout: RowLayout, sample_rate: int) -> None:
+    """Refuse what cannot be scored, all of it at once, from the headers of the files."""
+    needed = [layout.columns(row) for row in rows]
+    files = [row[c] for row, columns in zip(rows, needed, strict=True) for c in columns if row.get(c)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        headers = dict(zip(files := list(dict.fromkeys(files)), pool.map(_header, files), strict=True))
+    found = [(row["ID"], _problem(row, columns, headers)) for row, columns in zip(rows, needed, strict=True)]
+    problems = [f"{ID}: {problem}" for ID, problem in found if problem]
+    if problems:
+        some = shorten(problems)
+        raise UserError(f"{manifest}: {len(problems)} of {len(rows)} items cannot be scored: {some}.")
+    rates = sorted({header.sample_rate for header in headers.values()} - {sample_rate})  # type: ignore[union-attr]
+    if rates:
+        others = ", ".join(f"{rate} Hz" for rate in rates)
+        logger.warning("%s: files at %s are resampled to %d Hz and scored there", manifest, others, sample_rate)
+
+
+def _header(path: str) -> audio.AudioInfo | str:
+    """The header of a file, or what is wrong with it."""
+    try:
+        return audio.probe(path)
+    except UserError as error:
+        return str(error).rstrip(".")
+
+
+def _problem(row: Row, columns: Sequence[str], headers: Mapping[str, audio.AudioInfo | str]) -> str:
+    """What keeps a row from being scored, or nothing."""
+    first = None
+    for column in columns:
+        if not row.get(column):
+            return f"{column} is empty"
+        header = headers[row[column]]
+        if isinstance(header, str):
+            return header
+        first = first or (column, header)
+        for what, mine, other in (
+            ("Hz", header.sample_rate, first[1].sample_rate),
+            ("samples", header.frames, first[1].frames),
+        ):
+            if mine != other:
+                return f"{_in_words(first[0])} has {other} {what}, {_in_words(column)} {mine} ({row[column]})"
+    return ""
+
+
+def _in_words(column: str) -> str:
+    return "the mixture" if column == "mix_wav" else "one of its sources" if SOURCE.fullmatch(column) else column
+
+
 def _jobs(
-    rows: Sequence[Mapping[str, Any]],
-    sources: Sequence[str],
-    separate: Separate,
-    rate: int,
-    metrics: Sequence[str],
-    group_by: str | None,
+    rows: Sequence[Row], layout: RowLayout, separate: Separate, rate: int, metrics: Sequence[str], by: str | None
 ) -> Iterator[ScoreJob]:
     for row in rows:
-        mix, *tracks = (_read(row[column], rate) for column in ("mix_wav", *sources))
-        targets = np.stack([_fitted(track, len(mix), row["ID"]) for track in tracks], 1)  # [T,S]
-        conditions = {} if group_by is None else {group_by: str(row[group_by])}
-        yield ScoreJob(row["ID"], separate(mix), targets, mix, rate, metrics, conditions=conditions)
+        mix, targets, conditions, improvement = layout.item(row, lambda path: _read(path, rate))
+        if by is not None and by not in conditions:
+            conditions = {**conditions, by: row[by]}
+        estimates = separate(mix)
+        yield ScoreJob(row["ID"], estimates, targets, mix, rate, metrics, improvement, conditions)
 
 
 def _read(path: str, rate: int) -> np.ndarray:
     """One channel [T] at the model's rate."""
-    return resample(audio.read_mono(path), audio.probe(path).sample_rate, rate)
-
-
-def _fitted(track: np.ndarray, samples: int, item: str) -> np.ndarray:
-    if len(track) != samples:
-        raise UserError(f"{item}: the mixture has {samples} samples, one of its sources {len(track)}.")
-    return track
+    samples, own_rate = audio.read_mono_with_rate(path)
+    return resample(samples, own_rate, rate)

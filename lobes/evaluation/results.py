@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,47 @@ import numpy as np
 from lobes.data.audio import write
 from lobes.data.files import write_whole
 from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.scoring import score_many
 from lobes.evaluation.summary import format_table, summarise
 from lobes.metrics.utterance import best_order
 from lobes.runs import names
 from lobes.runs.table import write_per_utterance
 
+LONGEST = 128  # letters of a folder's name
+
 logger = logging.getLogger(__name__)
+
+
+def score_and_write(
+    jobs: Iterable[ScoreJob],
+    folder: Path,
+    audio_items: int = 0,
+    workers: int | None = None,
+    by: str | None = None,
+    total: int | None = None,
+) -> dict[str, Any]:
+    """Score what was separated, and its input, and write the results: what every test and evaluation ends with.
+
+    Arguments
+    ---------
+    jobs : iterable of ScoreJob
+    folder : Path
+        Gets the table, the summary and the audio.
+    audio_items : int
+        So many items are written as audio.
+    workers, total : int, optional
+        As in `lobes.evaluation.scoring.score_many`.
+    by : str, optional
+        The condition that the summary is grouped by.
+
+    Returns
+    -------
+    dict
+        The summary, as `lobes.evaluation.summary.summarise` describes it.
+    """
+    jobs = (replace(job, score_input=True) for job in jobs)
+    rows = score_many(with_audio(jobs, folder / names.AUDIO, audio_items), workers, total=total)
+    return write_results(rows, folder, by)
 
 
 def write_results(
@@ -55,22 +93,42 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
-def with_audio(jobs: Iterator[ScoreJob], folder: Path, items: int) -> Iterator[ScoreJob]:
-    """Pass the jobs on, the first so many also as audio files."""
+def with_audio(jobs: Iterable[ScoreJob], folder: Path, items: int) -> Iterator[ScoreJob]:
+    """Pass the jobs on, the first so many also as audio files: estimates stand at the level that fits their mixture."""
     for index, job in enumerate(jobs):
         if index < items:
-            _write_item(job, folder / job.id)
+            _write_item(job, folder / folder_name(job.id))
         yield job
 
 
+def folder_name(ID: str) -> str:
+    """A name for an item's folder that every file system takes: the ID, where it is such a name.
+
+    Example
+    -------
+    >>> folder_name("p232_001"), folder_name("../a:b")
+    ('p232_001', '.._a_b-c5c494f2')
+    """
+    name = re.sub(r"[^\w.+-]", "_", ID.strip())[:LONGEST]
+    return name if name == ID and name.strip(".") else f"{name}-{zlib.crc32(ID.encode(errors='surrogateescape')):08x}"
+
+
 def _write_item(job: ScoreJob, folder: Path) -> None:
-    """Write the mixture, the targets and the estimates in the targets' order."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the mixture, the targets and the estimates in the targets' order, in a format that cuts nothing off."""
+    import torch
+
+    from lobes.nnet.level import fit_level
+
     signals = {"mix": job.mix}
     order = best_order(job.estimates, job.targets) if np.isfinite(job.estimates).all() else range(job.targets.shape[1])
+    estimates, mix = (torch.from_numpy(np.array(x, np.float32))[None] for x in (job.estimates, job.mix))
+    fitted = fit_level(estimates, mix)[0].numpy()  # [T,S]
     for source, estimate in enumerate(order):
         signals[f"s{source + 1}"] = job.targets[:, source]
-        signals[f"s{source + 1}_hat"] = job.estimates[:, estimate]
-    for name, signal in signals.items():
-        clips = bool(np.abs(signal).max(initial=0.0) > 1.0)  # a float file keeps what 16 bits would cut off
-        write(folder / f"{name}.wav", signal, job.sample_rate, subtype="FLOAT" if clips else "PCM_16")
+        signals[f"s{source + 1}_hat"] = fitted[:, estimate]
+    finite = {name: signal for name, signal in signals.items() if np.isfinite(signal).all()}
+    for name in signals.keys() - finite:
+        logger.warning("%s: %s has samples that are not finite; not written as audio", job.id, name)
+    peak = max((float(np.abs(signal).max(initial=0.0)) for signal in finite.values()), default=0.0)
+    for name, signal in finite.items():
+        write(folder / f"{name}.wav", signal, job.sample_rate, subtype="FLOAT" if peak > 1 else "PCM_16")

@@ -13,7 +13,11 @@ ITEMS_PER_WORKER = 100  # a worker takes 8 s of a core to start, an item of 4 s 
 
 
 def score_many(
-    jobs: Iterable[ScoreJob], workers: int | None = None, timeout: float = 120.0, progress: bool = True
+    jobs: Iterable[ScoreJob],
+    workers: int | None = None,
+    timeout: float = 120.0,
+    progress: bool = True,
+    total: int | None = None,
 ) -> list[dict[str, Any]]:
     """Score the jobs, with a progress bar on a terminal.
 
@@ -28,6 +32,8 @@ def score_many(
         replaced and the row says "timeout". With 0 workers there is no limit.
     progress : bool
         Show the bar.
+    total : int, optional
+        How many jobs there will be, for the bar; by default what `jobs` says of itself.
 
     Returns
     -------
@@ -51,7 +57,7 @@ def score_many(
     """
     from tqdm import tqdm
 
-    total = len(jobs) if isinstance(jobs, Sized) else None
+    total = len(jobs) if total is None and isinstance(jobs, Sized) else total
     workers = default_workers(total) if workers is None else workers
     rows: Iterator[dict[str, Any]] = map(score_job, jobs)
     if workers > 0:

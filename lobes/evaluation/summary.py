@@ -6,11 +6,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 from typing import Any
 
-from lobes.metrics.utterance import NUMBERS
+from lobes.metrics.utterance import INPUT, NUMBERS
 from lobes.runs.table import columns_of
 
+ROUNDING = 1e-6  # an output that is higher by less is the input
 HEADINGS = ("SI-SDR", "SI-SDRi", "SDR", "SDRi", "PESQ", "STOI")
 
 
@@ -30,7 +32,9 @@ def summarise(rows: Iterable[Mapping[str, Any]], by: str | None = None) -> dict[
     dict, ready for JSON: a number that does not exist is None.
         n: number of rows. failures: {reason: count} over all rows, without the place in brackets.
         improved_share: share of the finite si_sdri above zero, over all rows. counted: {metric: number of finite
-        values}. mean: {metric: mean over the rows, or the unweighted mean of the groups' means}. With `by` also
+        values}. mean: {metric: mean over the rows, or the unweighted mean of the groups' means}. against_input:
+        {metric: {n, input, output, improved}} over the rows in which both have the number: means as in `mean`, and the
+        share of the outputs that are higher. With `by` also
         grouped_by: its name, groups: {value: {n, <metric>: mean over the finite values, counted, failures,
         improved_share}}, and left_out: {metric: [values of the groups without a value]}, where there are such.
 
@@ -44,11 +48,10 @@ def summarise(rows: Iterable[Mapping[str, Any]], by: str | None = None) -> dict[
     rows = list(rows)
     numbers = columns_of(rows)[1]
     summary = {"n": len(rows), **_counts(rows, numbers), "mean": _means(rows, numbers)}
+    summary["against_input"] = _against_input(rows, numbers, by)
     if by is None:
         return summary
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(str(row[by]), []).append(row)
+    groups = _groups(rows, by)
     parts = {name: _group(groups[name], numbers) for name in sorted(groups)}
     left_out = {metric: [name for name in parts if parts[name][metric] is None] for metric in numbers}
     return {
@@ -73,16 +76,56 @@ def format_table(summary: Mapping[str, Any]) -> str:
     head = f"{first:<9} {'n':>5} " + " ".join(f"{name:>8}" for name in HEADINGS) + " improved  failed"
     lines = [head] + [_line(name, part, part["n"]) for name, part in summary.get("groups", {}).items()]
     total = {**summary["mean"], "improved_share": summary["improved_share"], "failures": summary["failures"]}
-    lines.append(_line("mean", total, summary["n"]))
+    lines += [_line("mean", total, summary["n"]), *_lines_of_input(summary)]
     lines += [f"  {count} x {reason}" for reason, count in summary["failures"].items()]
     return "\n".join(lines)
 
 
 def _line(name: str, part: Mapping[str, Any], n: int) -> str:
-    values = ("-" if part[metric] is None else f"{part[metric]:.2f}" for metric in NUMBERS)
-    cells = " ".join(f"{value:>8}" for value in values)
-    share = "-" if part["improved_share"] is None else f"{100 * part['improved_share']:.0f} %"
-    return f"{name:<9} {n:>5} {cells} {share:>9} {sum(part['failures'].values()):>7}"
+    return f"{_cells(name, n, part)} {_percent(part['improved_share']):>9} {sum(part['failures'].values()):>7}"
+
+
+def _lines_of_input(summary: Mapping[str, Any]) -> list[str]:
+    """The input, the output on the same items where these are not all, and the share of items improved."""
+    found = summary["against_input"]
+    n = max((pair["n"] for pair in found.values()), default=0)
+    if not n:
+        return []
+    of = {key: {metric: pair[key] for metric, pair in found.items()} for key in ("input", "output", "improved")}
+    shares = (f"{_percent(of['improved'].get(metric)):>8}" for metric in NUMBERS)
+    output = [] if n == summary["n"] else [_cells("output", n, of["output"])]
+    return [_cells("input", n, of["input"]), *output, f"{'improved':<9} {'':>5} {' '.join(shares)}"]
+
+
+def _cells(name: str, n: int, part: Mapping[str, Any]) -> str:
+    """The beginning of a line: name, number of items, numbers."""
+    digits = {"stoi": 3}
+    values = ((part.get(metric), digits.get(metric, 2)) for metric in NUMBERS)
+    return f"{name:<9} {n:>5} " + " ".join(f"{'-' if v is None else f'{v:.{d}f}':>8}" for v, d in values)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def _against_input(rows: list[Mapping[str, Any]], numbers: Iterable[str], by: str | None) -> dict[str, dict[str, Any]]:
+    """Output and input where both have a number, groups with equal weight in the means."""
+    found = {}
+    for metric in (number.removesuffix(INPUT) for number in numbers if number.endswith(INPUT)):
+        both = [row for row in rows if _finite([row], metric) and _finite([row], metric + INPUT)]
+        parts = _groups(both, by).values()
+        of = {name: _mean([fmean(_finite(part, name)) for part in parts]) for name in (metric, metric + INPUT)}
+        share = _mean([float(row[metric] > row[metric + INPUT] + ROUNDING) for row in both])
+        found[metric] = {"n": len(both), "input": of[metric + INPUT], "output": of[metric], "improved": share}
+    return {metric: pair for metric, pair in found.items() if pair["n"]}
+
+
+def _groups(rows: Iterable[Mapping[str, Any]], by: str | None) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows by the value of a condition; all in one group without it."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault("" if by is None else str(row[by]), []).append(row)
+    return groups
 
 
 def _group(rows: list[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, Any]:
@@ -109,7 +152,7 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _improved(rows: Iterable[Mapping[str, Any]]) -> float | None:
-    return _mean([float(gain > 0) for gain in _finite(rows, "si_sdri")])
+    return _mean([float(gain > ROUNDING) for gain in _finite(rows, "si_sdri")])
 
 
 def _failures(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:

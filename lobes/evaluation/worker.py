@@ -23,11 +23,19 @@ def main() -> None:
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not mix with the answers
+    try:
+        answer_all(answers)
+    except BrokenPipeError:  # the parent has gone, which is its business: not a word, also not when `answers` is closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
+
+
+def answer_all(answers: Any) -> None:
+    """Score jobs until the input closes, perhaps in the middle of a job."""
     send(answers, True)
     while True:
         try:
             job = pickle.load(sys.stdin.buffer)
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):
             return
         try:
             answer: Any = score_job(job)

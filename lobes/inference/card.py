@@ -50,6 +50,11 @@ assert estimates.shape == (1, {sample_rate}, {num_sources})
   for what you may use or pass them on follows from the licences of that data.
 """
 
+LEVEL = (
+    "Files come at the level that fits their mixture, by least squares; nothing is normalised to its peak. A batch "
+    "comes as the network gives it: the training loss may ignore scale, and then its gain, and its sign, say nothing."
+)
+
 
 def model_card(run: TrainedRun) -> str:
     """Write the model card of a run's best checkpoint, in Markdown with the hub's header: the text of README.md.
@@ -126,5 +131,5 @@ def _without_machine(command: str) -> str:
 
 def _limits(of_recipe: str) -> str:
     """The limits of every model here, and the lines that the recipe's key `limits` adds."""
-    lines = ["The output keeps the level of the input; it is not normalised.", *of_recipe.strip().splitlines()]
+    lines = [LEVEL, *of_recipe.strip().splitlines()]
     return "\n".join(f"- {line}" for line in lines if line)

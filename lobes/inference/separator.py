@@ -1,4 +1,4 @@
-"""The separator: SpeechBrain's separation interface that keeps level and length, with errors that help."""
+"""The separator: SpeechBrain's separation interface with files at their own level and length, and errors that help."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from lobes.inference.loading import load_folder
 from lobes.inference.speechbrain_adapter import MappingMaskNet, adapt
 from lobes.metrics.pcs import RATE as PCS_RATE
 from lobes.nnet.lengths import to_samples
+from lobes.nnet.level import fit_level
 from lobes.runs import names
 from lobes.runs.folder import read_run
 from lobes.runs.locate import is_run_folder, locate
@@ -34,7 +35,8 @@ class Separator(SepformerSeparation):
     SpeechBrain's own models), with these rules:
 
     - weights are loaded strictly, and checked against `SHA256SUMS` where a folder has one;
-    - the level is kept, nothing is normalised to its peak;
+    - a file's output stands at the level that fits its mixture (`lobes.nnet.level.fit_level`), and nothing is
+      normalised to its peak; `separate_batch` gives what the network gives, at whatever gain that has;
     - a file's output has the file's own sample rate and exactly its length;
     - several channels are averaged to one, at every sample rate;
     - silence gives zeros; what cannot be separated is a `UserError` that names the file and the reason.
@@ -108,7 +110,8 @@ class Separator(SepformerSeparation):
         if overrides:
             raise UserError(f"{folder}: overrides are for exported folders. Export the run first: lobes export RUN OUT")
         run = read_run(folder)
-        return cls(adapt(run.model), {"num_spks": run.num_sources, "sample_rate": run.sample_rate}, **kwargs)
+        facts = {"num_spks": run.num_sources, "sample_rate": run.sample_rate, "task": run.settings.get("task")}
+        return cls(adapt(run.model), facts, **kwargs)
 
     @property
     def sample_rate(self) -> int:
@@ -129,7 +132,7 @@ class Separator(SepformerSeparation):
         Returns
         -------
         Tensor
-            [B,T,S], on the separator's device.
+            [B,T,S], on the separator's device, as the network gives it: a loss that ignores scale leaves any gain.
 
         Raises
         ------
@@ -159,7 +162,7 @@ class Separator(SepformerSeparation):
         Returns
         -------
         Tensor
-            [1,T,S] on the CPU, at the file's own sample rate and of exactly its length, level kept.
+            [1,T,S] on the CPU, at the file's own sample rate and of exactly its length, at the level that fits it.
 
         Raises
         ------
@@ -243,6 +246,11 @@ class Separator(SepformerSeparation):
         """The model's number of sources; 1 for enhancement."""
         return int(self.hparams.num_spks)
 
+    @property
+    def task(self) -> str | None:
+        """The task that the model was trained on, where its recipe names one: ES, EB or SB of PolSESS."""
+        return getattr(self.hparams, "task", None)
+
     def _write_each(
         self,
         paths: Sequence[str | os.PathLike[str]],
@@ -266,10 +274,11 @@ class Separator(SepformerSeparation):
         if not mix.any():  # whatever the network makes of silence
             return np.zeros((len(mix), self.num_sources), np.float32)
         at_model_rate = resample(mix, rate, self.sample_rate)  # [T']
-        estimates = self.separate_batch(at_model_rate)[0].float().cpu().numpy()  # [T',S]
-        if not np.isfinite(estimates).all():
+        estimates = self.separate_batch(at_model_rate).float().cpu()  # [1,T',S]
+        if not torch.isfinite(estimates).all():
             raise UserError(f"{os.fspath(path)}: the model gave NaN or infinite samples; nothing was written.")
-        return resample(estimates, self.sample_rate, rate)[: len(mix)]  # [T,S]
+        fitted = fit_level(estimates, torch.from_numpy(at_model_rate)[None])[0].numpy()
+        return resample(fitted, self.sample_rate, rate)[: len(mix)]  # [T,S]
 
     def _one_by_one(self, batch: Tensor, lengths: Tensor) -> Tensor:
         """For SpeechBrain's own networks, which know no lengths: each item alone, zeros behind it."""

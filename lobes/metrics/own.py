@@ -44,5 +44,5 @@ def load(name: str) -> Measure:
     module, _, function = name.partition(":")
     try:
         return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: a name such as `.x:f`, `:f`
         raise UserError(f"metric {name}: cannot be imported ({error}). Expected package.module:function.") from error

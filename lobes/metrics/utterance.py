@@ -6,7 +6,7 @@ Legend: T samples, S sources.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ EXTRA = {
     "ssnr": ("ssnr",),
     "composite": ("csig", "cbak", "covl", "csig_float", "cbak_float", "covl_float"),
 }
+GAINED = ("si_sdr", "sdr")  # in dB, so that a gain over the input, si_sdri, is a number of its own
+INPUT = "_in"  # ends the name of a number of the input: si_sdr_in
 SILENT_SHARE = 1e-6  # a target 60 dB below the mixture, or zero, is silent (as in the separation loss)
 
 
@@ -32,6 +34,7 @@ def score(
     sample_rate: int,
     metrics: Sequence[str] = METRICS,
     improvement: bool = True,
+    inputs: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Score the estimates of one utterance against its targets, after the best permutation by SI-SDR.
 
@@ -52,7 +55,11 @@ def score(
         that many papers used, see `lobes.metrics.composite`), and functions of your own, `package.module:function`,
         see `lobes.metrics.own`.
     improvement : bool
-        False where the mixture is the target: si_sdri and sdri then stay NaN.
+        False where the mixture is the target: si_sdri, sdri and the numbers of the input then stay NaN.
+    inputs : mapping, optional
+        Score the mixture, too, as the estimate of each target: the row then has `si_sdr_in`, `pesq_in` and so on. What
+        it holds of these numbers is taken and not computed again, but for functions of your own; empty, all are
+        computed.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def score(
         si_sdr, si_sdri, sdr, sdri, pesq, stoi and the others asked for: floats. status: "ok", or the
         reasons, joined by "; ", each "<reason> (<where>)". The whole item is NaN for "non-finite estimate",
         "non-finite target", "non-finite mixture", "silent target" and "silent estimate"; "silent mixture" and
-        "<metric>: <reason>" concern one metric.
+        "<metric>: <reason>" concern one metric, "input <metric>: <reason>" the input's alone.
 
     Raises
     ------
@@ -74,18 +81,33 @@ def score(
     >>> row["si_sdr"], row["status"]
     (100.0, 'ok')
     """
-    _check(estimates, targets, mix, metrics)
+    check_metrics(metrics)
+    _check_shapes(estimates, targets, mix)
+    wanted = numbers_of(metrics)
+    row: dict[str, Any] = dict.fromkeys(wanted if inputs is None else (*wanted, *inputs_of(wanted)), math.nan)
     estimates, targets, mix = (np.asarray(x, np.float64) for x in (estimates, targets, mix))
-    row: dict[str, Any] = dict.fromkeys(numbers_of(metrics), math.nan)
     reason = _unfit(estimates, targets, mix)
     if reason:
         return {**row, "status": reason}
     estimates = estimates[:, best_order(estimates, targets)]
+    mixtures = np.repeat(mix[:, None], targets.shape[1], axis=1)  # [T,S]
+    silent = not measures.at_unit_peak(mix).any()
     reasons: list[str] = []
     for name in dict.fromkeys(metrics):
-        values = _numbers(name, estimates, targets, mix, sample_rate, improvement)
-        row.update(values[0])
-        reasons += values[1]
+        values, why = _numbers(name, estimates, targets, sample_rate)
+        row.update(values)
+        reasons += why
+        if not improvement or (inputs is None and name not in GAINED):
+            continue
+        if silent:
+            reasons.append("silent mixture")
+            continue
+        before, more = _of_input(name, mixtures, targets, sample_rate, inputs or {})
+        reasons += [] if why else [f"input {reason}" for reason in more]
+        if name in GAINED:
+            row[f"{name}i"] = values[name] - before[name]
+        if inputs is not None:
+            row.update({number + INPUT: value for number, value in before.items()})
     return {**row, "status": "; ".join(dict.fromkeys(reasons)) or "ok"}
 
 
@@ -101,22 +123,42 @@ def numbers_of(metrics: Sequence[str]) -> tuple[str, ...]:
     return (*NUMBERS, *extra, *(own.column_of(name) for name in metrics if own.is_own(name)))
 
 
+def inputs_of(numbers: Sequence[str]) -> tuple[str, ...]:
+    """The numbers that the input has, too: all but the gains over it.
+
+    Example
+    -------
+    >>> inputs_of(["si_sdr", "si_sdri", "pesq"])
+    ('si_sdr_in', 'pesq_in')
+    """
+    gains = [f"{name}i" for name in GAINED]
+    return tuple(name + INPUT for name in numbers if name not in gains)
+
+
 def check_metrics(metrics: Sequence[str]) -> None:
     """Refuse metrics that `score` does not know, before anything is computed.
 
     Raises
     ------
     UserError
-        Unknown name, or a function of one's own that cannot be imported.
+        Unknown name, a function of one's own that cannot be imported, or two metrics with one column.
 
     Example
     -------
-    >>> check_metrics(["si_sdr", "lobes.metrics.measures:stoi"])
+    >>> check_metrics(["si_sdr", "lobes.metrics.measures:si_sdr"])
+    Traceback (most recent call last):
+    ...
+    lobes.errors.UserError: metric lobes.metrics.measures:si_sdr: its column si_sdr is taken. Rename the function.
     """
     known = (*METRICS, *EXTRA)
+    taken = {"id", "status", *numbers_of(list(EXTRA)), *inputs_of(numbers_of(list(EXTRA)))}
     for name in dict.fromkeys(metrics):
         if own.is_own(name):
             own.load(name)
+            if own.column_of(name) in taken:
+                column = own.column_of(name)
+                raise UserError(f"metric {name}: its column {column} is taken. Rename the function.")
+            taken.add(own.column_of(name))
         elif name not in known:
             raise UserError(f"Unknown metric {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")
 
@@ -133,50 +175,35 @@ def best_order(estimates: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def _numbers(
-    name: str,
-    estimates: np.ndarray,
-    targets: np.ndarray,
-    mix: np.ndarray,
-    sample_rate: int,
-    improvement: bool,
+    name: str, estimates: np.ndarray, targets: np.ndarray, sample_rate: int
 ) -> tuple[dict[str, float], list[str]]:
-    """One metric's mean over the sources, with its improvement where it has one, and the reasons for NaN."""
+    """One metric's numbers as means over the sources, and the reasons for NaN."""
+    values, reasons = _per_source(name, _function(name, sample_rate), estimates, targets)
     if name == "composite":
-        return _composite(estimates, targets, sample_rate)
-    function = _function(name, sample_rate)
-    value, reasons = _mean(name, function, estimates, targets)
-    if name not in ("si_sdr", "sdr") or not improvement:
-        return {own.column_of(name) if own.is_own(name) else name: value}, reasons
-    if not measures.at_unit_peak(mix).any():
-        return {name: value}, [*reasons, "silent mixture"]
-    mixtures = np.repeat(mix[:, None], targets.shape[1], axis=1)  # [T,S]
-    before, more = _mean(name, function, mixtures, targets)
-    return {name: value, f"{name}i": value - before}, reasons + more
+        columns = EXTRA[name]
+        return {c: math.nan if reasons else float(np.mean([v[c] for v in values])) for c in columns}, reasons
+    column = own.column_of(name) if own.is_own(name) else name
+    return {column: math.nan if reasons else float(np.mean(values))}, reasons
 
 
-def _function(name: str, sample_rate: int) -> Callable[[np.ndarray, np.ndarray], float]:
-    if name in ("si_sdr", "sdr"):
+def _of_input(
+    name: str, mixtures: np.ndarray, targets: np.ndarray, sample_rate: int, known: Mapping[str, float]
+) -> tuple[dict[str, float], list[str]]:
+    """The same for the mixture in the place of each estimate; what is known of it is taken."""
+    columns = EXTRA.get(name, (own.column_of(name) if own.is_own(name) else name,))
+    if not own.is_own(name) and all(column + INPUT in known for column in columns):
+        return {column: known[column + INPUT] for column in columns}, []
+    return _numbers(name, mixtures, targets, sample_rate)
+
+
+def _function(name: str, sample_rate: int) -> Callable[[np.ndarray, np.ndarray], Any]:
+    if name in GAINED:
         return getattr(measures, name)
-    measure = own.load(name) if own.is_own(name) else getattr(measures, name)
+    if own.is_own(name):
+        function = own.load(name)
+        return lambda estimate, target: measures.finite(float(function(estimate, target, sample_rate)))
+    measure = measures.composites if name == "composite" else getattr(measures, name)
     return lambda estimate, target: measure(estimate, target, sample_rate)
-
-
-def _composite(estimates: np.ndarray, targets: np.ndarray, sample_rate: int) -> tuple[dict[str, float], list[str]]:
-    """The six composite numbers, as means over the sources."""
-    values, reasons = _per_source("composite", _function("composites", sample_rate), estimates, targets)
-    names = EXTRA["composite"]
-    return {name: math.nan if reasons else float(np.mean([v[name] for v in values])) for name in names}, reasons
-
-
-def _mean(
-    name: str,
-    function: Callable[[np.ndarray, np.ndarray], float],
-    estimates: np.ndarray,
-    targets: np.ndarray,
-) -> tuple[float, list[str]]:
-    """Mean over the sources; NaN and the reasons where a source has no value."""
-    values, reasons = _per_source(name, function, estimates, targets)
-    return (math.nan if reasons else float(np.mean(values))), reasons
 
 
 def _per_source(
@@ -212,8 +239,7 @@ def _unfit(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray) -> str:
     return ""
 
 
-def _check(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray, metrics: Sequence[str]) -> None:
-    check_metrics(metrics)
+def _check_shapes(estimates: np.ndarray, targets: np.ndarray, mix: np.ndarray) -> None:
     shapes = [np.shape(x) for x in (estimates, targets, mix)]
     if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[2] != shapes[1][:1] or 0 in shapes[0]:
         raise UserError(

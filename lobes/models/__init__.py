@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lobes.models.registry import get_model, list_models
 
-__all__ = ["from_checkpoint", "get_model", "list_models", "to_upstream"]
+__all__ = ["from_checkpoint", "from_upstream", "get_model", "list_models", "to_upstream"]
 
 
 def from_checkpoint(path: str | Path):  # noqa: ANN201  torch is not imported here
@@ -22,14 +22,29 @@ def from_checkpoint(path: str | Path):  # noqa: ANN201  torch is not imported he
     return polsess_project.from_checkpoint(path)
 
 
+def from_upstream(name, source, **options):  # noqa: ANN001, ANN003, ANN201  torch is not imported here
+    """Make the model that has the weights of a published network; see `lobes.models.convert.upstream.from_upstream`.
+
+    Example
+    -------
+    >>> from_upstream("spmamba", "no_such.pt")
+    Traceback (most recent call last):
+    ...
+    lobes.errors.UserError: no_such.pt: expected a checkpoint file, found nothing there
+    """
+    from lobes.models.convert import upstream
+
+    return upstream.from_upstream(name, source, **options)
+
+
 def to_upstream(model):  # noqa: ANN001, ANN201  torch is not imported here
-    """Weights of an SPMamba or TF-GridNet under the keys of its published code; see `lobes.models.convert.to_upstream`.
+    """Weights of a model under the keys of its published code; see `lobes.models.convert.upstream.to_upstream`.
 
     Example
     -------
     >>> sorted(to_upstream(get_model("spmamba_tiny", n_layers=1)))[0]
     'blocks.0.attn_concat_proj.0.bias'
     """
-    from lobes.models.convert import gridnet_keys
+    from lobes.models.convert import upstream
 
-    return gridnet_keys.to_upstream(model)
+    return upstream.to_upstream(model)

@@ -39,7 +39,7 @@ class BSBiMamba(BandMaskModel):
     expansion : int, sequence of int or None
         Hidden size of the mask decoder divided by D: one for all bands, or one for each; None: the ablation's.
     as_published : bool
-        The published structure of a layer.
+        The published structure of a layer, and Xavier's start of the mask decoder.
     causal : bool
         Forward in time only, norms over past frames, masks on frames l-2 to l.
     **bands
@@ -82,4 +82,5 @@ class BSBiMamba(BandMaskModel):
                     yield CrossBandBiMamba(n_channels, **mamba)
 
         hidden = default if expansion is None else expansion
-        super().__init__(n_channels, layers, hidden, as_published, causal=causal, **bands)
+        start = "published" if as_published else "passthrough"
+        super().__init__(n_channels, layers, hidden, start, causal=causal, **bands)

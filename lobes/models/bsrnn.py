@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lobes.errors import UserError
 from lobes.models.base.band_mask import BandMaskModel
-from lobes.nnet.banded import cumulative_norm, global_norm
+from lobes.nnet.band_split import SMALLEST
+from lobes.nnet.banded import BandNorm, cumulative_norm, frame_norm, global_norm, joint_norm
 from lobes.nnet.lstm import LSTM
 from lobes.nnet.precision import at_least_fp32, no_autocast
+from lobes.nnet.reflected_stft import ReflectedSTFT
+
+NORMS = {"joint": 1e-5, "local": SMALLEST}  # norms of the layers -> epsilon of the norms in the band split
+EPS = 1e-5  # of the layers' own norms
+Normalise = Callable[[Tensor, Tensor | None, float], Tensor]
 
 
 class BSRNN(BandMaskModel):
-    """BSRNN (Yu et al. 2023, arXiv:2212.00406) in the form of its open implementation: 2,963,024 parameters by default.
+    """BSRNN (Yu et al. 2023, arXiv:2212.00406) as in its open implementation: 2,963,024 parameters by default.
 
     First all layers over time, forward only, then all layers across bands, in both directions; then a complex mask of
-    three taps for each bin. The published model is described as causal, but its norms and masks look ahead.
-    `causal=True` makes it causal.
+    three taps for each bin. Spectra equal those of github.com/sungwon23/BSRNN with the same weights, which
+    `lobes.models.from_upstream` and `to_upstream` convert. That code calls the network causal, but its norms see all
+    frames and its masks the next one; `causal=True`, which needs `norms="local"`, makes it causal.
 
     Arguments
     ---------
@@ -31,13 +39,24 @@ class BSRNN(BandMaskModel):
         Hidden size of the mask decoder divided by D: one for all bands, or one for each.
     causal : bool
         Norms over past frames, masks on frames l-2 to l.
+    norms : str
+        "joint": each layer normalises over all bands, frames and channels of an item together, as published. "local":
+        a layer over time normalises each band alone, a layer across bands each frame alone, and the band split does
+        not feel the level: another network, with weights of the same shapes.
+    start : str
+        Of the weights. "published": Xavier and orthogonal matrices everywhere and zero biases, so that an untrained
+        model gives noise. "passthrough": the decoder starts near a mask of one and LSTMs as PyTorch does, so that
+        an untrained model roughly passes the mixture through, which helps short trainings.
+    reflected_hop : bool
+        In evaluation mode, reflect one hop at both ends before the STFT and cut it off after the inverse, as the
+        published score was computed; see `lobes.nnet.reflected_stft.ReflectedSTFT`.
     **bands
         As in `lobes.models.base.band_model.BandModel`.
 
     Raises
     ------
     UserError
-        For sizes that do not fit together.
+        For sizes and options that do not fit together.
 
     Example
     -------
@@ -51,34 +70,98 @@ class BSRNN(BandMaskModel):
         n_layers: int = 5,
         expansion: int | Sequence[int] = 4,
         causal: bool = False,
+        norms: str = "joint",
+        start: str = "published",
+        reflected_hop: bool = False,
         **bands: Any,
     ) -> None:
+        if "as_published" in bands:  # the name of `start` in folders of earlier versions
+            start = "published" if bands.pop("as_published") else "passthrough"
+        _check(norms, causal, reflected_hop)
+
         def layers() -> list[nn.Module]:
-            over_time = [TimeLSTM(n_channels, causal) for _ in range(n_layers)]
-            return [*over_time, *(BandLSTM(n_channels) for _ in range(n_layers))]
+            over_time = [TimeLSTM(n_channels, norms, causal, start) for _ in range(n_layers)]
+            return [*over_time, *(BandLSTM(n_channels, norms, start) for _ in range(n_layers))]
 
-        super().__init__(n_channels, layers, expansion, causal=causal, **bands)
+        super().__init__(n_channels, layers, expansion, start, causal=causal, **bands)
+        if reflected_hop:
+            self.stft = ReflectedSTFT(self.stft.n_fft, self.stft.hop_length)
+        self.use_norms(norms)
+
+    def use_norms(self, norms: str) -> None:
+        """Give all layers new norms, "joint" or "local", and the band split the epsilon that goes with them."""
+        self.norms = norms
+        for layer in self.layers:
+            if isinstance(layer, ResidualLSTM):
+                layer.use_norm(norms)
+        for module in self.split.modules():
+            if isinstance(module, BandNorm):
+                module.eps = NORMS[norms]
 
 
-class ResidualLSTM(nn.Module):
-    """x + Linear(LSTM(norm(x))), the layer of BSRNN with 2 D units in each direction; subclasses choose the axis."""
+def _check(norms: str, causal: bool, reflected_hop: bool) -> None:
+    if norms not in NORMS:
+        raise UserError(f"norms: expected {' or '.join(NORMS)}, got {norms!r}")
+    if causal and (norms == "joint" or reflected_hop):
+        raise UserError(
+            "BSRNN: a causal model needs norms that see no later frame and no reflected hop; set norms: local and "
+            "reflected_hop: false, as the preset bsrnn_local_norms does"
+        )
 
-    def __init__(self, n_channels: int, bidirectional: bool) -> None:
+
+class ChannelNorm(nn.Module):
+    """Normalise [B, L, K, D] by a function of `lobes.nnet.banded`, then scale and shift each channel; at least fp32.
+
+    Example
+    -------
+    >>> ChannelNorm(8, joint_norm)(torch.rand(2, 5, 3, 8)).shape
+    torch.Size([2, 5, 3, 8])
+    """
+
+    def __init__(self, n_channels: int, normalise: Normalise) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(n_channels))
         self.bias = nn.Parameter(torch.zeros(n_channels))
+        self.normalise = normalise
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Normalise `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
+        with no_autocast(x):
+            return self.normalise(at_least_fp32(x), frames, EPS) * self.weight + self.bias
+
+
+class ResidualLSTM(nn.Module):
+    """x + Linear(LSTM(norm(x))), the layer of BSRNN with 2 D units in each direction; subclasses choose the axis.
+
+    The norm's name, `joint` or `local`, is a part of its keys in a state dict, so that weights trained with one kind
+    do not fit a network of the other. `local` is the function that computes the local one.
+    """
+
+    def __init__(self, n_channels: int, bidirectional: bool, norms: str, local: Normalise, start: str) -> None:
+        super().__init__()
+        self.local = local
+        self.norm = nn.ModuleDict()
         self.lstm = LSTM(n_channels, 2 * n_channels, batch_first=True, bidirectional=bidirectional)
         self.linear = nn.Linear((4 if bidirectional else 2) * n_channels, n_channels)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+        if start == "published":
+            start_as_published(self.lstm)
+        self.use_norm(norms)
 
-    def affine(self, x: Tensor) -> Tensor:
-        """Scale and shift normalised values [..., D]."""
-        return x * self.weight + self.bias
+    def use_norm(self, norms: str) -> None:
+        """Take a new norm, "joint" or "local"."""
+        normalise = joint_norm if norms == "joint" else self.local
+        self.norm = nn.ModuleDict({norms: ChannelNorm(self.linear.out_features, normalise)})
+
+    def normalised(self, x: Tensor, frames: Tensor | None) -> Tensor:
+        """Apply the norm to `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
+        (norm,) = self.norm.values()
+        return norm(x, frames)
 
 
 class TimeLSTM(ResidualLSTM):
-    """The layer over the frames of each band, forward; normalised over frames and channels.
+    """The layer over the frames of each band, forward; its local norm is over frames and channels of each band.
 
     Example
     -------
@@ -86,21 +169,18 @@ class TimeLSTM(ResidualLSTM):
     torch.Size([2, 5, 3, 8])
     """
 
-    def __init__(self, n_channels: int, causal: bool = False) -> None:
-        super().__init__(n_channels, bidirectional=False)
-        self.causal = causal
+    def __init__(self, n_channels: int, norms: str = "joint", causal: bool = False, start: str = "published") -> None:
+        super().__init__(n_channels, False, norms, cumulative_norm if causal else global_norm, start)
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
-        with no_autocast(x):
-            y = (cumulative_norm if self.causal else global_norm)(at_least_fp32(x), frames, 1e-5)
-        y = self.affine(y).transpose(1, 2).flatten(0, 1)  # [B K, L, D]
+        y = self.normalised(x, frames).transpose(1, 2).flatten(0, 1)  # [B K, L, D]
         y = self.linear(self.lstm(y)[0])
         return x + y.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
 
 
 class BandLSTM(ResidualLSTM):
-    """The layer across the bands of each frame, in both directions; normalised over bands and channels of the frame.
+    """The layer across the bands of each frame, in both directions; its local norm is over all values of a frame.
 
     Example
     -------
@@ -108,12 +188,28 @@ class BandLSTM(ResidualLSTM):
     torch.Size([2, 5, 3, 8])
     """
 
-    def __init__(self, n_channels: int) -> None:
-        super().__init__(n_channels, bidirectional=True)
+    def __init__(self, n_channels: int, norms: str = "joint", start: str = "published") -> None:
+        super().__init__(n_channels, True, norms, frame_norm, start)
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, K, D]; `frames` has no effect, since frames do not mix."""
-        y = x.flatten(0, 1)  # [B L, K, D]
-        with no_autocast(x):
-            y = global_norm(at_least_fp32(y)[:, :, None], None, 1e-5)[:, :, 0]
-        return x + self.linear(self.lstm(self.affine(y))[0]).unflatten(0, x.shape[:2])
+        """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
+        y = self.normalised(x, frames).flatten(0, 1)  # [B L, K, D]
+        return x + self.linear(self.lstm(y)[0]).unflatten(0, x.shape[:2])
+
+
+def start_as_published(lstm: nn.LSTM) -> None:
+    """Xavier's weights for the inputs, orthogonal ones for the recurrence, each on the whole stacked matrix; no biases.
+
+    Example
+    -------
+    >>> start_as_published(lstm := nn.LSTM(4, 8))
+    >>> torch.allclose(lstm.weight_hh_l0.T @ lstm.weight_hh_l0, torch.eye(8), atol=1e-5)
+    True
+    """
+    for name, values in lstm.named_parameters():
+        if name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(values)
+        elif name.startswith("weight_hh"):
+            nn.init.orthogonal_(values)
+        else:
+            nn.init.zeros_(values)

@@ -11,18 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lobes.errors import UserError
+from lobes.errors import UserError, did_you_mean
 from lobes.models.base.contract import check_mixtures
 from lobes.models.base.reinitialise import reinitialise_copies
 from lobes.nnet.lengths import to_samples
 from lobes.nnet.level import item_level, to_unit_level
+
+LEVELS = ("item", "none")  # of `MaskingSeparator`
 
 
 class MaskingSeparator(nn.Module):
     """Wrap SpeechBrain's lobes (ConvTasNet, dual-path networks) into the model contract of this collection.
 
     Each item is scaled to unit rms and scaled back, so f(a x) = a f(x) and silence gives silence. It is extended by
-    zeros until whole frames cover it, and cut back to its length. The lobes' global norms (gLN, and the norms of
+    zeros until whole frames cover it, and cut back to its length; published code has no estimate of the samples after
+    the last whole frame. The lobes' global norms (gLN, and the norms of
     dual-path networks) include padding and take no lengths. Therefore items are run in groups of equal length, each
     cropped to that length. This is exact, but a batch whose lengths all differ costs as much as its items one by one:
     train on crops of one length.
@@ -48,11 +51,15 @@ class MaskingSeparator(nn.Module):
     one_by_one : bool
         Run the items of a batch one by one, for mask networks that mix them (SpeechBrain's RE-SepFormer makes one
         sequence of the memories of all items).
+    level : str
+        `item`: each item is brought to unit rms and back. `none`: it is used as it is, as in published code; then the
+        effect of the norms' eps depends on its level.
 
     Raises
     ------
     UserError
-        If the mask network gives another number of sources, or a mixture is too long for its positional encodings.
+        For another `level`. Also if the mask network gives another number of sources, or a mixture is too long for its
+        positional encodings.
 
     Example
     -------
@@ -77,12 +84,15 @@ class MaskingSeparator(nn.Module):
         min_frames: int = 1,
         causal: bool = False,
         one_by_one: bool = False,
+        level: str = LEVELS[0],
     ) -> None:
         super().__init__()
+        if level not in LEVELS:
+            raise UserError(f"level: expected {' or '.join(LEVELS)}, got {level!r}.{did_you_mean(str(level), LEVELS)}")
         self.encoder, self.masknet, self.decoder = encoder, masknet, decoder
         self.num_sources, self.sample_rate, self.causal = num_sources, sample_rate, causal
         self.kernel_size, self.stride = kernel_size, stride or kernel_size // 2
-        self.min_frames, self.one_by_one = min_frames, one_by_one
+        self.min_frames, self.one_by_one, self.level = min_frames, one_by_one, level
         reinitialise_copies(masknet)
 
     def forward(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -106,6 +116,9 @@ class MaskingSeparator(nn.Module):
             If `mix` is not [B, T] with T >= 1.
         """
         check_mixtures(self, mix)
+        self._check_tracing(mix, lengths)
+        if lengths is None:
+            return self._separate(mix)
         n = to_samples(lengths, mix.shape[1], mix.shape[0], mix.device)
         sizes = n.unique().tolist()
         if sizes == [mix.shape[1]]:
@@ -117,9 +130,19 @@ class MaskingSeparator(nn.Module):
             estimates = estimates.index_put((items,), F.pad(group, (0, 0, 0, mix.shape[1] - size)))
         return estimates
 
+    def _check_tracing(self, mix: Tensor, lengths: Tensor | None) -> None:
+        """Refuse what `torch.jit.trace` would keep as it is in the example: groups of items, least number of frames."""
+        enough = int(mix.shape[1]) > self.kernel_size + (self.min_frames - 1) * self.stride
+        if torch.jit.is_tracing() and (lengths is not None or self.one_by_one or not enough):
+            raise UserError(
+                "torch.jit.trace can follow this network for mixtures of more than "
+                f"{self.kernel_size + (self.min_frames - 1) * self.stride} samples, without lengths and without "
+                "one_by_one; torch.export.export takes any, for one length at a time"
+            )
+
     def _separate(self, mix: Tensor) -> Tensor:
         """Items of one length: [B, T] -> [B, T, S]."""
-        level = item_level(mix)  # [B, 1]
+        level = item_level(mix) if self.level == "item" else mix.new_ones(len(mix), 1)  # [B, 1]
         x = self.encoder(self._extend(to_unit_level(mix, level)))  # [B, N, L]
         self._check_positions(x.shape[2])
         masks = self._masks(x)  # [S, B, N, L]

@@ -78,7 +78,8 @@ def preset_meta(preset: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        `source` and `receptive_field` (str), `parameters` and `num_sources` (int: the default number of sources, and
+        `source`, `receptive_field` and `compared` (str: what is known of the network and its reference, written by
+        `scripts/compare_references.py`), `parameters` and `num_sources` (int: the default number of sources, and
         the parameters with it); where there is one, `published` (a published score) and `claimed` (a number of
         parameters that the count refutes).
 

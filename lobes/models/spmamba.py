@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lobes.errors import UserError, did_you_mean
 from lobes.models.base.contract import run_layer
 from lobes.models.base.envelope import SpectralModel
-from lobes.models.convert.spmamba_reference import load_reference
+from lobes.models.convert.gridnet_reference import load_reference
 from lobes.nnet.bimamba import BiMamba
 from lobes.nnet.gridnet import GridNetBlock
 from lobes.nnet.lengths import zero_padding
@@ -63,6 +63,8 @@ class SPMamba(SpectralModel):
         As in `lobes.nnet.mamba.Mamba`.
     gradient_checkpointing : bool
         Recompute each block in the backward pass: less memory, about a third more time.
+    level : str
+        As in `lobes.models.base.envelope.SpectralModel`.
 
     Raises
     ------
@@ -95,10 +97,11 @@ class SPMamba(SpectralModel):
         d_conv: int = 4,
         expand: int = 4,
         gradient_checkpointing: bool = False,
+        level: str = "item",
         **unknown: object,
     ) -> None:
         _refuse(unknown)
-        super().__init__(num_sources, sample_rate, n_fft, hop_length, gradient_checkpointing=gradient_checkpointing)
+        super().__init__(num_sources, sample_rate, n_fft, hop_length, False, gradient_checkpointing, level)
 
         def mamba(features: int) -> BiMamba:
             return BiMamba(features, d_state=d_state, d_conv=d_conv, expand=expand)

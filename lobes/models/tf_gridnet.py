@@ -40,6 +40,8 @@ class TFGridNet(SpectralModel):
         Attention heads, and the approximate size of a frame's query.
     gradient_checkpointing : bool
         Recompute each block in the backward pass: less memory, about a third more time.
+    level : str
+        As in `lobes.models.base.envelope.SpectralModel`.
 
     Raises
     ------
@@ -70,8 +72,9 @@ class TFGridNet(SpectralModel):
         n_heads: int = 4,
         approx_qk_dim: int = 512,
         gradient_checkpointing: bool = False,
+        level: str = "item",
     ) -> None:
-        super().__init__(num_sources, sample_rate, n_fft, hop_length, gradient_checkpointing=gradient_checkpointing)
+        super().__init__(num_sources, sample_rate, n_fft, hop_length, False, gradient_checkpointing, level)
 
         def lstm(features: int) -> BiLSTM:
             return BiLSTM(features, lstm_hidden_units)

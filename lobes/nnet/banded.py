@@ -114,6 +114,30 @@ def cumulative_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
     return (x - mean.to(x.dtype)) * torch.rsqrt(variance + eps).to(x.dtype)
 
 
+def joint_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
+    """Normalise like `global_norm`, but over all bands together.
+
+    Example
+    -------
+    >>> y = joint_norm(torch.rand(2, 5, 3, 4), None, 0.0)
+    >>> torch.allclose(y.square().mean((1, 2, 3)), torch.ones(2), atol=1e-4)
+    True
+    """
+    return global_norm(x.flatten(2)[:, :, None], frames, eps).view_as(x)
+
+
+def frame_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
+    """Normalise `x` [B, L, K, C] over bands and features of each frame; `frames` has no effect: frames do not mix.
+
+    Example
+    -------
+    >>> y = frame_norm(torch.rand(2, 5, 3, 4), None, 0.0)
+    >>> torch.allclose(y.square().mean((2, 3)), torch.ones(2, 5), atol=1e-4)
+    True
+    """
+    return global_norm(x.flatten(0, 1)[:, :, None], None, eps).view_as(x)
+
+
 def norms_for(sizes: Sequence[int], stretches: list[slice], causal: bool, eps: float = 1e-5) -> nn.ModuleList:
     """Make a `BandNorm` for each stretch of bands of equal sizes."""
     return nn.ModuleList(BandNorm(sizes[s.start], s.stop - s.start, causal, eps) for s in stretches)

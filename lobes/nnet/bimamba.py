@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
+from lobes.errors import UserError, did_you_mean
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.mamba import Mamba, project_in
 from lobes.nnet.norms import RMSNorm
 from lobes.nnet.selective import SelectiveCore
+
+STARTS = ("constructed", "published")  # of the weights of a `BiMambaStack`
 
 
 class MambaBlock(nn.Module):
@@ -59,10 +63,11 @@ class BiMamba(nn.Module):
 
 
 class SharedBiMamba(nn.Module):
-    """x + both directions of a Mamba that share one input and one output projection, behind an RMS norm.
+    """x + the sum of both directions of a Mamba that share one input and one output projection, behind an RMS norm.
 
-    The block of Vision Mamba (Zhu et al. 2024, arXiv:2401.09417, algorithm 1), as used by DPMamba and Mamba-TasNet
-    (Jiang et al. 2024, arXiv:2403.18257 and arXiv:2407.09732).
+    The block of Vision Mamba (Zhu et al. 2024, arXiv:2401.09417, algorithm 1). It is what `dpmamba_*` and
+    `mamba_tasnet_*` were made of before they became the published networks, which take the mean: folders of such models
+    name this class.
 
     Arguments
     ---------
@@ -77,6 +82,8 @@ class SharedBiMamba(nn.Module):
     torch.Size([2, 5, 8])
     """
 
+    share = 1.0  # of each direction in the result
+
     def __init__(self, d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 2) -> None:
         super().__init__()
         inner, rank = expand * d_model, math.ceil(d_model / 16)
@@ -90,4 +97,100 @@ class SharedBiMamba(nn.Module):
         """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B])."""
         u, z = project_in(self.in_proj, self.norm(x), steps)
         y = self.forward_core(u, z, steps) + self.backward_core(u, z, steps)
-        return x + self.out_proj(y)
+        return torch.add(x, self.out_proj(y), alpha=self.share)
+
+    def reset_parameters(self) -> None:
+        """Initialise all weights again."""
+        nn.init.ones_(self.norm.weight)
+        for part in (self.in_proj, self.forward_core, self.backward_core, self.out_proj):
+            part.reset_parameters()
+
+
+class AveragedBiMamba(SharedBiMamba):
+    """x + the mean of both directions: the block of Mamba-TasNet and DPMamba. Arguments are those of `SharedBiMamba`.
+
+    Source: Jiang et al. 2024, arXiv:2407.09732 and arXiv:2403.18257, and their published code.
+
+    Example
+    -------
+    >>> AveragedBiMamba(8)(torch.rand(2, 5, 8)).shape
+    torch.Size([2, 5, 8])
+    """
+
+    share = 0.5
+
+
+class BiMambaStack(nn.Module):
+    """Blocks of `AveragedBiMamba`, and an RMS norm after the last: the stack of Mamba-TasNet, a path of DPMamba.
+
+    Arguments
+    ---------
+    d_model : int
+        Channels D.
+    n_blocks : int
+        Blocks M.
+    d_state, d_conv, expand : int
+        As in `lobes.nnet.mamba.Mamba`.
+    start : str
+        Initial weights. `constructed`: Mamba's own, with step sizes of 0.001 to 0.1 in both directions, and output
+        projections divided by sqrt(M), so that a deep stack starts with residual branches of moderate size. The
+        published code constructs the same, but for step sizes of about 0.69 backward. `published`: the weights from
+        which the published results were trained. Their script resets all layers by PyTorch's defaults: step sizes of
+        0.58 to 0.83 in both directions (d_model 256), nothing divided. `A_log` and `D` are Mamba's in both.
+
+    Raises
+    ------
+    UserError
+        For another `start`, or no block.
+
+    Source: Jiang et al. 2024, arXiv:2407.09732 and arXiv:2403.18257, and their published code.
+
+    Example
+    -------
+    >>> BiMambaStack(8, n_blocks=2)(torch.rand(3, 5, 8)).shape
+    torch.Size([3, 5, 8])
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_blocks: int = 1,
+        d_state: int = 16,
+        d_conv: int = 4,
+        expand: int = 2,
+        start: str = STARTS[0],
+    ) -> None:
+        super().__init__()
+        if start not in STARTS:
+            raise UserError(f"start: expected {' or '.join(STARTS)}, got {start!r}.{did_you_mean(str(start), STARTS)}")
+        if n_blocks < 1:
+            raise UserError(f"expected a stack of at least one Mamba block, got {n_blocks}")
+        self.start = start
+        self.layers = nn.ModuleList(AveragedBiMamba(d_model, d_state, d_conv, expand) for _ in range(n_blocks))
+        self.norm_f = RMSNorm(d_model)
+        self._start()
+
+    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
+        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B])."""
+        for layer in self.layers:
+            x = layer(x, steps)
+        return self.norm_f(x)
+
+    def reset_parameters(self) -> None:
+        """Initialise all weights again, as `start` says."""
+        for layer in self._blocks():
+            layer.reset_parameters()
+        nn.init.ones_(self.norm_f.weight)
+        self._start()
+
+    def _blocks(self) -> Iterator[AveragedBiMamba]:
+        return (layer for layer in self.layers if isinstance(layer, AveragedBiMamba))
+
+    @torch.no_grad()
+    def _start(self) -> None:
+        for layer in self._blocks():
+            if self.start == "constructed":
+                layer.out_proj.weight /= math.sqrt(len(self.layers))
+            else:
+                for core in (layer.forward_core, layer.backward_core):
+                    core.dt_proj.reset_parameters()

@@ -1,4 +1,7 @@
-"""The level of each item, so that a network sees unit level and f(a x) = a f(x). B batch, T samples."""
+"""The level of each item: unit level for a network, so that f(a x) = a f(x), and the mixture's level for its estimates.
+
+B batch, T samples, S sources.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ import torch
 from torch import Tensor
 
 from lobes.nnet.lengths import mask, zero_padding
+
+# Directions of the estimates with less than this share of the strongest one's power are not fitted: two estimates that
+# are nearly the same signal would get large gains of opposite sign, whose sum fits and whose parts are noise.
+WEAKEST = 0.05
 
 
 def item_level(x: Tensor, samples: Tensor | None = None, centred: bool = False) -> Tensor:
@@ -62,3 +69,52 @@ def to_unit_level(x: Tensor, level: Tensor) -> Tensor:
             [ 0.,  0.]])
     """
     return x / torch.where(level > 0, level, torch.ones_like(level))
+
+
+def fit_level(estimates: Tensor, mix: Tensor, jointly: bool = True, samples: Tensor | None = None) -> Tensor:
+    """Scale estimates so that they fit their mixture best, by least squares: a loss that ignores scale leaves any gain.
+
+    The sign is fitted, too, since such a loss ignores it as well. Where the mixture cannot say how estimates share it
+    (they are the same signal), they keep the ratio that they have.
+
+    Arguments
+    ---------
+    estimates : Tensor
+        [B, T, S]
+    mix : Tensor
+        [B, T]
+    jointly : bool
+        True: the sum of the sources fits the mixture, with a gain for each source. False: each source alone fits it.
+        For one source that is the same.
+    samples : Tensor or None
+        Valid samples per item, Long [B]; None: all.
+
+    Returns
+    -------
+    Tensor
+        [B, T, S] in the type of the estimates. A silent estimate stays silent, and a silent mixture gives silence;
+        what is not finite stays so.
+
+    Example
+    -------
+    >>> sources = torch.randn(1, 8000, 2)
+    >>> fitted = fit_level(sources * torch.tensor([30.0, -0.01]), sources.sum(-1))
+    >>> fitted.shape, torch.allclose(fitted, sources, atol=1e-4)
+    (torch.Size([1, 8000, 2]), True)
+    """
+    x, m = (zero_padding(y.detach(), samples).cpu().double() for y in (estimates, mix[..., None]))  # [B, T, S or 1]
+    level = x.square().mean(1).sqrt()  # [B, S]
+    level = torch.where(level > 0, level, torch.ones_like(level))
+    unit = x / level[:, None]
+    gains = _one_gain(x, m) * level if jointly else torch.zeros_like(level)  # [B, S], of `unit`
+    power = torch.nan_to_num(unit.mT @ unit / x.shape[1])  # [B, S, S]
+    rest = torch.nan_to_num(unit.mT @ (m - unit @ gains[..., None]) / x.shape[1])  # [B, S, 1]
+    gains = gains + (torch.linalg.pinv(power, hermitian=True, rtol=WEAKEST) @ rest if jointly else rest)[..., 0]
+    return estimates * (gains / level).to(estimates)[:, None]
+
+
+def _one_gain(x: Tensor, m: Tensor) -> Tensor:
+    """The common gain [B, 1] at which the sum of x [B, T, S] fits m [B, T, 1]; 0 where the sum is silent."""
+    total = x.sum(-1, keepdim=True)  # [B, T, 1]
+    energy = total.square().sum(1)
+    return torch.where(energy > 0, (total * m).sum(1) / torch.where(energy > 0, energy, 1), 0)

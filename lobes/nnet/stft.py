@@ -91,6 +91,11 @@ class STFT(nn.Module):
         Tensor
             Real and imaginary part [B, 2, L, F]; zeros in frames after an item's last one.
         """
+        if torch.jit.is_tracing():
+            raise UserError(
+                "torch.jit.trace would keep the length of its example for all signals; export a network on spectra "
+                "with torch.export.export, for one length at a time"
+            )
         with no_autocast(x):
             x = zero_padding(at_least_fp32(x), samples)
             dtype, x = x.dtype, x if x.device.type == "mps" else x.double()
@@ -98,7 +103,7 @@ class STFT(nn.Module):
             x = F.pad(x, (0, int(full) - x.shape[1]))
             extended = full if samples is None else self._extended(samples)
             spectrum = torch.stft(
-                self._reflect(x, extended),
+                reflect(x, extended, self.n_fft // 2),
                 self.n_fft,
                 self.hop_length,
                 window=self._window(x),
@@ -138,18 +143,26 @@ class STFT(nn.Module):
         # computed at every call and no buffer, so that a model in fp64 has a window exact to fp64
         return torch.hann_window(self.n_fft, dtype=x.dtype, device=x.device)
 
-    def _reflect(self, x: Tensor, samples: Tensor) -> Tensor:
-        """Reflect half a window at the start and at each item's own end: [B, T] -> [B, T + n_fft]."""
-        half = self.n_fft // 2
-        if samples.dim() == 0:
-            return F.pad(x[:, None], (half, half), mode="reflect")[:, 0]
-        last = samples.to(x.device)[:, None] - 1  # [B, 1]
-        position = torch.arange(-half, x.shape[1] + half, device=x.device).abs()[None]  # [1, T + n_fft]
-        position = torch.where(position > last, 2 * last - position, position).clamp(min=0)
-        return torch.gather(x, 1, position)
-
     def _overlap_add(self, pieces: Tensor) -> Tensor:
         """Add pieces [B, L, n_fft] at every hop: [B, (L - 1) * hop_length + n_fft]."""
         total = (pieces.shape[1] - 1) * self.hop_length + self.n_fft
         columns = pieces.transpose(1, 2)  # [B, n_fft, L]
         return F.fold(columns, (1, total), (1, self.n_fft), stride=(1, self.hop_length)).flatten(1)
+
+
+def reflect(x: Tensor, samples: Tensor, margin: int) -> Tensor:
+    """Reflect `margin` samples at the start and at each item's own end: [B, T] -> [B, T + 2 margin].
+
+    `samples` are valid samples, all above `margin`: one number for all items, or Long [B].
+
+    Example
+    -------
+    >>> reflect(torch.tensor([[1, 2, 3, 0]]), torch.tensor([3]), 2)
+    tensor([[3, 2, 1, 2, 3, 2, 1, 1]])
+    """
+    if samples.dim() == 0:
+        return F.pad(x[:, None], (margin, margin), mode="reflect")[:, 0]
+    last = samples.to(x.device)[:, None] - 1  # [B, 1]
+    position = torch.arange(-margin, x.shape[1] + margin, device=x.device).abs()[None]  # [1, T + 2 margin]
+    position = torch.where(position > last, 2 * last - position, position).clamp(min=0)
+    return torch.gather(x, 1, position)

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 SUBSETS = ("train", "val", "test")  # PolSESS's names of the splits
 TABLE_COLUMNS = (
     "subset",
@@ -57,29 +55,29 @@ PLACES = {
     "sp2_reverb": ("sp2_reverb", "reverbForSpeaker2"),
     "ev_reverb": ("ev_reverb", "reverbForEvent"),
 }
-_LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz0123456789"))
 
 
-def file_names(rng: np.random.Generator, indoor: bool) -> dict[str, str]:
-    """Draw the 16-letter names of one example and return the file name of each column.
+def file_names(split: str, index: int, indoor: bool) -> dict[str, str]:
+    """Return the file name of each column for an example, by its number in the split, counted from 0.
+
+    The names are short, sort in the order of the examples and are in no two splits. The published corpus has names of
+    16 random letters, and of all parts together for the mixture; readers take them from the table.
 
     Example
     -------
-    >>> names = file_names(np.random.default_rng(0), indoor=False)
-    >>> len(names["speaker1File"]), names["reverbForEvent"], names["mixFile"].count("-")
-    (20, '', 3)
+    >>> file_names("test", 0, indoor=True)["mixFile"], file_names("test", 0, indoor=False)["reverbForEvent"]
+    ('test_000001.wav', '')
     """
-    words = ["".join(rng.choice(_LETTERS, 16)) for _ in range(5)]
-    sp1, sp2, scene, event, room = words
+    name = f"{split}_{index + 1:06d}"
     return {
-        "speaker1File": f"{sp1}.wav",
-        "speaker2File": f"{sp2}.wav",
-        "sceneFile": f"{scene}.wav",
-        "eventFile": f"{event}.wav",
-        "reverbForSpeaker1": f"sp1_{room}.wav" if indoor else "",
-        "reverbForSpeaker2": f"sp2_{room}.wav" if indoor else "",
-        "reverbForEvent": f"ev_{room}.wav" if indoor else "",
-        "mixFile": "-".join(words if indoor else words[:4]) + ".wav",
+        "speaker1File": f"{name}_s1.wav",
+        "speaker2File": f"{name}_s2.wav",
+        "sceneFile": f"{name}_scene.wav",
+        "eventFile": f"{name}_event.wav",
+        "reverbForSpeaker1": f"sp1_{name}.wav" if indoor else "",
+        "reverbForSpeaker2": f"sp2_{name}.wav" if indoor else "",
+        "reverbForEvent": f"ev_{name}.wav" if indoor else "",
+        "mixFile": f"{name}.wav",
     }
 
 

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
-from lobes.reports.tables import as_markdown, show
+from lobes.reports.tables import as_markdown, percent, show
 from lobes.runs.record import Outcome
 
-HEADER = ("model", "SI-SDRi [95 %]", "by seed", "parameters", "GMAC/s", "RTF", "s/step", "steps", "peak MB")
+METRICS = {"si_sdr": ("SI-SDR", 2), "pesq": ("PESQ", 2), "stoi": ("STOI", 3)}  # heading and digits
+QUALITY = [heading for name, _ in METRICS.values() for heading in (name, f"{name} up")]
+COSTS = ("parameters", "GMAC/s", "RTF", "s/step", "steps", "peak MB")
+HEADER = ("model", "SI-SDRi [95 %]", "by seed", *QUALITY, *COSTS)
+INPUT = "mixture as it is"
 UNITS = (
     "SI-SDRi in dB: mean over the test utterances after the mean over seeds, with its 95 % interval by bootstrap over "
-    "utterances; it says nothing about other seeds, so each seed has its own mean in the next column. GMAC/s: for one "
-    "second of audio, scans included. RTF: seconds to separate one second, of ten, on the threads of the training. "
-    "Peak: of the whole process that trained."
+    "utterances; it says nothing about other seeds, so each seed has its own mean in the next column. "
+    "SI-SDR, PESQ and STOI: of the output, means over the same utterances; up: share of them above the mixture. "
+    "GMAC/s: for one second of audio, scans included. RTF: seconds to separate one second, of ten, on the threads of "
+    "the training. Peak: of the whole process that trained."
 )
 DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Means of a metric of input and output over the same utterances, and the share of outputs that are higher."""
+
+    input: float
+    output: float
+    up: float
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class ComparedModel:
     seconds_per_step: float
     steps: int
     peak_megabytes: float
+    quality: Mapping[str, Quality]  # by metric
 
     @property
     def interval(self) -> tuple[float, float, float]:
@@ -83,6 +98,7 @@ def compared_model(label: str, outcomes: Sequence[Outcome], gmacs: float, rtf: f
         fmean(float(fact["seconds"]) / max(1, int(fact["steps"])) for fact in facts),
         round(fmean(int(fact["steps"]) for fact in facts)),
         max(float(fact["peak_megabytes"]) for fact in facts),
+        {name: quality_of(outcomes, common, name) for name in METRICS},
     )
 
 
@@ -92,9 +108,28 @@ def gains_of(outcome: Outcome) -> dict[str, float]:
     return {item: gain for item, gain in gains.items() if np.isfinite(gain)}
 
 
+def quality_of(outcomes: Sequence[Outcome], items: Sequence[str], metric: str) -> Quality:
+    """A metric over those of the items that have it, of all seeds; NaN where there are none."""
+    chosen = set(items)
+    rows = [row for outcome in outcomes for row in outcome.utterances if row["id"] in chosen]
+    pairs = np.array([(row.get(f"{metric}_in", np.nan), row.get(metric, np.nan)) for row in rows]).reshape(-1, 2)
+    pairs = pairs[np.isfinite(pairs).all(1)]
+    if not len(pairs):
+        return Quality(np.nan, np.nan, np.nan)
+    before, after = pairs.T
+    return Quality(float(before.mean()), float(after.mean()), float((after > before).mean()))
+
+
 def as_table(models: Sequence[ComparedModel]) -> str:
-    """The comparison as a Markdown table, the best first."""
-    return as_markdown(HEADER, [cells(model) for model in sorted(models, key=lambda model: -model.interval[0])])
+    """The comparison as a Markdown table: the untouched mixture, then the models, the best first."""
+    best_first = sorted(models, key=lambda model: -model.interval[0])
+    return as_markdown(HEADER, [*(input_cells(model) for model in best_first[:1]), *map(cells, best_first)])
+
+
+def input_cells(model: ComparedModel) -> list[str]:
+    """The cells of the mixture, which is the same for all models."""
+    of = {name: show(quality.input, METRICS[name][1]) for name, quality in model.quality.items()}
+    return [INPUT, "0.00", "", *(cell for name in METRICS for cell in (of[name], "")), *("" for _ in COSTS)]
 
 
 def cells(model: ComparedModel) -> list[str]:
@@ -102,8 +137,10 @@ def cells(model: ComparedModel) -> list[str]:
     mean, low, high = model.interval
     seeds = " / ".join(show(value) for value in model.by_seed)
     costs = [f"{model.parameters:,}", show(model.gmacs), show(model.rtf, 3), show(model.seconds_per_step, 3)]
-    quality = [f"{mean:.2f} [{low:.2f}, {high:.2f}]", seeds]
-    return [model.label, *quality, *costs, str(model.steps), f"{model.peak_megabytes:.0f}"]
+    gain = [f"{mean:.2f} [{low:.2f}, {high:.2f}]", seeds]
+    found = [(model.quality[name], digits) for name, (_, digits) in METRICS.items()]
+    quality = [cell for of, digits in found for cell in (show(of.output, digits), percent(of.up))]
+    return [model.label, *gain, *quality, *costs, str(model.steps), f"{model.peak_megabytes:.0f}"]
 
 
 def as_picture(models: Sequence[ComparedModel], title: str) -> str:

@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,8 @@ import numpy as np
 from matplotlib import colormaps, rc_context, style
 from matplotlib.figure import Figure
 
-FLOOR_DB = -70.0  # darkest shade of a spectrogram, relative to the loudest bin of the mixture
+LOUDNESS, PEAK = 0.1, 0.99  # of the players: the usual root mean square, and the highest peak
+FLOOR_DB = -70.0  # darkest shade of a spectrogram, relative to the loudest bin of its example
 COLORMAP, SHADES = "magma", 32  # about 2 dB a shade; 256 shades make pictures of speech larger by a third
 # matplotlib cannot write CSS variables. A picture for a page is drawn in these colours, which the page's own replace.
 PAGE_COLORS = {
@@ -60,7 +61,12 @@ class Curve:
 
 
 def wav_uri(samples: np.ndarray, sample_rate: int) -> str:
-    """Return a 16-bit WAV file as a data URI. Samples [T] beyond +-1 are clipped, as any player would do.
+    """Return a 16-bit WAV file as a data URI.
+
+    Raises
+    ------
+    ValueError
+        Samples [T] beyond +-1, which a player would cut off: level them first, see `at_one_loudness`.
 
     Example
     -------
@@ -70,9 +76,32 @@ def wav_uri(samples: np.ndarray, sample_rate: int) -> str:
     """
     import soundfile
 
+    peak = float(np.abs(samples).max(initial=0.0))
+    if not peak <= 1:
+        raise ValueError(f"expected samples within +-1, got a peak of {peak:.3g}")
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, samples, sample_rate, format="WAV", subtype="PCM_16")
     return "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def at_one_loudness(signals: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Bring signals [T] to one root mean square, the highest up to `LOUDNESS` at which no peak is above `PEAK`.
+
+    Silence stays silence, and samples that are not finite become zeros.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> levelled = at_one_loudness({"quiet": np.full(8, 1e-3), "loud": np.full(8, 20.0), "none": np.zeros(8)})
+    >>> {name: float(x.max().round(3)) for name, x in levelled.items()}
+    {'quiet': 0.1, 'loud': 0.1, 'none': 0.0}
+    """
+    clean = {name: np.nan_to_num(np.asarray(x, np.float64), posinf=0.0, neginf=0.0) for name, x in signals.items()}
+    peaks = {name: float(np.abs(x).max(initial=0.0)) for name, x in clean.items()}
+    unit = {name: x / peaks[name] if peaks[name] > 0 else x for name, x in clean.items()}
+    rms = {name: float(np.sqrt(np.mean(x**2))) for name, x in unit.items() if peaks[name] > 0}
+    level = min([LOUDNESS, *(PEAK * value for value in rms.values())])
+    return {name: x * (level / rms[name] if name in rms else 1.0) for name, x in unit.items()}
 
 
 def spectrogram_db(samples: np.ndarray, window: int = 256, hop: int = 128) -> np.ndarray:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lobes.data.files import write_whole
-from lobes.reports.figures import FLOOR_DB, Curve, curves_svg, spectrogram_db, spectrogram_svg, wav_uri
+from lobes.reports.figures import (
+    FLOOR_DB,
+    Curve,
+    at_one_loudness,
+    curves_svg,
+    spectrogram_db,
+    spectrogram_svg,
+    wav_uri,
+)
 
 __all__ = ["AudioExample", "Curve", "Table", "write_report"]
 
@@ -30,16 +39,21 @@ class Table:
 
 @dataclass(frozen=True)
 class AudioExample:
-    """Signals [T] of one item by label; the first, the mixture, sets the brightness of all. Titles differ in a page."""
+    """Signals [T] of one item by label, played and drawn at one loudness. Titles differ in a page."""
 
     title: str
     signals: Mapping[str, np.ndarray]
     sample_rate: int
 
+    @cached_property
+    def levelled(self) -> dict[str, np.ndarray]:
+        """The signals at one loudness, no peak beyond full scale."""
+        return at_one_loudness(self.signals)
+
     @property
     def top_db(self) -> float:
-        """The loudest point of the first signal."""
-        return float(spectrogram_db(next(iter(self.signals.values()))).max())
+        """The loudest point of all the signals at one loudness."""
+        return max(float(spectrogram_db(signal).max()) for signal in self.levelled.values())
 
 
 def write_report(

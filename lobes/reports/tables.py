@@ -18,19 +18,23 @@ HEADER = (
     "SI-SDRi",
     "improved",
     "SDRi",
-    "PESQ",
-    "STOI",
+    "PESQ in",
+    "PESQ out",
+    "PESQ up",
+    "STOI in",
+    "STOI out",
+    "STOI up",
     "steps",
     "training",
 )
 UNITS = (
-    "SI-SDR and SDR in dB, means over groups with equal weight; improved: share of items with a higher "
-    "SI-SDR than the input; PESQ (about 1 to 4.5) and STOI (0 to 1) of the output."
+    "In: the mixture as it is; out: the model's output. SI-SDR and SDR in dB, PESQ about 1 to 4.5, STOI 0 to 1; means "
+    "over groups with equal weight. Improved, up: share of items whose output is higher than the input."
 )
 
 
 def means(summary: Mapping[str, Any], groups: Sequence[str]) -> dict[str, float]:
-    """Return the SI-SDR of input and output and further scores, as means over the given groups of a test set.
+    """Return the scores of input and output as means over the given groups of a test set.
 
     The input's SI-SDR is the output's minus the improvement, so the three columns of a table always agree.
 
@@ -48,7 +52,7 @@ def means(summary: Mapping[str, Any], groups: Sequence[str]) -> dict[str, float]
     1.0
     """
     rows = [summary["groups"][name] for name in groups if name in summary["groups"]]
-    names = ("si_sdr", "si_sdri", "sdri", "pesq", "stoi")
+    names = ("si_sdr", "si_sdri", "sdri", "pesq_in", "pesq", "stoi_in", "stoi")
     result = {name: mean(row.get(name) for row in rows) for name in names}
     return {"si_sdr_in": result["si_sdr"] - result["si_sdri"], **result}
 
@@ -69,15 +73,38 @@ def model_row(label: str, outcome: Outcome, groups: Sequence[str]) -> list[str]:
     """Return a model's row under `HEADER`, with means over the given groups."""
     score = means(outcome.summary, groups)
     levels = [show(score[name]) for name in ("si_sdr_in", "si_sdr", "si_sdri")]
-    others = [show(score["sdri"]), show(score["pesq"]), show(score["stoi"], 3)]
+    quality = [
+        cell
+        for name, digits in (("pesq", 2), ("stoi", 3))
+        for cell in (show(score[f"{name}_in"], digits), show(score[name], digits), share(outcome, name))
+    ]
     steps, seconds = outcome.trained
-    return [label, *levels, share(outcome), *others, str(steps), f"{seconds:.0f} s"]
+    return [label, *levels, share(outcome, "si_sdr"), show(score["sdri"]), *quality, str(steps), f"{seconds:.0f} s"]
 
 
-def share(outcome: Outcome) -> str:
-    """Return the share of improved items in per cent."""
-    value = outcome.summary["improved_share"]
-    return "-" if value is None else f"{100 * value:.0f} %"
+def input_row(label: str, outcome: Outcome, groups: Sequence[str]) -> list[str]:
+    """Return the row of the untouched mixtures under `HEADER`, from the test of any model on them."""
+    score = means(outcome.summary, groups)
+    level, pesq, stoi = show(score["si_sdr_in"]), show(score["pesq_in"]), show(score["stoi_in"], 3)
+    return [label, level, level, "0.00", "", "0.00", pesq, pesq, "", stoi, stoi, "", "", ""]
+
+
+def share(outcome: Outcome, metric: str) -> str:
+    """Return the share of items whose output is higher than the input in a metric, in per cent."""
+    known = outcome.summary.get("against_input", {}).get(metric, {}).get("improved")
+    value = outcome.summary["improved_share"] if metric == "si_sdr" else known
+    return percent(value)
+
+
+def percent(share: float | None) -> str:
+    """Write a share in per cent; what is missing is a dash.
+
+    Example
+    -------
+    >>> percent(0.5), percent(None)
+    ('50 %', '-')
+    """
+    return "-" if share is None or not math.isfinite(share) else f"{100 * share:.0f} %"
 
 
 def group_rows(labelled: Mapping[str, Outcome], groups: Sequence[str]) -> tuple[list[str], list[list[str]]]:
@@ -99,6 +126,27 @@ def show(value: float | None, digits: int = 2) -> str:
     ('1.23', '-', '-')
     """
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def short_labels(names: Sequence[str], most: int = 24) -> dict[str, str]:
+    """Shorten the names that have more letters than `most`, all to different labels: beginning … end.
+
+    Example
+    -------
+    >>> names = ["p232_001", "m3c2ni4b29uyc6nl-tggejxt9i4cm9lrx", "m3c2ni4b29uyc6nl-pggejxt9i4cm9lrx"]
+    >>> list(short_labels(names).values())
+    ['p232_001', 'm3c2ni4b29uyc6n…i4cm9lrx', 'm3c2ni4b29uyc6nl-pggej…2']
+    """
+    labels: dict[str, str] = {}
+    taken = {name for name in names if len(name) <= most}
+    for name in dict.fromkeys(names):
+        label, number = name, 1
+        while len(label) > most or (label in taken and label != name):
+            end = f"…{name[-8:]}" if number == 1 else f"…{number}"
+            label, number = name[: most - len(end)] + end, number + 1
+        labels[name] = label
+        taken.add(label)
+    return labels
 
 
 def as_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

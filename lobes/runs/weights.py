@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lobes.data.files import write_whole
 from lobes.errors import UserError
-from lobes.models.convert import current_keys
+from lobes.models.convert import current_keys, restore_local_norms
 from lobes.runs import names
 
 
@@ -77,6 +77,7 @@ def load_strictly(module: nn.Module, path: str | Path) -> None:
     from speechbrain.utils.checkpoints import hook_on_loading_state_dict_checkpoint
 
     state = hook_on_loading_state_dict_checkpoint(read_state(path))  # SpeechBrain's renamings of old keys
+    restore_local_norms(module, state)
     state = current_keys(module, state)
     own = module.state_dict()
     faults = {

@@ -26,7 +26,8 @@ _TENSORS = 10
 
 def operate(backend: str, x: ScanInputs, want_last: bool) -> tuple[Tensor, Tensor]:
     """Run the passes of a backend inside the operator; return y [B, L, D] and the last state [B, D, N] if wanted."""
-    y, last, _ = torch.ops.lobes.selective_scan(*x, x.needs_grad(), want_last, backend)
+    save = x.needs_grad() or torch.jit.is_tracing()  # a traced graph keeps this for ever, and may be trained
+    y, last, _ = torch.ops.lobes.selective_scan(*x, save, want_last, backend)
     return y, last
 
 

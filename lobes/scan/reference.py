@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lobes.errors import UserError
 from lobes.scan.backend import Backend, Operate
 from lobes.scan.inputs import ScanInputs, cast_rows
 
@@ -19,6 +20,8 @@ class ReferenceBackend(Backend):
 
     def scan(self, x: ScanInputs, want_last: bool, operate: Operate) -> tuple[Tensor, Tensor | None]:
         """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
+        if torch.jit.is_tracing():
+            raise UserError("torch.jit.trace would keep the steps of its example; it needs another backend of the scan")
         return scan_step_by_step(x)
 
 

@@ -22,8 +22,7 @@ from speechbrain.utils.distributed import if_main_process, main_process_only
 
 from lobes.errors import UserError
 from lobes.evaluation.job import ScoreJob
-from lobes.evaluation.results import with_audio, write_json, write_results
-from lobes.evaluation.scoring import score_many
+from lobes.evaluation.results import score_and_write, write_json
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
 from lobes.runs import names
@@ -283,8 +282,7 @@ class SeparationBrain(SafeStepBrain):
     def report(self, jobs: Iterator[ScoreJob]) -> dict[str, Any]:
         """Score what was separated and write the results into the run folder; returns the summary."""
         h, folder = self.hparams, Path(self.hparams.output_folder)
-        rows = score_many(with_audio(jobs, folder / names.AUDIO, h.n_audio_to_save), workers=h.scoring_workers)
-        return write_results(rows, folder, self.group_by)
+        return score_and_write(jobs, folder, h.n_audio_to_save, h.scoring_workers, self.group_by)
 
     def _test_jobs(self, loader: Any) -> Iterator[ScoreJob]:
         batches = islice(loader, self.debug_batches if self.debug else None)

@@ -19,8 +19,9 @@ from lobes.evaluation.job import ScoreJob
 from lobes.evaluation.results import with_audio, write_results
 from lobes.evaluation.scoring import score_many
 from lobes.metrics.pcs import LEAST, RATE, pcs
-from lobes.metrics.utterance import numbers_of
+from lobes.metrics.utterance import INPUT, inputs_of, numbers_of
 from lobes.runs import names
+from lobes.runs.table import columns_of
 from lobes.training.brain import SeparationBrain
 from lobes.training.memory import peak_megabytes
 
@@ -77,6 +78,7 @@ class EnhancementBrain(SeparationBrain):
         jobs = with_audio(jobs, folder / names.AUDIO, h.n_audio_to_save)
         rows = score_many(with_input_and_pcs(jobs), workers=h.scoring_workers)
         tables = {name: _only(rows, name) for name in (OUTPUT, *ALONGSIDE)}
+        tables[OUTPUT] = _with_input(tables[OUTPUT], tables["noisy"])
         means = {name: write_results(tables[name], folder, of=name)["mean"] for name in ALONGSIDE}
         return write_results(tables[OUTPUT], folder, **means)
 
@@ -94,6 +96,13 @@ def with_input_and_pcs(jobs: Iterator[ScoreJob]) -> Iterator[ScoreJob]:
             if job.sample_rate == RATE and len(job.mix) >= LEAST and np.isfinite(signals).all():
                 stretched = np.stack([pcs(x) for x in signals.T], 1)  # [T,S]
                 yield replace(job, estimates=stretched, conditions={SIGNAL: after_pcs})
+
+
+def _with_input(rows: list[dict[str, Any]], noisy: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the output with the numbers of the input, as `lobes.metrics.score` names them."""
+    of = {row["id"]: row for row in noisy}
+    numbers = inputs_of(columns_of(rows)[1])
+    return [{**row, **{name: of[row["id"]].get(name.removesuffix(INPUT)) for name in numbers}} for row in rows]
 
 
 def _only(rows: list[dict[str, Any]], signal: str) -> list[dict[str, Any]]:

@@ -66,11 +66,13 @@ def start(
 
     from lobes.config import load
     from lobes.training.checks import refuse_unwritable
+    from lobes.training.data_folder import keep_data_folder
 
     text, run_opts, _ = read_command_line(argv)
     settings = plain_settings(text)
     if check is not None:
         check(settings)
+    keep_data_folder(text)
     output_folder = settings["output_folder"]
     ddp_init_group(run_opts)
     run_on_main(refuse_unwritable, [output_folder, "output_folder"])  # before the checkpointer makes its folder there

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lobes.errors import UserError, exit_on_user_error
+from lobes.evaluation.inputs import shared_in
 from lobes.reports.tables import replace_section
 from lobes.runs.launcher import Run, run_all, stage
 from lobes.runs.record import collect
@@ -31,6 +32,7 @@ TASK = "ES"
 FIRST, SECOND = "spmamba_tiny", "convtasnet_tiny"
 HELD_OUT = {"val": 16, "test": 40}
 SAVED = 8  # test items that train.py saves as audio and that are separated again from the exported model
+INPUTS = "input_scores"
 MADE_HERE = (
     "corpus",
     FIRST,
@@ -41,6 +43,7 @@ MADE_HERE = (
     "summary.json",
     "per_utterance.csv",
 )
+LEFT_BEFORE = (*MADE_HERE, INPUTS)
 # Measured on two cores: seconds for a mixture, a step with its validation, start and test of a model, the rest.
 SECONDS = {"mixture": 0.05, "step": 0.09, "test": 26.0, "rest": 8.0}
 
@@ -54,10 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     clear(options.output)
     with stage("1 of 5: a miniature PolSESS corpus in Polish"):
         corpus = make_data(options)
-    with stage(f"2 of 5: train {FIRST} for {options.steps} steps, then test it"):
+    inputs = options.output / INPUTS  # both models are tested on the same mixtures
+    with stage(f"2 of 5: train {FIRST} for {options.steps} steps, then test it"), shared_in(inputs):
         first = train(FIRST, corpus, options, {"max_steps": options.steps})
     minutes = round(collect(first.folder).trained[1] / 60, 4)
-    with stage(f"3 of 5: train {SECOND} for the same time ({60 * minutes:.0f} s), then test it"):
+    with stage(f"3 of 5: train {SECOND} for the same time ({60 * minutes:.0f} s), then test it"), shared_in(inputs):
         second = train(SECOND, corpus, options, {"max_minutes": minutes})
     with stage("4 of 5: export, load with SpeechBrain's SepformerSeparation, separate files"):
         mixes = test_mixtures(first.folder)
@@ -114,7 +118,7 @@ def sizes(options: argparse.Namespace) -> dict[str, int]:
 
 def clear(output: Path) -> None:
     """Remove what an earlier demo left in the folder, and nothing else."""
-    for name in MADE_HERE:
+    for name in LEFT_BEFORE:
         path = output / name
         if path.is_dir():
             shutil.rmtree(path)
@@ -174,7 +178,7 @@ def export_and_check(run_folder: Path, exported: Path, mix_file: Path) -> None:
 
 
 def separate(exported: Path, mixes: Sequence[Path], out_folder: Path) -> None:
-    """Write the estimates of test mixtures as files of true level and length."""
+    """Write the estimates of test mixtures as files, at the mixture's level and of its length."""
     from lobes.inference import Separator
 
     written = Separator.from_hparams(exported, run_opts={"device": "cpu"}).separate_files(mixes, out_folder)

@@ -11,6 +11,7 @@ from counted_variants import CLEAN, counted_variants
 
 from lobes.data.audio import read
 from lobes.data.files import write_whole
+from lobes.evaluation.results import folder_name
 from lobes.reports import tables as table
 from lobes.reports.html import AudioExample, Curve, Table, write_report
 from lobes.runs.record import Outcome, number
@@ -18,6 +19,7 @@ from lobes.runs.table import write_per_utterance
 
 SHOWN = 3  # test items on the page
 VARIANTS = "The letters name what the mixture holds in addition to speech: S scene, E sound event, R reverb."
+ONE_SEED = "One seed and no interval: a small difference between two rows says nothing."
 Outcomes = dict[str, Outcome]  # by model
 
 
@@ -41,7 +43,7 @@ def write_results(output: Path, task: str, outcomes: Outcomes, facts: dict[str, 
 def write_page(output: Path, task: str, outcomes: Outcomes, facts: dict[str, str]) -> None:
     """Write report.html."""
     tests = len(next(iter(outcomes.values())).utterances)
-    note = f"{tests} test mixtures of speakers that training never heard. {table.UNITS} {CLEAN}"
+    note = f"{tests} test mixtures of speakers that training never heard. {table.UNITS} {CLEAN} {ONE_SEED}"
     tables = [
         Table("Means over the test set", table.HEADER, result_rows(outcomes, task), note),
         Table("SI-SDRi in dB by variant", *table.group_rows(outcomes, counted_variants(task)), VARIANTS),
@@ -73,8 +75,7 @@ def introduction(task: str) -> list[str]:
 def result_rows(outcomes: Outcomes, task: str) -> list[list[str]]:
     """Rows of the result table: the mixture itself, then the models."""
     variants = counted_variants(task)
-    level = table.show(table.means(next(iter(outcomes.values())).summary, variants)["si_sdr_in"])
-    untouched = ["mixture as it is", level, level, "0.00", *[""] * (len(table.HEADER) - 4)]
+    untouched = table.input_row("mixture as it is", next(iter(outcomes.values())), variants)
     return [untouched, *(table.model_row(name, outcome, variants) for name, outcome in outcomes.items())]
 
 
@@ -86,13 +87,16 @@ def page_examples(output: Path, outcomes: Outcomes) -> list[AudioExample]:
 
 def example(output: Path, outcomes: Outcomes, place: int, folder: Path) -> AudioExample:
     """Read the signals of one test item and say what each model made of it."""
-    item = folder.name
-    rows = {name: next(row for row in o.utterances if row["id"] == item) for name, o in outcomes.items()}
+    rows = {
+        name: next(row for row in o.utterances if folder_name(row["id"]) == folder.name) for name, o in outcomes.items()
+    }
     files = {"mixture": folder / "mix.wav", "target: speaker 1, dry": folder / "s1.wav"}
     for name, row in rows.items():
-        files[f"{name}, {gain(row)}"] = output / name / "audio" / item / "s1_hat.wav"
+        files[f"{name}, {gain(row)}"] = output / name / "audio" / folder.name / "s1_hat.wav"
     signals = {label: read(path)[0] for label, path in files.items()}
-    title = f"Test item {place}, variant {next(iter(rows.values()))['variant']} ({item})"
+    first = next(iter(rows.values()))
+    labels = table.short_labels([row["id"] for row in next(iter(outcomes.values())).utterances])
+    title = f"Test item {place}, variant {first['variant']} ({labels[first['id']]})"
     return AudioExample(title, signals, read(folder / "mix.wav")[1])
 
 
@@ -111,7 +115,7 @@ def as_section(task: str, outcomes: Outcomes, facts: dict[str, str]) -> str:
         "",
         table.as_markdown(table.HEADER, result_rows(outcomes, task)),
         "",
-        f"{table.UNITS} {CLEAN}",
+        f"{table.UNITS} {CLEAN} {ONE_SEED}",
         "",
         *(f"- {name}: {f'`{value}`' if name == 'command' else value}" for name, value in facts.items()),
     ]
@@ -121,7 +125,7 @@ def as_section(task: str, outcomes: Outcomes, facts: dict[str, str]) -> str:
 def closing_words(output: Path, task: str, outcomes: Outcomes) -> str:
     """The result on the screen: numbers, and no word about a winner."""
     return (
-        f"\n{table.as_text(table.HEADER, result_rows(outcomes, task))}\n\n{table.UNITS}\n{CLEAN}\n\n"
+        f"\n{table.as_text(table.HEADER, result_rows(outcomes, task))}\n\n{table.UNITS}\n{CLEAN}\n{ONE_SEED}\n\n"
         f"page       {output / 'report.html'}\n"
         f"numbers    {output / 'summary.json'}, per_utterance.csv\n"
         f"model      {output / 'exported'}   (SepformerSeparation.from_hparams loads this folder)\n"

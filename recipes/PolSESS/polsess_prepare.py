@@ -10,7 +10,6 @@ The folder may be renamed. Speakers are read out of the paths of the original re
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import sys
@@ -21,11 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from lobes.data import tables
 from lobes.data.checks import check_audio, check_sum
 from lobes.data.done_marker import DoneMarker
+from lobes.data.folders import missing_folder
 from lobes.data.manifest import portable, refuse_duplicates, shorten, write_manifest
+from lobes.data.paths import absolute, refuse_inside, resolve_path
 from lobes.errors import UserError, did_you_mean, exit_on_user_error
 from lobes.polsess.layout import PLACES
+from lobes.polsess.manifest import TYPES
 
 FOLDERS = {"train": "train", "valid": "val", "test": "test"}  # manifest -> folder
 REVERB = ("ev_reverb", "sp1_reverb", "sp2_reverb")
@@ -79,23 +82,24 @@ def prepare_polsess(
     Raises
     ------
     UserError
-        Wrong folder, missing or ambiguous table, missing column, duplicate IDs, missing or damaged files, other
-        rate, unequal lengths, a mixture that is not its sum, nothing left.
+        Wrong folder, a save folder in the data folder, missing or ambiguous table, missing column, duplicate IDs,
+        missing or damaged files, other rate, unequal lengths, a mixture that is not its sum, nothing left.
     """
     if skip_prep:
         return
     _check_options(splits, max_samples, verify_sum)
     root, save = _corpus_folder(data_folder, splits), Path(save_folder)
-    tables = {split: find_table(root, FOLDERS[split]) for split in splits}
+    refuse_inside(save, root, "save_folder")
+    found_tables = {split: find_table(root, FOLDERS[split]) for split in splits}
     options = {
         "data_folder": str(root),
         "tables": {
-            split: [str(table), table.stat().st_size, table.stat().st_mtime_ns] for split, table in tables.items()
+            split: [str(table), table.stat().st_size, table.stat().st_mtime_ns] for split, table in found_tables.items()
         },
         **{"max_samples": dict(max_samples or {}), "seed": seed, "drop_same_speaker": drop_same_speaker},
         **{"verify_sum": verify_sum, "check_files": check_files, "sample_rate": sample_rate},
     }
-    marker = DoneMarker(save / DONE_FILE, options, tables)
+    marker = DoneMarker(save / DONE_FILE, options, found_tables)
     if marker.is_valid():
         print(f"PolSESS: the manifests in {save} are up to date")
         return
@@ -127,12 +131,9 @@ def find_table(root: Path, subset: str) -> Path:
 
 def read_table(table: Path, folder: Path) -> list[Row]:
     """Read a table of 31 or 34 columns as manifest rows with absolute paths, without durations, sorted by ID."""
-    with open(table, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
-        _refuse_missing_columns(table, reader.fieldnames or [])
-        rows = [_row(f"{table}, line {line}", cells, folder) for line, cells in enumerate(reader, start=2)]
-    if not rows:
-        raise UserError(f"{table}: the table has no rows.")
+    found = tables.read_table(table, ["mixFile"])
+    _refuse_missing_columns(table, list(found.rows[0]))
+    rows = [_row(found, index, folder) for index in range(len(found.rows))]
     refuse_duplicates(table, rows)
     return sorted(rows, key=lambda row: row["ID"])
 
@@ -190,21 +191,27 @@ def shared_speakers(found: Mapping[str, Sequence[Row]]) -> Iterator[str]:
             yield f"PolSESS {split}: note: {len(shared)} of {len(speakers[split])} speakers also speak in train"
 
 
-def _row(where: str, cells: Mapping[str, Any], folder: Path) -> Row:
-    if None in cells or None in cells.values():
-        raise UserError(f"{where}: the line has another number of cells than the header.")
-    cells = {column: "" if cell.strip().lower() in EMPTY else cell.strip() for column, cell in cells.items()}
+def _row(table: tables.TextTable, index: int, folder: Path) -> Row:
+    where = table.where(index)
+    cells = {column: "" if cell.lower() in EMPTY else cell for column, cell in table.rows[index].items()}
     indoor = bool(cells["reverbForSpeaker1"])
     row: Row = {"ID": Path(cells["mixFile"]).stem}
     for part, (sub_folder, column) in PLACES.items():
         present = indoor or part not in REVERB
         if present and not cells[column]:
             raise UserError(f"{where}: {column} is empty" + (", but the row has reverb." if part in REVERB else "."))
-        row[f"{part}_wav"] = str(folder / sub_folder / cells[column]) if present else ""
+        row[f"{part}_wav"] = resolve_path(cells[column], folder / sub_folder / "table") if present else ""
     first, second = (speaker_of(cells[column]) for column in ORIGINS)
     row |= {"has_reverb": indoor, "same_speaker": first == second if first and second else ""}
     row |= {"speaker1": first, "speaker2": second}
-    return row | {column: cells.get(column, "") for column in COPIED}
+    copied = {column: cells.get(column, "") for column in COPIED}
+    return row | copied | {column: with_point(table, index, column) for column in TYPES if copied.get(column)}
+
+
+def with_point(table: tables.TextTable, index: int, column: str) -> str:
+    """Return a number of a table as it is written there, or with a decimal point for a comma (a spreadsheet's)."""
+    cell = table.rows[index][column]
+    return cell if "," not in cell else str(table.number(index, column))
 
 
 def _prepare_split(split: str, root: Path, options: Mapping[str, Any]) -> list[Row]:
@@ -232,9 +239,9 @@ def _check_options(splits: Sequence[str], max_samples: Mapping[str, int] | None,
 
 
 def _corpus_folder(data_folder: str | os.PathLike[str], splits: Sequence[str]) -> Path:
-    root = Path(os.path.abspath(data_folder))
+    root = absolute(data_folder)
     if not root.is_dir():
-        raise UserError(f"data_folder {data_folder}: no such folder.")
+        raise UserError(f"data_folder {missing_folder(root, {})}")
     missing = [FOLDERS[split] for split in splits if not (root / FOLDERS[split]).is_dir()]
     if missing:
         inside = sorted(path.name for path in root.iterdir() if path.is_dir())

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Real recordings in VoiceBank's layout: five models for the same minutes, a table.
+"""Real recordings in VoiceBank's layout: six models for the same minutes, a table.
 
-> python realdata.py --recordings FOLDER   # the whole table, about 100 min on two cores
+> python realdata.py --recordings FOLDER   # the whole table, about 130 min on two cores
 > python realdata.py --recordings FOLDER --models bsrnn_mini mbs_net_mini --minutes 10 --device cuda
 
 FOLDER holds manifest.csv with the columns path, kind, speaker, split and sample_rate, the recordings that it names, and
@@ -33,7 +33,7 @@ ROOT = HERE.parents[1]
 TRAIN_SCRIPT = HERE / "train.py"
 RESULTS = HERE / "RESULTS.md"
 # name -> preset, all trained as hparams/bsrnn_mini.yaml says
-MODELS = {"bsrnn_mini": "bsrnn"}
+MODELS = {"bsrnn_mini": "bsrnn", "bsrnn_local_norms_mini": "bsrnn_local_norms"}
 MODELS |= {f"bs_bimamba_abl{number}_mini": f"bs_bimamba_abl{number}_small" for number in (1, 2, 3)}
 MODELS |= {"mbs_net_mini": "mbs_net"}
 SEEDS = (1, 2)

@@ -156,7 +156,7 @@ def main(argv):
     hparams, run_opts = start(argv, __file__)
     if hparams["objective"] not in OBJECTIVES:
         raise UserError(f"objective: expected {' or '.join(OBJECTIVES)}, got {hparams['objective']!r}")
-    options = ("download", "valid_speakers", "check_files", "sample_rate", "skip_prep")
+    options = ("download", "train_set", "valid_speakers", "resampled_folder", "check_files", "sample_rate", "skip_prep")
     folders = [hparams["data_folder"], hparams["save_folder"]]
     run_on_main(prepare, folders, {name: hparams[name] for name in options})
     datasets, clock = dataio_prep(hparams)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train, validate and test a separator on WSJ0-2mix or WSJ0-3mix.
+"""Train, validate and test a separator on WSJ0-2mix or WSJ0-3mix, WHAM! or WHAMR!.
 
 > python train.py hparams/spmamba.yaml --data_folder /data/wsj0-mix/2speakers
 
@@ -51,7 +51,7 @@ def dataio_prep(hparams):
 def main(argv):
     """Prepare, train, test."""
     hparams, run_opts = start(argv, __file__)
-    options = ("num_spks", "sample_rate", "mode", "check_files", "verify_sum", "skip_prep")
+    options = ("num_spks", "sample_rate", "mode", "mixtures", "targets", "check_files", "verify_sum", "skip_prep")
     folders = [hparams["data_folder"], hparams["save_folder"]]
     run_on_main(prepare_wsj0mix, folders, {name: hparams[name] for name in options})
     datasets, clock = dataio_prep(hparams)

@@ -75,7 +75,99 @@ def test_another_number_of_sources_is_refused(data):
         run(data, num_sources=1)
 
 
+def never(mix):
+    raise AssertionError("nothing is separated before everything is checked")
+
+
 def test_a_source_of_another_length_names_the_item(data):
+    """T2-23: from the headers, before the first item."""
     audio.write(data / "data" / "s2" / "b.wav", np.zeros(99), 16000)
-    with pytest.raises(UserError, match="b: the mixture has 4000 samples, one of its sources 99"):
-        run(data)
+    message = r"1 of 2 items .* b: the mixture has 4000 samples, one of its sources 99 \(.*s2"
+    with pytest.raises(UserError, match=message):
+        run(data, never)
+
+
+def test_everything_that_cannot_be_scored_is_counted_at_once(data):
+    (data / "data" / "s1" / "a.wav").unlink()
+    audio.write(data / "data" / "s2" / "b.wav", np.zeros(2000), 8000)
+    with pytest.raises(UserError, match="2 of 2 items cannot be scored") as error:
+        run(data, never)
+    assert "a.wav: no such audio file" in str(error.value) and "16000 Hz, one of its sources 8000" in str(error.value)
+    (data / "data" / "s1" / "a.wav").write_text("no audio")
+    with pytest.raises(UserError, match="a: .*not a readable audio file"):
+        run(data, never)
+
+
+def test_unknown_metrics_are_refused_first(data):
+    where = (data / "no.csv", data / "out")
+    for metric, message in (("pesk", "Did you mean 'pesq'"), ("no_module:f", "cannot be imported")):
+        with pytest.raises(UserError, match=message):
+            evaluate(never, 2, 16000, *where, metrics=("si_sdr", metric))
+
+
+def table(data, text, name="elsewhere.csv"):
+    (data / "data" / name).write_text(text)
+    return data / "data" / name
+
+
+def test_paths_are_relative_to_the_manifest_and_other_columns_are_not_needed(data, monkeypatch):
+    """T2-24: from any folder, no duration; `$data_root` without --data-root is the manifest's folder."""
+    (data / "other").mkdir()
+    monkeypatch.chdir(data / "other")
+    for root in ("", "$data_root/"):
+        text = f"ID;mix_wav;s1_wav\na;{root}mix/a.wav;{root}s1/a.wav\n"
+        summary = evaluate(lambda mix: mix[:, None], 1, 16000, table(data, text), "out", metrics=("si_sdr",), workers=0)
+        assert summary["n"] == 1 and (data / "other" / "out" / "summary.json").is_file()
+
+
+def test_a_root_that_is_missing_is_named(data):
+    """T2-24: one line that names the option."""
+    with pytest.raises(UserError, match="begin with .data_root, and .* not in its own folder. Add --data-root"):
+        evaluate(never, 2, 16000, data / "test.csv", data / "out")
+    with pytest.raises(UserError, match="--data-root .*nowhere: no such folder"):
+        evaluate(never, 2, 16000, data / "test.csv", data / "out", data / "nowhere")
+
+
+def test_a_folder_is_no_manifest(data):
+    with pytest.raises(UserError, match="is a folder, expected a manifest.*it holds test.csv"):
+        evaluate(never, 2, 16000, data, data / "out")
+
+
+def test_the_input_is_scored_as_well_as_the_output(data):
+    rng = np.random.default_rng(1)
+    summary = run(data, lambda mix: halves(mix) + 0.1 * rng.standard_normal((len(mix), 2)))
+    [a, b] = read_per_utterance(data / "out" / "per_utterance.csv")
+    for row in (a, b):
+        assert row["si_sdri"] == pytest.approx(row["si_sdr"] - row["si_sdr_in"], abs=2e-6) and row["si_sdri"] < 0
+    pair = summary["against_input"]["si_sdr"]
+    assert pair["n"] == 2 and pair["improved"] == 0.0
+    assert pair["input"] == pytest.approx((a["si_sdr_in"] + b["si_sdr_in"]) / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("gain", [-30.0, 1e-3, 16.0])
+def test_saved_estimates_stand_at_the_level_of_the_mixture(data, gain):
+    """A loss that ignores scale leaves a gain of any size and sign."""
+    by_mix = {}
+    for name in "ab":
+        signals = [audio.read_mono(data / "data" / part / f"{name}.wav") for part in ("mix", "s1", "s2")]
+        by_mix[signals[0].tobytes()] = gain * np.stack(signals[1:], 1)
+    run(data, lambda mix: by_mix[mix.tobytes()], audio_items=2)
+    for path in (data / "out" / "audio").glob("*/s?_hat.wav"):
+        np.testing.assert_allclose(
+            audio.read_mono(path), audio.read_mono(path.with_name(path.name[:2] + ".wav")), atol=2e-4
+        )
+
+
+def test_an_estimate_that_is_not_finite_is_scored_as_such_and_not_written(data, caplog):
+    summary = run(data, lambda mix: halves(mix) * np.array([1.0, np.nan]), audio_items=1)
+    assert summary["failures"] == {"non-finite estimate": 2}
+    assert not (data / "out" / "audio" / "a" / "s2_hat.wav").exists() and "s2_hat" in caplog.text
+    assert (data / "out" / "audio" / "a" / "mix.wav").is_file()
+
+
+def test_an_id_that_is_no_name_stays_in_the_folder(data):
+    text = "ID,mix_wav,s1_wav\n../../a:b,mix/a.wav,s1/a.wav\n"
+    options = {"metrics": ("si_sdr",), "workers": 0, "audio_items": 1}
+    evaluate(lambda mix: mix[:, None], 1, 16000, table(data, text), data / "out", **options)
+    [folder] = (data / "out" / "audio").iterdir()
+    assert (folder / "mix.wav").is_file() and not list(data.glob("*a:b*"))

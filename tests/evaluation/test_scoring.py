@@ -2,6 +2,9 @@
 
 import math
 import os
+import pickle
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -11,9 +14,10 @@ import pytest
 from lobes.errors import UserError
 from lobes.evaluation import job as job_module
 from lobes.evaluation import pool, scoring
-from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.inputs import shared_in
+from lobes.evaluation.job import ScoreJob, score_job
 from lobes.evaluation.scoring import score_many
-from lobes.metrics import NUMBERS
+from lobes.metrics import NUMBERS, measures
 from lobes.runs.table import read_per_utterance, write_per_utterance
 
 
@@ -174,3 +178,26 @@ def test_read_errors_are_clear(tmp_path):
     (tmp_path / "other.csv").write_text("id,si_sdr\na,1\n")
     with pytest.raises(UserError, match="lacks the columns si_sdri, sdr"):
         read_per_utterance(tmp_path / "other.csv")
+
+
+def test_the_input_is_scored_once_for_all_tests_on_it(tmp_path, monkeypatch):
+    """The second model's test takes the scores of the mixture; another mixture is never mistaken for it."""
+    one = replace(job("a"), score_input=True, metrics=("si_sdr", "ssnr"))
+    with shared_in(tmp_path / "kept"):
+        first = score_job(one)
+        measured = []
+        monkeypatch.setattr(measures, "ssnr", lambda *signals: measured.append(signals) or 0.0)
+        second = score_job(one)
+        assert second["ssnr_in"] == first["ssnr_in"] != 0.0 and len(measured) == 1  # the estimate alone
+        other = score_job(replace(one, mix=2 * one.mix))
+    assert other["ssnr_in"] == 0.0 and score_job(one)["ssnr_in"] == 0.0
+
+
+def test_a_worker_whose_parent_has_gone_says_nothing():
+    """Its answer finds no reader; and a job that was cut off is no job."""
+    command = [sys.executable, "-m", "lobes.evaluation.worker"]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    worker.stdout.close()
+    worker.stdin.write(pickle.dumps(job("a"))[:99])
+    worker.stdin.close()
+    assert worker.stderr.read() == b"" and worker.wait() == 0

@@ -40,6 +40,29 @@ def test_variant_c_stays_out_of_the_improvement_and_is_named():
     assert summary["improved_share"] == pytest.approx(2 / 3)
 
 
+def test_output_and_input_are_compared_where_both_have_the_number():
+    rows = [
+        row("SER", 5.0, 4.0, pesq=2.0, si_sdr_in=1.0, pesq_in=2.5),
+        row("SER", 3.0, 2.0, pesq=3.0, si_sdr_in=1.0, pesq_in=2.5),
+        row("S", 8.0, 1.0, pesq=math.nan, si_sdr_in=7.0, pesq_in=1.0),
+        row("C", 30.0, pesq=4.5, si_sdr_in=math.nan, pesq_in=math.nan),
+    ]
+    summary = summarise(rows, by="variant")
+    assert summary["against_input"] == {
+        "si_sdr": {"n": 3, "input": 4.0, "output": 6.0, "improved": 1.0},
+        "pesq": {"n": 2, "input": 2.5, "output": 2.5, "improved": 0.5},
+    }
+    lines = [line.split() for line in format_table(summary).splitlines()]
+    assert lines[-3] == ["input", "3", "4.00", "-", "-", "-", "2.50", "-"]
+    assert lines[-2] == ["output", "3", "6.00", "-", "-", "-", "2.50", "-"]  # without C, as the input
+    assert lines[-1] == ["improved", "100", "%", "-", "-", "-", "50", "%", "-"]
+
+
+def test_what_leaves_the_input_as_it_is_improves_nothing():
+    summary = summarise([row("S", 5.0, 1e-9, si_sdr_in=5.0 - 1e-9)])
+    assert summary["improved_share"] == summary["against_input"]["si_sdr"]["improved"] == 0.0
+
+
 def test_failures_are_counted_per_item_and_reason():
     expected = {"non-finite estimate": 1, "pesq: NoUtterances": 1}
     assert summarise(ROWS)["failures"] == expected

@@ -44,10 +44,28 @@ DUAL_PATH = """!new:lobes.models.masking.MaskingSeparator
     num_sources: 2
     sample_rate: 8000
     kernel_size: 16"""
+MAMBA_TASNET = """!new:lobes.models.masking.MaskingSeparator
+    encoder: !new:speechbrain.lobes.models.dual_path.Encoder {kernel_size: 16, out_channels: 8}
+    masknet: !new:lobes.models.mamba_tasnet.MambaMaskNet
+        {n_filters: 8, d_model: 8, n_layers: 2, num_sources: 2, d_state: 4, d_conv: 4, expand: 1}
+    decoder: !new:speechbrain.lobes.models.dual_path.Decoder
+        {in_channels: 8, out_channels: 1, kernel_size: 16, stride: 8, bias: false}
+    num_sources: 2
+    sample_rate: 8000
+    kernel_size: 16"""
 ENHANCEMENT = """!new:lobes.models.bs_bimamba.BSBiMamba
     {num_sources: 1, sample_rate: 16000, n_fft: 64, hop_length: 16, ablation: 2, n_channels: 4, n_layers: 1, d_state: 4,
     d_conv: 4, expand: 1, expansion: 1, split: mel, n_bands: 3}"""
-EXPORTS = {"spmamba": SPMAMBA, "dual_path": DUAL_PATH, "enhancement": ENHANCEMENT}
+BSRNN = """!new:lobes.models.bsrnn.BSRNN
+    {num_sources: 1, sample_rate: 16000, n_fft: 64, hop_length: 16, n_channels: 4, n_layers: 1, expansion: 1,
+    causal: false, split: mel, n_bands: 3}"""
+EXPORTS = {
+    "spmamba": SPMAMBA,
+    "dual_path": DUAL_PATH,
+    "mamba_tasnet": MAMBA_TASNET,
+    "enhancement": ENHANCEMENT,
+    "bsrnn": BSRNN,
+}
 SIZES = {"n_fft": 64, "hop_length": 16, "n_layers": 1, "emb_dim": 4, "approx_qk_dim": 129, "d_state": 4, "expand": 1}
 
 

@@ -107,6 +107,7 @@ def test_card_tells_what_is_known_and_runs(make_run: MakeRun, tmp_path: Path, mo
         assert part in card
     assert "CKPT+1 (epoch 1, validation SI-SDRi 3.21 dB)" in card
     assert "`python train.py hparams/a.yaml --data_folder P --seed=7`" in card and "commit abc" in card
+    assert "Files come at the level that fits their mixture" in card and "A batch comes as the network gives it" in card
     assert "dereverberated" in card and "Apache License 2.0" in card
     assert "/machine" not in card and str(tmp_path) not in card
     monkeypatch.chdir(folder)

@@ -113,6 +113,24 @@ def test_output_has_the_files_rate_and_length(separator: Separator, tmp_path: Pa
     assert separated.isfinite().all()
 
 
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_files_stand_at_the_level_of_the_mixture_whatever_gain_the_network_has(tmp_path: Path, rate: int):
+    """A loss that ignores scale leaves any gain and any sign; a batch shows it, a file does not."""
+
+    class Gains(torch.nn.Module):
+        def forward(self, mix, lengths=None):
+            half = (torch.arange(mix.shape[1]) < mix.shape[1] // 2).float()
+            return torch.stack([-30 * mix * half, 1e-3 * mix * (1 - half)], dim=-1)
+
+    x = tone(rate // 2, rate)
+    separator, path = over(Gains()), put(tmp_path / "a.wav", x, rate)
+    total = separator.separate_file(path).sum(-1)[0].numpy()
+    assert np.sqrt(np.mean((total - x) ** 2)) < 0.05 * np.sqrt(np.mean(x**2))
+    [[first, second]] = separator.separate_files([path], tmp_path / "out")
+    assert abs(audio.read(first)[0]).max() == pytest.approx(0.5, rel=0.1) == abs(audio.read(second)[0]).max()
+    assert float(separator.separate_batch(tone(800)).abs().max()) > 10
+
+
 @pytest.mark.parametrize("rate", RATES)
 def test_level_is_kept_at_every_rate(separator: Separator, tmp_path: Path, rate: int):
     x = tone(rate // 2, rate)

@@ -9,7 +9,7 @@ import pytest
 
 from lobes.errors import UserError
 from lobes.metrics import METRICS, NUMBERS, measures, score
-from lobes.metrics.utterance import EXTRA
+from lobes.metrics.utterance import EXTRA, check_metrics
 
 RATE = 8000
 
@@ -176,6 +176,59 @@ def test_clear_errors(scene):
         score(estimates[:, 0], targets[:, 0], mix, RATE)
     with pytest.raises(UserError, match="Did you mean 'pesq'"):
         score(estimates, targets, mix, RATE, metrics=("pesk",))
+
+
+def test_the_input_has_every_number_that_the_mixture_would_have_as_estimate(scene):
+    estimates, targets, mix = scene()
+    metrics = ("si_sdr", "sdr", "stoi", "estoi", "ssnr")
+    row = score(estimates, targets, mix, RATE, metrics, inputs={})
+    alone = score(np.stack([mix, mix], 1), targets, mix, RATE, metrics)
+    assert row["status"] == alone["status"] == "ok"
+    for name in metrics:
+        assert row[f"{name}_in"] == pytest.approx(alone[name]) != pytest.approx(row[name])
+    assert row["si_sdri"] == pytest.approx(row["si_sdr"] - row["si_sdr_in"]) and math.isnan(row["pesq_in"])
+    assert not [name for name in score(estimates, targets, mix, RATE, ("si_sdr",)) if name.endswith("_in")]
+
+
+def test_what_is_known_of_the_input_is_not_computed_again(scene):
+    estimates, targets, mix = scene(1)
+    row = score(estimates, targets, mix, RATE, ("si_sdr", "ssnr"), inputs={"ssnr_in": 99.0})
+    assert row["ssnr_in"] == 99.0 and -20 < row["si_sdr_in"] < 20
+
+
+def test_an_input_that_is_the_target_and_one_that_cannot_be_scored(scene, monkeypatch):
+    estimates, targets, mix = scene(1)
+    row = score(estimates, targets, targets[:, 0], RATE, ("si_sdr", "ssnr"), improvement=False, inputs={})
+    assert math.isnan(row["si_sdr_in"]) and math.isnan(row["ssnr_in"]) and row["status"] == "ok"
+
+    def refuses_the_mixture(estimate, target, rate):
+        if np.array_equal(estimate, mix):
+            raise measures.MetricError("no")
+        return 1.0
+
+    monkeypatch.setattr(measures, "ssnr", refuses_the_mixture)
+    row = score(estimates, targets, mix, RATE, ("ssnr",), inputs={})
+    assert row["ssnr"] == 1.0 and math.isnan(row["ssnr_in"]) and row["status"] == "input ssnr: no (source 1)"
+
+
+@pytest.mark.parametrize("rate", [32000, 48000])
+def test_at_a_rate_without_pesq_output_and_input_have_the_other_numbers(scene, rate):
+    """T2-22"""
+    estimates, targets, mix = scene(1)
+    row = score(estimates, targets, mix, rate, ("si_sdr", "pesq", "ssnr"), inputs={})
+    assert row["status"] == f"pesq: not defined at {rate} Hz (source 1)"
+    assert math.isnan(row["pesq_in"]) and math.isfinite(row["ssnr_in"]) and math.isfinite(row["si_sdri"])
+
+
+def test_two_metrics_never_share_a_column(scene, tmp_path, monkeypatch):
+    (tmp_path / "mine_one.py").write_text("def pesq(e, t, r): return 1.0\ndef good(e, t, r): return float('nan')")
+    (tmp_path / "mine_two.py").write_text("def good(e, t, r): return 1.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    for metrics in (["mine_one:pesq"], ["mine_one:good", "mine_two:good"]):
+        with pytest.raises(UserError, match="is taken. Rename the function"):
+            check_metrics(metrics)
+    estimates, targets, mix = scene(1)
+    assert score(estimates, targets, mix, RATE, ["mine_one:good"])["status"] == "mine_one:good: not finite (source 1)"
 
 
 def test_import_is_light():

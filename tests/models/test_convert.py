@@ -83,5 +83,5 @@ def test_other_state_dicts_stay_as_they_are(model):
 
 
 def test_models_without_a_published_form():
-    with pytest.raises(UserError, match="expected an SPMamba or a TFGridNet, got a BSRNN"):
-        to_upstream(get_model("bsrnn", n_channels=8, n_layers=1))
+    with pytest.raises(UserError, match="a MBSNet has no published form. Can be: SPMamba, TF-GridNet, BSRNN"):
+        to_upstream(get_model("mbs_net"))

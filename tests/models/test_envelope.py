@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from lobes.errors import UserError
+from lobes.models import get_model
 from lobes.models.base.band_model import BandModel
 from lobes.models.base.envelope import SpectralModel
 from lobes.nnet.level import item_level
@@ -72,6 +74,24 @@ def test_a_causal_model_sees_the_mixture_as_it_is():
     made = model(x, details=True)
     assert made.level.tolist() == [[1.0]] and torch.equal(model.seen[0], model.stft(x)) and model.lookahead == 63
     assert Copies().lookahead is None
+
+
+def test_without_a_level_the_network_sees_the_waveform_as_it_is():
+    model, x = Copies(n_fft=64, hop_length=16, level="none"), noise(2, 400)
+    made = model(x, details=True)
+    assert made.level.tolist() == [[1.0], [1.0]] and torch.equal(model.seen[0], model.stft(x))
+    assert torch.allclose(made.estimates[..., 0], x)
+    with pytest.raises(UserError, match="level: expected item or none, got 'rms'"):
+        Copies(level="rms")
+
+
+@pytest.mark.parametrize("preset", ["spmamba_tiny", "tf_gridnet_mini", "mbs_net", "bs_bimamba_abl1_small"])
+def test_every_model_on_spectra_has_the_option(preset):
+    model = get_model(preset, n_layers=1, num_sources=1, level="none")
+    seen, x = [], noise(1, 800).float()
+    model.estimate = lambda spectrum, frames: seen.append(spectrum) or spectrum[:, None]
+    model(x)
+    assert torch.equal(seen[0], model.stft(x))
 
 
 def test_networks_in_half_precision_give_spectra_in_single_precision():

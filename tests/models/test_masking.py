@@ -100,3 +100,65 @@ def test_wrong_number_of_masks_is_an_error():
 def test_wrong_shapes_are_refused(model):
     with pytest.raises(ValueError, match=r"\[B, T\]"):
         model(torch.zeros(400))
+
+
+def test_level_none_uses_the_mixture_as_it_is():
+    class Biased(nn.Module):
+        def forward(self, x):
+            return torch.sigmoid(x + 1)[None].repeat(2, 1, 1, 1)
+
+    lobe, x = get_model("convtasnet_tiny", N=16, B=8, H=8, X=3, R=1), noise(1, 400)
+    parts = (lobe.encoder, Biased(), lobe.decoder)
+    item, none = (MaskingSeparator(*parts, level=level) for level in ("item", "none"))
+    level = x.square().mean().sqrt()
+    with torch.no_grad():
+        assert torch.allclose(item(x), none(x / level) * level, atol=1e-6)
+        assert (none(3 * x) - 3 * none(x)).abs().max() > 1e-2 * none(x).abs().max()
+    with pytest.raises(UserError, match="level: expected item or none, got 'nome'. Did you mean 'none'"):
+        MaskingSeparator(*parts, level="nome")
+
+
+# ------------------------------------------------------------------ torch.jit.trace and torch.export
+TRACED = [("mamba_tasnet_tiny", {"N": 8, "d_model": 8, "n_layers": 1}), ("dpmamba_tiny", {}), ("convtasnet_tiny", {})]
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in TRACED[1:]]
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.:DeprecationWarning")
+@pytest.mark.parametrize(("preset", "sizes"), [TRACED[0], *SLOW])
+def test_a_traced_network_is_the_network_at_other_lengths(preset, sizes):
+    """T2-84"""
+    model = get_model(preset, **sizes).eval()
+    with torch.jit.optimized_execution(False):
+        traced = torch.jit.trace(model, noise(1, 900))
+        for batch, samples in ((1, 901), (3, 2000), (1, 500)):
+            mix = noise(batch, samples)
+            got, expected = (net(mix) for net in (traced, model))
+            assert torch.equal(got, expected)
+        slopes = [torch.autograd.grad(y.square().sum(), list(model.parameters())) for y in (got, expected)]
+    assert all((a - b).abs().max() <= 1e-4 * b.abs().max() + 1e-6 for a, b in zip(*slopes, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "sizes"), [*TRACED, ("spmamba_tiny", {})])
+def test_an_exported_program_is_the_network(preset, sizes):
+    """T2-84"""
+    model, mix = get_model(preset, **sizes).eval(), noise(1, 900)
+    assert torch.allclose(torch.export.export(model, (mix,)).module()(mix), model(mix), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.:DeprecationWarning")
+@pytest.mark.parametrize("preset", ["spmamba_tiny", "bsrnn_8k_tiny"])
+def test_tracing_a_network_on_spectra_is_refused(preset):
+    """T2-84"""
+    with pytest.raises(UserError, match="keep the length of its example.*torch.export.export"):
+        torch.jit.trace(get_model(preset), noise(1, 4000))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.:DeprecationWarning")
+def test_tracing_what_an_example_decides_is_refused(model):
+    """T2-84: lengths, items one by one, and the fewest frames would be those of the example."""
+    apart = MaskingSeparator(model.encoder, model.masknet, model.decoder, min_frames=model.min_frames, one_by_one=True)
+    lengths = torch.tensor([1.0, 0.5])
+    for network, example in ((model, (noise(2, 400), lengths)), (apart, (noise(1, 400),)), (model, (noise(1, 20),))):
+        with pytest.raises(UserError, match="mixtures of more than 48 samples, without lengths and without one_by_one"):
+            torch.jit.trace(network, example)

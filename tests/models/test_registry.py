@@ -22,6 +22,7 @@ PARAMETERS = {
     "bs_bimamba_abl3_published": 4_102_288,
     "bs_bimamba_abl3_small": 1_967_952,
     "bsrnn": 2_963_024,
+    "bsrnn_local_norms": 2_963_024,
     "mbs_net": 2_349_447,
     "mbs_net_causal": 2_347_399,
     "mbs_net_dual": 7_264_523,
@@ -35,15 +36,15 @@ PARAMETERS = {
     "bsrnn_8k": 2_831_388,
     "bsrnn_8k_tiny": 276_140,
     "convtasnet_causal": 6_582_832,
-    "dpmamba_m": 15_861_249,
-    "dpmamba_s": 8_132_097,
-    "dpmamba_tiny": 96_897,
+    "dpmamba_m": 15_869_441,
+    "dpmamba_s": 8_136_193,
+    "dpmamba_tiny": 97_153,
     "dprnn": 14_617_089,
     "dprnn_tiny": 227_457,
     "dptnet": 2_812_545,
-    "mamba_tasnet_m": 15_648_000,
-    "mamba_tasnet_s": 7_927_040,
-    "mamba_tasnet_tiny": 98_624,
+    "mamba_tasnet_m": 15_647_488,
+    "mamba_tasnet_s": 7_926_528,
+    "mamba_tasnet_tiny": 98_368,
     "resepformer": 7_955_201,
     "sepformer": 25_679_361,
     "sepformer_tiny": 161_409,
@@ -64,7 +65,8 @@ def test_parameters_are_as_stated_in_the_file(preset):
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[preset]
     meta = preset_meta(preset)
     assert meta["parameters"] == PARAMETERS[preset] and meta["num_sources"] == model.num_sources
-    assert set(meta) - {"published", "claimed"} == {"source", "receptive_field", "parameters", "num_sources"}
+    facts = {"source", "receptive_field", "compared", "parameters", "num_sources"}
+    assert set(meta) - {"published", "claimed"} == facts
     enhances = preset.startswith(ENHANCEMENT) and "8k" not in preset
     assert model.sample_rate == (16000 if enhances or "16k" in preset else 8000)
     assert model.num_sources == (1 if enhances else 2) and model.causal is (preset == "mbs_net_causal")

@@ -56,6 +56,8 @@ def test_the_table_can_be_kept(demo, tmp_path):
     text = results.read_text()
     assert text.count("### The demo, seed 5") == text.count("### The demo, seed 6") == 1
     assert "| spmamba_tiny | 3.00 | 4.50 | 1.50 | 75 % |" in text and "--seed 5 --steps 40" in text
+    assert "| 1.25 | 1.50 | 90 % | 0.725 | 0.700 | 40 % |" in text  # PESQ and STOI of input and output, share above
+    assert re.search(r"mixture as it is .* 1.25 \| 1.25 \|  \| 0.725 \| 0.725", text)
     assert "- commit: " in text and "- machine: " in text
 
 
@@ -71,6 +73,7 @@ def test_numbers_are_those_of_the_runs(demo, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<audio") == page.count('class="spectrogram"') == 3 * 4
     assert ">spmamba_tiny</text>" in page and ">convtasnet_tiny</text>" in page  # the curves' legend
+    assert "One seed and no interval" in page
     assert "spmamba_tiny, SI-SDRi 1.5 dB" in page and "Test item 1, variant SER (item0)" in page
 
 

@@ -58,7 +58,9 @@ def test_run_folder_holds_what_it_promises(run):
     assert [row["step"] for row in curve(folder)] == ["4", "8"]
     rows = list(csv.DictReader((folder / "per_utterance.csv").open(newline="")))
     assert len(rows) == 4 and all(row["status"] == "ok" for row in rows)
-    assert {"mean", "groups"} <= set(json.loads((folder / "summary.json").read_text()))
+    assert all(float(r["si_sdri"]) == pytest.approx(float(r["si_sdr"]) - float(r["si_sdr_in"]), abs=2e-6) for r in rows)
+    assert "\ninput " in screen and "\nimproved " in screen
+    assert {"mean", "groups", "against_input"} <= set(json.loads((folder / "summary.json").read_text()))
     facts = json.loads((folder / "train_time.json").read_text())
     assert facts["steps"] == 8 and facts["seconds"] > 0 and facts["seed"] == 1234
     assert len(list((folder / "audio").iterdir())) == 1

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from lobes.data import audio
+from lobes.data.manifest import read_manifest
 from lobes.errors import UserError
 
 
@@ -29,10 +30,15 @@ def download(recipe_module):
 
 
 def make_folder(
-    root, rate=16000, train=("p226_001", "p228_001", "p228_002", "p287_001"), test=("p232_001",), suffix=""
+    root,
+    rate=16000,
+    train=("p226_001", "p228_001", "p228_002", "p287_001"),
+    test=("p232_001",),
+    suffix="",
+    training="trainset_28spk_wav",
 ):
     rng = np.random.default_rng(0)
-    for name, files in (("trainset_28spk_wav", train), ("testset_wav", test)):
+    for name, files in ((training, train), ("testset_wav", test)):
         for kind in ("clean", "noisy"):
             for file in files:
                 x = 0.1 * rng.standard_normal(rate // 4)
@@ -61,25 +67,30 @@ def test_manifests(prepare, tmp_path, suffix, capsys):
 
 def test_48_khz_is_resampled_once(prepare, tmp_path, capsys):
     data = make_folder(tmp_path / "data", rate=48000)
-    prepare.prepare_voicebank(data, tmp_path / "save")
+    before = sorted(data.rglob("*"))
+    prepare.prepare_voicebank(data, tmp_path / "save", resampled_folder=tmp_path / "copies")
     (row,) = rows(tmp_path / "save", "test")
-    made = data / "noisy_testset_wav_16k" / "p232_001.wav"
-    assert row["mix_wav"] == "$data_root/noisy_testset_wav_16k/p232_001.wav"
+    made = tmp_path / "copies" / "noisy_testset_wav_16k" / "p232_001.wav"
+    assert row["mix_wav"] == str(made) and sorted(data.rglob("*")) == before
+    assert read_manifest(tmp_path / "save" / "test.csv", data)[0]["mix_wav"] == str(made)
     assert audio.probe(made).sample_rate == 16000 and audio.probe(made).frames == 4000
     before = made.stat().st_mtime_ns
-    prepare.prepare_voicebank(data, tmp_path / "other")
+    prepare.prepare_voicebank(data, tmp_path / "other", resampled_folder=tmp_path / "copies")
     assert made.stat().st_mtime_ns == before
     capsys.readouterr()
-    prepare.prepare_voicebank(data, tmp_path / "save")  # also where the first call had to resample
+    prepare.prepare_voicebank(
+        data, tmp_path / "save", resampled_folder=tmp_path / "copies"
+    )  # also where the first call had to resample
     assert "up to date" in capsys.readouterr().out
 
 
 def test_runs_that_start_together_resample_once(prepare, tmp_path):
     data = make_folder(tmp_path / "data", rate=48000)
+    copies = {"resampled_folder": tmp_path / "copies"}
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda run: prepare.prepare_voicebank(data, tmp_path / run), ["a", "b", "c"]))
+        list(pool.map(lambda run: prepare.prepare_voicebank(data, tmp_path / run, **copies), ["a", "b", "c"]))
     assert rows(tmp_path / "a", "train") == rows(tmp_path / "b", "train") == rows(tmp_path / "c", "train")
-    assert not list(data.glob("*.partial"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_file_without_a_partner_is_an_error(prepare, tmp_path):
@@ -116,6 +127,66 @@ def test_validation_needs_some_speakers_and_not_all(prepare, tmp_path, speakers)
     data = make_folder(tmp_path / "data")
     with pytest.raises(UserError, match="valid_speakers: expected some, not all"):
         prepare.prepare_voicebank(data, tmp_path / "save", valid_speakers=speakers)
+
+
+FIFTY_SIX = {"train": ("p234_001", "p237_001", "p361_001"), "training": "trainset_56spk_wav"}
+
+
+def test_the_set_of_56_speakers(prepare, tmp_path, capsys):
+    data = make_folder(tmp_path / "data", **FIFTY_SIX)
+    prepare.prepare_voicebank(data, tmp_path / "save")
+    assert [row["ID"] for row in rows(tmp_path / "save", "train")] == ["p237_001"]
+    assert "validation on p234, p361" in capsys.readouterr().out
+    assert "/noisy_trainset_56spk_wav/" in rows(tmp_path / "save", "train")[0]["mix_wav"]
+    with pytest.raises(UserError, match="trainset_28spk.*For that set: --train_set 56spk"):
+        prepare.prepare_voicebank(data, tmp_path / "save", train_set="28spk")
+    with pytest.raises(UserError, match="train_set: expected 28spk or 56spk, got '56'"):
+        prepare.prepare_voicebank(data, tmp_path / "save", train_set="56")
+
+
+def test_both_training_sets(prepare, tmp_path):
+    data = make_folder(make_folder(tmp_path / "data"), **FIFTY_SIX)
+    prepare.prepare_voicebank(data, tmp_path / "a")
+    assert rows(tmp_path / "a", "train")[0]["ID"] == "p228_001"
+    prepare.prepare_voicebank(data, tmp_path / "b", train_set="56spk", valid_speakers=["p237"])
+    assert [row["ID"] for row in rows(tmp_path / "b", "valid")] == ["p237_001"]
+
+
+def test_folders_that_lie_elsewhere_or_are_empty_or_foreign(prepare, tmp_path):
+    data = make_folder(tmp_path / "sets" / "data")
+    with pytest.raises(UserError, match=f"Did you mean {data}"):
+        prepare.prepare_voicebank(tmp_path / "sets", tmp_path / "save")
+    with pytest.raises(UserError, match=f"Did you mean {data}"):
+        prepare.prepare_voicebank(data / "clean_testset_wav", tmp_path / "save")
+    (data / "noisy_testset_wav" / "._p232_001.wav").write_bytes(b"x")
+    (data / "clean_testset_wav" / "p232_001.wav").rename(data / "clean_testset_wav" / "P232_001.WAV")
+    prepare.prepare_voicebank(data, tmp_path / "save")
+    (data / "noisy_testset_wav" / "p232_001.wav").unlink()
+    with pytest.raises(UserError, match="noisy_testset_wav is there, but holds nothing"):
+        prepare.prepare_voicebank(data, tmp_path / "save")
+
+
+def test_copies_of_other_tools_are_complete(prepare, tmp_path):
+    data = make_folder(make_folder(tmp_path / "data", rate=48000), suffix="_16k")
+    prepare.prepare_voicebank(data, tmp_path / "save")
+    assert "noisy_testset_wav_16k" in rows(tmp_path / "save", "test")[0]["mix_wav"]
+    (data / "noisy_trainset_28spk_wav_16k" / "p228_001.wav").unlink()
+    with pytest.raises(UserError, match="noisy_trainset_28spk_wav_16k has 3 files, .* next to it 4 or others"):
+        prepare.prepare_voicebank(data, tmp_path / "save")
+
+
+def test_copies_follow_their_originals(prepare, tmp_path):
+    data, copies = make_folder(tmp_path / "data", rate=48000), tmp_path / "copies"
+    prepare.prepare_voicebank(data, tmp_path / "save", resampled_folder=copies)
+    for kind in ("noisy", "clean"):
+        audio.write(data / f"{kind}_testset_wav" / "p232_002.wav", np.zeros(9600), 48000)
+    prepare.prepare_voicebank(data, tmp_path / "save", resampled_folder=copies)
+    assert [row["ID"] for row in rows(tmp_path / "save", "test")] == ["p232_001", "p232_002"]
+    other = make_folder(tmp_path / "other", rate=48000)
+    with pytest.raises(UserError, match="copies.* holds copies of .*data/.*, not of .*other/"):
+        prepare.prepare_voicebank(other, tmp_path / "save", resampled_folder=copies)
+    with pytest.raises(UserError, match="resampled_folder .* lies in data_folder"):
+        prepare.prepare_voicebank(data, tmp_path / "save", resampled_folder=data)
 
 
 class Server(http.server.BaseHTTPRequestHandler):

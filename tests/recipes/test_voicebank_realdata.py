@@ -1,4 +1,4 @@
-"""The table of five models on real recordings: no shared speakers, every run once, a section that is replaced."""
+"""The table of six models on real recordings: no shared speakers, every run once, a section that is replaced."""
 
 import csv
 import json
@@ -107,9 +107,9 @@ def recipe(recipe_module, monkeypatch, recordings, tmp_path):
     return module
 
 
-def test_ten_runs_and_their_table(recipe, tmp_path):
+def test_twelve_runs_and_their_table(recipe, tmp_path):
     recipe.call("--minutes", 0.1)
-    assert len(list(tmp_path.glob("out/*/starts.txt"))) == 10
+    assert len(list(tmp_path.glob("out/*/starts.txt"))) == 12
     text = (tmp_path / "RESULTS.md").read_text()
     assert "| noisy input | 1.50 | 0.800 | 9.00 |" in text and "c0ffee" in text and "a fast one" in text
     assert "`python realdata.py --recordings recordings --models bsrnn_mini" in text and str(tmp_path) not in text

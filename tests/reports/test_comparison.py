@@ -11,7 +11,8 @@ from lobes.runs.record import Outcome
 
 def outcome(gains, steps=10):
     facts = {"steps": steps, "seconds": 5.0, "parameters": 7, "peak_megabytes": 100.0 + steps}
-    rows = [{"id": name, "variant": "SER", "si_sdri": gain} for name, gain in gains.items()]
+    pesq = {"pesq": 1.5}
+    rows = [{"id": name, "variant": "SER", "si_sdri": gain, **pesq, "pesq_in": gain} for name, gain in gains.items()]
     return Outcome({}, facts, [], rows)
 
 
@@ -22,6 +23,13 @@ def test_utterances_are_means_over_seeds_and_need_all_of_them():
     assert (model.parameters, model.steps, model.peak_megabytes) == (7, 15, 120.0)
     assert model.seconds_per_step == pytest.approx((0.5 + 0.25) / 2)
     assert (model.gmacs, model.rtf) == (0.5, 0.25)
+
+
+def test_quality_is_that_of_input_and_output_on_the_same_utterances():
+    outcomes = [outcome({"x": 1.0, "y": 3.0, "z": np.nan}), outcome({"x": 1.0, "y": 3.0, "z": 9.0})]
+    quality = comparison.compared_model("a", outcomes, gmacs=0.5, rtf=0.25).quality
+    assert quality["pesq"] == comparison.Quality(input=2.0, output=1.5, up=0.5)
+    assert np.isnan(quality["stoi"].output)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
@@ -43,8 +51,10 @@ def models():
 
 def test_the_table_starts_with_the_best_and_shows_every_number(models):
     lines = comparison.as_table(models).splitlines()
-    assert lines[2] == "| b$1$ | 4.50 [4.00, 5.00] | 4.50 | 7 | 0.80 | 0.013 | 0.500 | 10 | 110 |"
-    assert lines[3].startswith("| a | 1.50 ")
+    assert lines[2].startswith("| mixture as it is | 0.00 |  | - |  | 4.50 |  |")
+    costs = "7 | 0.80 | 0.013 | 0.500 | 10 | 110 |"
+    assert lines[3] == f"| b$1$ | 4.50 [4.00, 5.00] | 4.50 | - | - | 1.50 | 0 % | - | - | {costs}"
+    assert lines[4].startswith("| a | 1.50 ")
 
 
 def test_the_picture_has_names_as_text_plain_numbers_and_the_same_bytes_each_time(models):

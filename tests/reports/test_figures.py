@@ -11,7 +11,16 @@ import pytest
 import soundfile
 from PIL import Image
 
-from lobes.reports.figures import Curve, as_svg, curves_svg, new_figure, spectrogram_db, spectrogram_svg, wav_uri
+from lobes.reports.figures import (
+    Curve,
+    as_svg,
+    at_one_loudness,
+    curves_svg,
+    new_figure,
+    spectrogram_db,
+    spectrogram_svg,
+    wav_uri,
+)
 
 RATE = 8000
 TONE = np.sin(2 * np.pi * 1000 * np.arange(4 * RATE) / RATE)
@@ -28,11 +37,26 @@ def spectrogram_image(svg):
     return pixels[::-1] if float(scale) < 0 else pixels
 
 
-def test_sound_survives_and_loud_samples_are_clipped_not_wrapped():
-    uri = wav_uri(np.array([0.0, 0.5, 2.0, -2.0]), RATE)
+def test_sound_survives_and_what_would_be_cut_off_is_refused():
+    uri = wav_uri(np.array([0.0, 0.5, 1.0, -1.0]), RATE)
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
     assert rate == RATE
     np.testing.assert_allclose(samples, [0.0, 0.5, 1.0, -1.0], atol=1e-4)
+    with pytest.raises(ValueError, match="got a peak of 2"):
+        wav_uri(np.array([0.0, -2.0]), RATE)
+
+
+@pytest.mark.parametrize("gain", [1e-30, 1e-3, 16.0, 1e30])
+def test_signals_are_brought_to_one_loudness_whatever_their_level(gain):
+    rng = np.random.default_rng(0)
+    click = np.zeros(RATE)
+    click[100] = 1.0  # a peak far above its root mean square limits the loudness of all
+    for others in ({}, {"click": click}):
+        signals = {"noise": rng.standard_normal(RATE), "tone": gain * TONE, "none": np.zeros(RATE), **others}
+        levelled = at_one_loudness(signals)
+        loudness = {name: np.sqrt(np.mean(x**2)) for name, x in levelled.items()}
+        assert loudness.pop("none") == 0 and max(loudness.values()) == pytest.approx(min(loudness.values()))
+        assert 0.9 * 0.01 < loudness["tone"] <= 0.1 and all(np.abs(x).max() <= 0.99 + 1e-9 for x in levelled.values())
 
 
 @pytest.mark.filterwarnings("error")

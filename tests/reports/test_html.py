@@ -1,5 +1,7 @@
 """The report is one file that needs no network, says everything in text and stays small."""
 
+import base64
+import io
 import math
 import re
 import subprocess
@@ -9,6 +11,7 @@ from html.parser import HTMLParser
 import jinja2
 import numpy as np
 import pytest
+import soundfile
 
 from lobes.reports.figures import spectrogram_db
 from lobes.reports.html import AudioExample, Curve, Table, templates, write_report
@@ -124,10 +127,18 @@ def test_the_same_input_gives_the_same_bytes(page, tmp_path):
     assert write(tmp_path / "again.html").read_bytes() == page.read_bytes()
 
 
-def test_the_mixture_sets_the_brightness():
-    quiet, loud = np.random.default_rng(0).normal(0, [[0.01], [1.0]], (2, RATE))
-    example = AudioExample("item", {"mixture": quiet, "target": loud}, RATE)
-    assert example.top_db == spectrogram_db(quiet).max() < spectrogram_db(loud).max()
+def test_players_and_pictures_have_one_loudness(tmp_path):
+    """An estimate 24 dB above its mixture is neither cut off nor louder, and its picture is not burnt out."""
+    quiet, loud = np.random.default_rng(0).normal(0, [[0.3], [5.0]], (2, RATE))
+    example = AudioExample("item", {"mixture": quiet, "estimate": loud}, RATE)
+    text = write_report(tmp_path / "r.html", "Loud", [], [example], []).read_text()
+    sounds = re.findall('wav;base64,([^"]*)', text)
+    played = [soundfile.read(io.BytesIO(base64.b64decode(sound)))[0] for sound in sounds]
+    levels = [np.sqrt(np.mean(x**2)) for x in played]
+    assert len(played) == 2 and levels == [pytest.approx(0.1, rel=0.01)] * 2
+    assert all(np.corrcoef(x, y)[0, 1] > 0.9999 for x, y in zip(played, (quiet, loud), strict=True))
+    tops = [spectrogram_db(x).max() for x in example.levelled.values()]
+    assert example.top_db == max(tops) and abs(tops[0] - tops[1]) < 3
 
 
 def test_what_is_not_given_is_not_on_the_page(tmp_path):

@@ -9,9 +9,11 @@ from lobes.reports.tables import (
     as_markdown,
     as_text,
     group_rows,
+    input_row,
     means,
     model_row,
     replace_section,
+    short_labels,
     show,
 )
 from lobes.runs.record import Outcome
@@ -35,7 +37,24 @@ def test_means_are_over_the_variants_that_are_given():
 def test_row_fits_the_header_and_missing_numbers_are_dashes():
     row = model_row("m", outcome(SER=(4.0, 3.0), C=(0.0, 9.0)), ["SER"])
     assert len(row) == len(HEADER)
-    assert row == ["m", "1.00", "4.00", "3.00", "50 %", "-", "-", "-", "10", "61 s"]
+    assert row == ["m", "1.00", "4.00", "3.00", "50 %", "-", *["-"] * 6, "10", "61 s"]
+
+
+def test_the_input_stands_in_every_measure():
+    summary = outcome(SER=(4.0, 3.0)).summary
+    summary["groups"]["SER"] |= {"pesq": 1.2, "pesq_in": 1.3, "stoi": 0.7, "stoi_in": 0.8}
+    summary["against_input"] = {"pesq": {"improved": 0.25}, "stoi": {"improved": 0.0}}
+    one = Outcome(summary, {"steps": 10, "seconds": 61.4}, [], [])
+    assert model_row("m", one, ["SER"])[5:12] == ["-", "1.30", "1.20", "25 %", "0.800", "0.700", "0 %"]
+    untouched = dict(zip(HEADER, input_row("in", one, ["SER"]), strict=True))
+    assert untouched["PESQ in"] == untouched["PESQ out"] == "1.30" and untouched["SI-SDR out"] == "1.00"
+
+
+def test_labels_are_short_and_different():
+    names = [f"{'x' * 40}{number:02d}{'y' * 40}" for number in range(30)] + ["short"]
+    labels = short_labels(names)
+    assert list(labels) == names and labels["short"] == "short"
+    assert len(set(labels.values())) == 31 and max(map(len, labels.values())) <= 24
 
 
 def test_variants_stand_in_the_given_order_and_gaps_are_dashes():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from lobes.errors import UserError
 from lobes.scan import selective_scan
 from lobes.scan.inputs import Facts, ScanInputs
 from lobes.scan.registry import BACKENDS as REGISTERED
@@ -138,3 +139,15 @@ def test_a_graph_keeps_half_precision_rows_as_they_are(make):
     for name in rows:
         shaped = [tensor for tensor in kept if tensor.shape == inputs[name].shape]
         assert shaped and all(tensor.dtype == torch.bfloat16 for tensor in shaped)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.:DeprecationWarning")
+def test_tracing_the_reference_is_refused(make):
+    """T2-84: its loop would have the example's steps."""
+    x = make(2, 20, 8, 4)
+
+    def scan(u):
+        return selective_scan(**{**x, "u": u}, backend="reference")
+
+    with pytest.raises(UserError, match="torch.jit.trace would keep the steps of its example"):
+        torch.jit.trace(scan, x["u"])

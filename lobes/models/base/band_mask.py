@@ -10,11 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lobes.errors import UserError
 from lobes.models.base.band_model import BandModel
 from lobes.models.base.contract import run_layer
 from lobes.nnet.band_split import BandDecoder, BandSplit
 from lobes.nnet.deep_filter import CAUSAL, CENTRED, filter_over_time
 from lobes.nnet.precision import at_least_fp32, no_autocast
+
+STARTS = ("published", "passthrough")
 
 
 class BandMaskModel(BandModel):
@@ -28,12 +31,17 @@ class BandMaskModel(BandModel):
         Makes the layers, which map [B, L, K, D] to the same shape.
     expansion : int or sequence of int
         Hidden size of the mask decoder divided by D: one for all bands, or one for each.
-    as_published : bool
-        Start the decoder as in the published code, so that an untrained model gives noise. By default an untrained
-        model roughly passes the mixture through.
+    start : str
+        "published": Xavier's weights in the decoder, too, so that an untrained model gives noise. "passthrough": the
+        decoder starts near a mask of one, so that an untrained model roughly passes the mixture through.
     **bands
         As in `lobes.models.base.band_model.BandModel`. The masks of a causal model act on frames l-2 to l, those of
         another on l-1 to l+1.
+
+    Raises
+    ------
+    UserError
+        For another `start`.
     """
 
     def __init__(
@@ -41,16 +49,18 @@ class BandMaskModel(BandModel):
         n_channels: int,
         layers: Callable[[], Iterable[nn.Module]],
         expansion: int | Sequence[int],
-        as_published: bool = False,
+        start: str,
         **bands: Any,
     ) -> None:
         super().__init__(**bands)
+        if start not in STARTS:
+            raise UserError(f"start: expected {' or '.join(STARTS)}, got {start!r}")
         self.offsets = CAUSAL if self.causal else CENTRED
         self.split = BandSplit(self.widths, n_channels, self.causal)
         self.layers = nn.ModuleList(layers())
         mask = [part for offset in self.offsets for part in (float(offset == 0), 0.0)] * self.num_sources
-        start = None if as_published else mask
-        self.decoder = BandDecoder(self.widths, n_channels, expansion, len(mask), causal=self.causal, start=start)
+        decoder: dict[str, Any] = {"causal": self.causal, "start": mask if start == "passthrough" else None}
+        self.decoder = BandDecoder(self.widths, n_channels, expansion, len(mask), **decoder)
 
     def estimate_compressed(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""

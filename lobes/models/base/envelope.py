@@ -10,11 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lobes.errors import UserError
 from lobes.models.base.contract import check_mixtures, samples_unless_full
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.precision import at_least_fp32
 from lobes.nnet.stft import STFT
+
+LEVELS = ("item", "none")
 
 
 class Details(NamedTuple):
@@ -32,8 +35,8 @@ class SpectralModel(nn.Module):
 
     Each item is divided by its level and its estimates are multiplied by it, so f(a x) = a f(x), and silence gives
     silence. A causal model cannot know the level of an item in advance: it takes the spectrum as it is and relies on
-    its norms. `lengths` are honoured in the level, the STFT and (through `frames`) the network, so that a padded item
-    equals the item alone.
+    its norms, as every model does with `level="none"`. `lengths` are honoured in the level, the STFT and (through
+    `frames`) the network, so that a padded item equals the item alone.
 
     Arguments
     ---------
@@ -47,6 +50,14 @@ class SpectralModel(nn.Module):
         Whether `estimate` uses no later frame.
     gradient_checkpointing : bool
         Recompute each layer in the backward pass: less memory, about a third more time.
+    level : str
+        "item": f(a x) = a f(x), as above. "none": the network sees the waveform as it is, as some published ones do;
+        its output then depends on the level through the epsilons of its norms.
+
+    Raises
+    ------
+    UserError
+        For another `level`, and sizes that the STFT does not take.
     """
 
     centred_level = False  # True: the level is the standard deviation; False: the rms
@@ -59,10 +70,14 @@ class SpectralModel(nn.Module):
         hop_length: int = 128,
         causal: bool = False,
         gradient_checkpointing: bool = False,
+        level: str = "item",
     ) -> None:
         super().__init__()
+        if level not in LEVELS:
+            raise UserError(f"level: expected {' or '.join(LEVELS)}, got {level!r}")
         self.num_sources, self.sample_rate, self.causal = num_sources, sample_rate, causal
         self.gradient_checkpointing = gradient_checkpointing
+        self.level = level
         self.stft = STFT(n_fft, hop_length)
 
     @property
@@ -101,13 +116,17 @@ class SpectralModel(nn.Module):
         samples = samples_unless_full(lengths, mix)  # [B]
         frames = None if samples is None else self.stft.frames(samples)  # [B]
         mix = zero_padding(mix, samples)
-        level = mix.new_ones(len(mix), 1) if self.causal else item_level(mix, samples, self.centred_level)  # [B, 1]
+        level = self._level(mix, samples)  # [B, 1]
         spectra = self.spectra(self.stft(to_unit_level(mix, level), samples), frames)  # [B, S, 2, L, F]
         each = None if samples is None else samples.repeat_interleave(self.num_sources)  # [B S]
         estimates = self.stft.inverse(spectra.flatten(0, 1), mix.shape[1], each)  # [B S, T]
         estimates = estimates.unflatten(0, (-1, self.num_sources)) * level[:, :, None]  # [B, S, T]
         estimates = estimates.transpose(1, 2)  # [B, T, S]
         return Details(estimates, spectra, level, samples, frames) if details else estimates
+
+    def _level(self, mix: Tensor, samples: Tensor | None) -> Tensor:
+        as_it_is = self.causal or self.level == "none"
+        return mix.new_ones(len(mix), 1) if as_it_is else item_level(mix, samples, self.centred_level)
 
     def enhance(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the first estimate [B, T] of `mix` [B, T]."""

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from lobes.errors import UserError
-from lobes.models.convert.spmamba_reference import model_of, read_tensors
+from lobes.models.convert.gridnet_reference import model_of
+from lobes.models.convert.tensors_only import read_tensors
 from lobes.models.registry import get_model
 from lobes.models.spmamba import SPMamba
 
@@ -117,7 +118,8 @@ def from_checkpoint(path: str | Path) -> nn.Module:
 def _spmamba(path: str | Path, options: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
     for name, value in {"window": "hann", "activation": "prelu", "eps": 1e-5}.items():
         _require(path, name, options.get(name, value), value)
-    return model_of(SPMamba, weights, path, RATE, int(options.get("stride", 64)), int(options.get("emb_hs", 1)))
+    hops: dict[str, Any] = {"hop_length": int(options.get("stride", 64)), "emb_hs": int(options.get("emb_hs", 1))}
+    return model_of(SPMamba, weights, path, sample_rate=RATE, **hops)
 
 
 def _preset(path: str | Path, kind: str, options: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:

@@ -72,7 +72,7 @@ def make_example(
     for _ in range(RETRIES):
         drawn = _draw(sources, split, indoor, rng, length, rate)
         room = sources.rooms.draw(split, drawn.scene.group, rng) if indoor and sources.rooms else None
-        example = _mix(drawn, room, split, rng)
+        example = _mix(drawn, room, split, rng, file_names(split, index, room is not None))
         if example is not None:
             return example
     raise UserError(
@@ -106,7 +106,9 @@ def _any_clip(pool: Mapping[str, Sequence[Clip]], classes: Sequence[str], rng: n
     return clips[int(rng.integers(len(clips)))]
 
 
-def _mix(drawn: _Drawn, room: Room | None, split: str, rng: np.random.Generator) -> CorpusExample | None:
+def _mix(
+    drawn: _Drawn, room: Room | None, split: str, rng: np.random.Generator, names: Mapping[str, str]
+) -> CorpusExample | None:
     """Set the levels, add the reverb and sum; None where the example has to be drawn again."""
     s1, s2, scene, event = (limit(piece.samples) for piece in vars(drawn).values())
     if not (s1.any() and s2.any() and scene.any() and event.any()):
@@ -129,7 +131,7 @@ def _mix(drawn: _Drawn, room: Room | None, split: str, rng: np.random.Generator)
         return None  # the original stores limited speech and clipped scenes; here a mix is always the sum of its parts
     levels = {"SSR": ssr, "sceneRandomDB": random_db, "sceneOffsetDB": random_db - SCENE_RANGE_DB}
     levels["sceneVolumeGain"] = float(gain)
-    row = _row(drawn, room, split, levels, file_names(rng, room is not None))
+    row = _row(drawn, room, split, levels, names)
     return CorpusExample(row, {**parts, **wet, "mix": mix})
 
 

@@ -51,7 +51,7 @@ def make_corpus(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    r"""Write a corpus in exactly the PolSESS format, from recordings or from synthesised sound.
+    r"""Write a corpus in the PolSESS format, with short file names, from recordings or from synthesised sound.
 
     What is not given is synthesised: speech by espeak-ng in Polish (24 speakers), scenes and events by numpy, rooms by
     pyroomacoustics. `lobes.polsess.corpus.folders` describes how recordings get their split. Speakers, files,
