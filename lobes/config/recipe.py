@@ -16,8 +16,8 @@ from lobes.config.constructors import check_constructors, explained
 from lobes.config.kinds import Kind, kind_of
 from lobes.config.layers import Layer, fold, read_layers, refuse_unknown
 from lobes.config.presets import Preset, preset_path, read_preset
-from lobes.config.references import resolve_references, tag_of
-from lobes.config.table import KNOWN, hint_for
+from lobes.config.references import NAME, resolve_references, tag_of
+from lobes.config.table import KNOWN, PLACES, hint_for
 from lobes.errors import UserError
 
 
@@ -207,13 +207,16 @@ def _kind(key: str, declared: Mapping[str, Any], seen: tuple[str, ...] = ()) -> 
     if key in KNOWN:
         return KNOWN[key]
     value: Any = declared.get(key)
+    if key.endswith(PLACES):
+        return Kind(str, low=1, null=value is None)
     if tag_of(value) != "!ref":
         made = has_tags(value) and not tag_of(value).startswith(("!applyref:", "!PLACEHOLDER"))
         return None if made else Kind() if tag_of(value) else kind_of(value)
     text = str(value.value)
-    if text[0] + text[-1] == "<>" and text.count("<") == 1 and text not in seen:
-        return _kind(text.strip("<>"), declared, (*seen, text))
-    return Kind() if set(text.split(">", 1)[-1]) <= set(" +-*/%()0123456789.<>") else Kind(str)
+    if (whole := NAME.fullmatch(text)) and text not in seen:
+        return _kind(whole[1], declared, (*seen, text))
+    parts = [_kind(name, declared, (*seen, text)) for name in NAME.findall(text)] if text not in seen else []
+    return Kind(float) if parts and all(part and part.type in (int, float) for part in parts) else Kind(str)
 
 
 def _with_preset(layers: list[Layer]) -> tuple[Any, Preset | None]:

@@ -20,7 +20,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from lobes.errors import UserError, did_you_mean
 
-_NAME = re.compile(r"<([^>]*)>")
+NAME = re.compile(r"<([^>]*)>")
 _PART = re.compile(r"[^\[\]]+")
 
 
@@ -97,10 +97,10 @@ class _Resolver:
 
     def text(self, text: str) -> Any:
         """The value of a text with names in it: the value itself, a calculation with numbers, or a text."""
-        if whole := _NAME.fullmatch(text):
+        if whole := NAME.fullmatch(text):
             return self.look_up(whole[1])
-        values = {name: self.look_up(name) for name in _NAME.findall(text)}
-        filled = _NAME.sub(lambda match: str(values[match[1]]), text)
+        values = {name: self.look_up(name) for name in NAME.findall(text)}
+        filled = NAME.sub(lambda match: str(values[match[1]]), text)
         numbers = values and all(isinstance(value, int | float) for value in values.values())
         return parse_arithmetic(filled) if numbers else filled
 

@@ -32,6 +32,7 @@ KNOWN = {
     "variants": Kind(list, null=True, items=Kind(str)),
     "curriculum": Kind(list, null=True),
     "speed_changes": Kind(list, null=True, items=_POSITIVE),
+    "train_set": Kind(str, null=True),
     "valid_speakers": Kind(list, items=Kind(str)),
     # training
     "N_epochs": _COUNT,
@@ -74,10 +75,14 @@ KNOWN = {
     "scoring_workers": _FROM_ZERO,
     # networks
     "expansion": _COUNT_OR_NULL,
+    "min_frames": _COUNT,
     # how SpeechBrain runs
     "debug_batches": _COUNT,
     "optimizer_step_limit": _COUNT_OR_NULL,
 }
+
+# What ends in one of these is text, whatever its default.
+PLACES = ("_folder", "_file", "_path", "_dir", "_name")
 
 _MIXING = "Dynamic mixing exists for PolSESS only: there --dynamic_mixing true draws partners from the training set."
 # Names of SpeechBrain and of other projects: the option here, or a sentence.

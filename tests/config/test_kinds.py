@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lobes.config import read_recipe
 from lobes.config.kinds import Kind, kind_of
 from lobes.config.lists import read_list
 from lobes.config.table import ELSEWHERE, KNOWN
@@ -92,3 +93,16 @@ def test_words(words, found):
             read_words(words, ["f"], ["m"])
     else:
         assert read_words(words, ["f"], ["m"]) == found
+
+
+def test_kinds_of_a_recipes_keys(tmp_path):
+    """By the table, by the name of a place, by a default, by what a reference leads to."""
+    (tmp_path / "own.yaml").write_text(
+        "n: 3\nname: a\nnoise_folder: null\nclean_folder: !PLACEHOLDER\nsize: !ref <n> * 2\nsame: !ref <n>\n"
+        "place: !ref <name>/<n>\nnet: !new:collections.Counter\nparts: {a: !ref <net>}\nmax_steps: null\n"
+    )
+    kinds = read_recipe(tmp_path / "own.yaml").kinds
+    types = {key: kind.type for key, kind in kinds.items()}
+    assert types == {"n": int, "name": str, "noise_folder": str, "clean_folder": str, "size": float, "same": int,
+                     "place": str, "max_steps": int}  # fmt: skip
+    assert kinds["noise_folder"].read("null") is None and kinds["clean_folder"].read("1e3") == "1e3"

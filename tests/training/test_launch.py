@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hyperpyyaml import load_hyperpyyaml
 
-from lobes.errors import UserError
+from lobes.errors import UserError, exit_on_user_error
 from lobes.training import launch
 
 ROOT = Path(__file__).parents[2]
@@ -212,11 +212,13 @@ def test_a_recipe_is_found_by_its_name(custom, word):
     ("file/run", "Not a directory"),
     ("n" * 300, "File name too long"),
 ])  # fmt: skip
-def test_an_output_folder_that_cannot_be_written_is_found_first(custom, tmp_path, monkeypatch, place, reason):
+def test_an_output_folder_that_cannot_be_written_is_found_first(custom, tmp_path, monkeypatch, capsys, place, reason):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("lobes.config.load", lambda text: pytest.fail("objects were made"))
-    with pytest.raises(UserError, match=f"output_folder: .*{reason}"):
+    with pytest.raises(SystemExit) as stop, exit_on_user_error():
         launch.start(["spmamba", "--data_folder", "x", "--output_folder", str(tmp_path / place)], __file__)
+    line = capsys.readouterr().err
+    assert stop.value.code == 2 and line.count("\n") == 1 and reason in line and str(tmp_path / place) in line
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
