@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
 
+from lobes.data.containers import whole
+from lobes.data.containers.extent import DamagedError
+from lobes.data.containers.foreign import HEAD, explain
 from lobes.data.files import ENDING
+from lobes.data.rates import HIGHEST_RATE, LOWEST_RATE
 from lobes.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 # A header may claim any length; memory is taken only block by block, as the samples really come.
 BLOCK_FRAMES = 1 << 22
-UNKNOWN_SIZE = 0xFFFFFFFF  # written by tools that stream (ffmpeg to a pipe): nothing to compare with
 INTEGER_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW")
 
 
@@ -37,14 +42,18 @@ class AudioInfo(NamedTuple):
 
 
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read the header of an audio file, not its samples; a WAV file shorter than its header says is an error.
+    """Read the headers of an audio file, not its samples; a file shorter than they say is an error.
 
-    Every format that libsndfile reads will do (wav, flac, ogg, mp3 ...).
+    Every format that libsndfile reads will do (wav, flac, ogg, mp3 ...). The length is that of what `read` gives: of the
+    samples that are there where a program wrote to a pipe and left the size open, and by counting the frames of an MP3.
+    What no header tells is found by `read` alone: a FLAC or Ogg stream damaged in its middle, a FLAC stream behind
+    another. A cut cannot be seen in PVF, PAF, IRCAM and XI files, between two pages of Ogg (the log has a warning)
+    and between two frames of an MP3 without an index.
 
     Raises
     ------
     UserError
-        Missing file, folder, empty file, not audio, truncated, no samples.
+        Missing file, folder, pipe, empty file, not audio, truncated, joined, no samples, a rate outside 1 to 768 kHz.
 
     Example
     -------
@@ -54,8 +63,8 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     ...     probe(f"{folder}/a.wav")
     AudioInfo(frames=4000, sample_rate=8000, channels=1, subtype='PCM_16')
     """
-    with _open(path) as file:
-        return _info(path, file)
+    with _opened(path) as files:
+        return _info(path, files)
 
 
 def duration(path: str | os.PathLike[str]) -> float:
@@ -82,9 +91,12 @@ def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     >>> samples.shape, rate
     ((4000, 2), 8000)
     """
-    with _open(path) as file:
-        info = _info(path, file)
-        samples = _samples(path, file, info)
+    with _opened(path) as files:
+        info = _info(path, files)
+        if files[0].format == "FLAC":
+            whole.refuse_joined(path)
+        blocks = [block for file in files for block in _blocks(path, file)]
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if info.subtype not in INTEGER_SUBTYPES:
         _refuse_non_finite(path, samples)
     return samples, info.sample_rate
@@ -185,67 +197,68 @@ def to_int16(x: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.asarray(x, np.float64) * 32768), -32768, 32767).astype(np.int16)
 
 
-def _open(path: str | os.PathLike[str]) -> sf.SoundFile:
-    """Open for reading after the checks that give a better message than libsndfile's."""
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
+    """Open for reading, in parts where streams were joined, after the checks that give a better message."""
+    _refuse_no_file(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            views = whole.views(path)
+            sources = [stack.enter_context(view) for view in views] if views else [os.fsencode(path)]
+            yield [stack.enter_context(sf.SoundFile(source)) for source in sources]
+        except DamagedError as error:
+            raise UserError(f"{_name(path)}: {error}.") from error
+        except OSError as error:
+            raise UserError(f"{_name(path)}: cannot be read ({error.strerror or error}).") from error
+        except (sf.LibsndfileError, TypeError) as error:
+            raise UserError(f"{_name(path)}: {explain(path, _head(path), _reason(error))}.") from error
+
+
+def _refuse_no_file(path: str | os.PathLike[str]) -> None:
     if os.path.isdir(path):
         raise UserError(f"{_name(path)}: is a folder, expected an audio file.")
     if not os.path.exists(path):
         raise UserError(f"{_name(path)}: no such audio file.")
+    if not os.path.isfile(path):
+        raise UserError(f"{_name(path)}: is a pipe or a device, expected a file. Write the recording to a file first.")
     if os.path.getsize(path) == 0:
         raise UserError(f"{_name(path)}: the file is empty (0 bytes), expected audio.")
-    _refuse_truncated_wav(path)
-    try:
-        return sf.SoundFile(os.fsencode(path))
-    except (sf.LibsndfileError, TypeError) as error:
-        raise UserError(f"{_name(path)}: is not a readable audio file ({_reason(error)}).") from error
 
 
-def _info(path: str | os.PathLike[str], file: sf.SoundFile) -> AudioInfo:
-    info = AudioInfo(file.frames, file.samplerate, file.channels, file.subtype)
+def _info(path: str | os.PathLike[str], files: Sequence[sf.SoundFile]) -> AudioInfo:
+    kinds = {(file.samplerate, file.channels) for file in files}
+    if len(kinds) > 1:
+        found = " and ".join(f"{rate} Hz with {channels} channels" for rate, channels in sorted(kinds))
+        raise UserError(f"{_name(path)}: holds streams of {found}, expected one kind. Split the file.")
+    info = AudioInfo(sum(file.frames for file in files), files[0].samplerate, files[0].channels, files[0].subtype)
     if info.frames <= 0:
         raise UserError(f"{_name(path)}: the audio file holds no samples.")
+    if not LOWEST_RATE <= info.sample_rate <= HIGHEST_RATE:
+        rates = f"sample rate is {info.sample_rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+        raise UserError(f"{_name(path)}: {rates}. Look at how the file was made.")
     return info
 
 
-def _samples(path: str | os.PathLike[str], file: sf.SoundFile, info: AudioInfo) -> np.ndarray:
+def _blocks(path: str | os.PathLike[str], file: sf.SoundFile) -> Iterator[np.ndarray]:
     """Read every frame that the header promises, in blocks, or say how many came."""
-    blocks: list[np.ndarray] = []
     got = 0
     try:
-        while got < info.frames:
-            block = file.read(min(BLOCK_FRAMES, info.frames - got), dtype="float32")  # [T] or [T,C]
+        while got < file.frames:
+            block = file.read(min(BLOCK_FRAMES, file.frames - got), dtype="float32")  # [T] or [T,C]
             if not len(block):
                 break
-            blocks.append(block)
             got += len(block)
+            yield block
     except sf.LibsndfileError as error:
-        reason = f"damaged after frame {got} of {info.frames} ({_reason(error)})"
+        reason = f"damaged after frame {got} of {file.frames} ({_reason(error)})"
         raise UserError(f"{_name(path)}: {reason}.") from error
-    if got != info.frames:
-        raise UserError(f"{_name(path)}: truncated: the header promises {info.frames} frames, it holds {got}.")
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    if got != file.frames:
+        raise UserError(f"{_name(path)}: truncated: the header promises {file.frames} frames, it holds {got}.")
 
 
-def _refuse_truncated_wav(path: str | os.PathLike[str]) -> None:
-    """Compare the size in the data chunk with what is there: libsndfile shortens a cut WAV file without a word."""
+def _head(path: str | os.PathLike[str]) -> bytes:
     with open(path, "rb") as file:
-        claimed, there = _wav_data_bytes(file)
-    if claimed > there:
-        raise UserError(f"{_name(path)}: truncated: the header promises {claimed} bytes of samples, it holds {there}.")
-
-
-def _wav_data_bytes(file: BinaryIO) -> tuple[int, int]:
-    """Return (bytes that the data chunk claims, bytes that follow); (0, 0) when that is not known."""
-    head = file.read(12)
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return 0, 0
-    total = os.fstat(file.fileno()).st_size
-    while len(chunk := file.read(8)) == 8:
-        size = int.from_bytes(chunk[4:], "little")
-        if chunk[:4] == b"data":
-            return (0, 0) if size == UNKNOWN_SIZE else (size, total - file.tell())
-        file.seek(size + size % 2, os.SEEK_CUR)
-    return 0, 0
+        return file.read(HEAD)
 
 
 def _refuse_non_finite(path: str | os.PathLike[str], samples: np.ndarray) -> None:
