@@ -44,11 +44,10 @@ class AudioInfo(NamedTuple):
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
     """Read the headers of an audio file, not its samples; a file shorter than they say is an error.
 
-    Every format that libsndfile reads will do (wav, flac, ogg, mp3 ...). The length is that of what `read` gives: of the
-    samples that are there where a program wrote to a pipe and left the size open, and by counting the frames of an MP3.
-    What no header tells is found by `read` alone: a FLAC or Ogg stream damaged in its middle, a FLAC stream behind
-    another. A cut cannot be seen in PVF, PAF, IRCAM and XI files, between two pages of Ogg (the log has a warning)
-    and between two frames of an MP3 without an index.
+    Every format that libsndfile reads will do (wav, flac, ogg, mp3 ...). The length is that of what `read` gives: of
+    the samples that are there where a program wrote to a pipe and left the size open, and by counting the frames of an
+    MP3. That a FLAC stream is damaged or cut is found by `read` alone. A cut cannot be seen in PVF, PAF, IRCAM and XI
+    files, between two pages of Ogg (the log has a warning) and between two frames of an MP3 without an index.
 
     Raises
     ------
@@ -93,8 +92,6 @@ def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     """
     with _opened(path) as files:
         info = _info(path, files)
-        if files[0].format == "FLAC":
-            whole.refuse_joined(path)
         blocks = [block for file in files for block in _blocks(path, file)]
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if info.subtype not in INTEGER_SUBTYPES:

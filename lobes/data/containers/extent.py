@@ -45,6 +45,7 @@ class Extent(NamedTuple):
     field: int | None = None  # offset of the size in the header, where libsndfile needs a correct one
     form: str = ""  # struct of that size
     extra: int = 0  # what that size counts besides the samples
+    greedy: bool = True  # libsndfile takes all that follows for samples
 
 
 def walk(data: Data, at: int, chunks: Chunks) -> Iterator[tuple[bytes, int, int]]:
@@ -68,7 +69,7 @@ def corrected(path: str | os.PathLike[str], data: Data, extent: Extent) -> list[
     """
     size = true_size(data, extent)
     stop = extent.start + size
-    if size == extent.size and (stop == len(data) or extent.field is not None):
+    if size == extent.size and (stop == len(data) or not extent.greedy):
         return None
     if extent.field is None:
         return [View(path, [range(stop)])]
@@ -124,8 +125,8 @@ def _refuse_stray(data: Data, extent: Extent, stop: int) -> None:
     if stray <= STRAY * extent.size or data[stop : stop + 3] in (b"TAG", b"ID3") or not any(data[stop:]):
         return
     raise DamagedError(
-        f"the header counts {extent.size} bytes of samples, {stray} more follow that it does not explain; the recording "
-        "may have been stopped before the header was finished"
+        f"the header counts {extent.size} bytes of samples, {stray} more follow that it does not explain: a recording "
+        "that was stopped before its header was finished? `ffmpeg -ignore_length 1 -i IN OUT` writes a new one"
     )
 
 

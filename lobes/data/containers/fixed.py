@@ -1,7 +1,7 @@
 """Containers with one header in front: AU, NIST, VOC, AVR, MAT, MPC2K, WVE, SDS.
 
-PVF, PAF, IRCAM and XI as libsndfile writes it say nowhere how long they are: a cut in them cannot be seen, only a second
-header among the samples.
+PVF, PAF, IRCAM and XI as libsndfile writes it say nowhere how long they are: a cut in them cannot be seen, only a
+second header among the samples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def au(data: Data) -> Extent:
     """Sun and NeXT; a size of all ones is allowed there and means "to the end"."""
     order = ">" if data[:4] == b".snd" else "<"
     start, size = struct.unpack_from(order + "II", data, 4)
-    return Extent(start, size, None, 8, order + "I")
+    return Extent(start, size, None, 8, order + "I", greedy=False)
 
 
 def nist(data: Data) -> Extent | None:
@@ -29,9 +29,9 @@ def nist(data: Data) -> Extent | None:
         re.search(rb"^%b -i (\d+)" % name, data[16:start], re.MULTILINE)
         for name in (b"sample_count", b"channel_count", b"sample_n_bytes")
     )
-    if not (count and channels and width):
+    if not (count and channels):
         return None
-    return Extent(start, int(count[1]) * int(channels[1]) * int(width[1]))
+    return Extent(start, int(count[1]) * int(channels[1]) * (int(width[1]) if width else 1))
 
 
 def voc(data: Data) -> Extent | None:
@@ -44,7 +44,7 @@ def voc(data: Data) -> Extent | None:
             stop = at + 4 + size
             if data[stop : stop + 1] not in (b"", b"\0"):
                 raise DamagedError("it holds several blocks of sound, which libsndfile cannot join")
-            return Extent(at + 4 + skip, size - skip)
+            return Extent(at + 4 + skip, size - skip, greedy=False)
         at += 4 + size
     return None
 

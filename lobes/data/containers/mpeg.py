@@ -12,7 +12,7 @@ import struct
 from typing import NamedTuple
 
 from lobes.data.containers.extent import DamagedError, Data
-from lobes.data.containers.tags import after_id3, after_tag
+from lobes.data.containers.tags import after_id3, after_tag, before_tags
 from lobes.data.containers.view import Piece, View
 
 RATES = (44100, 48000, 32000)
@@ -24,6 +24,8 @@ KBITS = {
     (2, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
     (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+SAMPLES = (1152, 576)  # in a frame of layer III, version 1 and later ones
+DECODER_DELAY = 529
 VBRI = 36  # offset of the index of Fraunhofer's encoder in its frame
 EXACT = (b"LAME", b"Lavf", b"Lavc")  # these are known to count without the frame of the index itself
 SEARCHED = 1 << 16
@@ -46,7 +48,7 @@ class Frame(NamedTuple):
 
 class _Stream(NamedTuple):
     first: Frame
-    index: range  # the frame that holds the index; empty without one
+    info: range  # the frame that holds the index; empty, where the frames begin, without one
     promised: int | None  # frames by the index
     frames: int  # frames there
     stop: int
@@ -69,8 +71,8 @@ def parts(path: str | os.PathLike[str], data: Data, begin: int, stop: int) -> li
         at = _next_frame(data, streams[-1].stop, stop)
     if not streams:
         return None
-    alone = len(streams) == 1 and (begin, stop) == (after_id3(data), len(data))
-    if alone and streams[0].promised == streams[0].frames and _has_index(data, streams[0].index.start, streams[0].first):
+    untouched = (begin, stop) == (after_id3(data), len(data)) and streams[0].stop >= before_tags(data)
+    if untouched and streams[0].promised == streams[0].frames and _own_index(data, streams[0]):
         return None
     return [View(path, _pieces(data, stream)) for stream in streams]
 
@@ -115,7 +117,7 @@ def _stream(data: Data, at: int, stop: int) -> _Stream:
             break
         at, count = at + frame.size, count + 1
     if promised and count < promised - (not any(name in data[index.start : index.stop] for name in EXACT)):
-        raise DamagedError(f"truncated: its index promises {promised} frames, it holds {count}")
+        raise DamagedError(f"truncated or damaged: its index promises {promised} frames, it holds {count} in a row")
     return _Stream(first, index, promised, count, at)
 
 
@@ -165,22 +167,29 @@ def _next_frame(data: Data, at: int, stop: int) -> int:
 
 def _pieces(data: Data, stream: _Stream) -> list[Piece]:
     """The frames of a stream behind an index with their number: its own, its own corrected, or a new one."""
-    frames = range(stream.index.stop, stream.stop)
-    own = stream.index and _has_index(data, stream.index.start, stream.first)
-    if own and stream.promised == stream.frames:
-        return [range(stream.index.start, stream.stop)]
-    if own and stream.promised:
+    frames = range(stream.info.stop, stream.stop)
+    if stream.promised and _own_index(data, stream):
         at = stream.first.index_at + 8
-        old = data[stream.index.start : stream.index.stop]
+        old = data[stream.info.start : stream.info.stop]
         return [old[:at] + struct.pack(">I", stream.frames) + old[at + 4 :], frames]
-    return [_new_index(data[stream.index.start : stream.index.start + 4], stream.frames), frames]
+    return [_new_index(data[stream.info.start : stream.info.start + 4], stream.frames), frames]
+
+
+def _own_index(data: Data, stream: _Stream) -> bool:
+    return len(stream.info) > 0 and _has_index(data, stream.info.start, stream.first)
 
 
 def _new_index(head: bytes, frames: int) -> bytes:
-    """A frame without sound that holds the number of frames; layers I and II know none, and have one bit rate."""
-    head = bytes([head[0], head[1] | 1, head[2] & 0x0C | 0x90, head[3]])  # no checksum, the ninth bit rate, no padding
-    frame = frame_at(head, 0)
-    if frame is None or frame.layer != 3:
+    """An index with the number of frames, and a frame without sound; layers I and II know none, and have one bit rate.
+
+    The decoder skips the `DECODER_DELAY` samples of its own delay in a file with an index. The silent frame and a delay
+    that fills it up keep all samples of the frames that were there, as without an index.
+    """
+    large, small = (bytes([head[0], head[1] | 1, head[2] & 0x0C | bits << 4, head[3]]) for bits in (9, 1))
+    frame, silence = frame_at(large, 0), frame_at(small, 0)
+    if frame is None or silence is None or frame.layer != 3:
         return b""
-    body = head.ljust(frame.index_at, b"\0") + b"Xing" + struct.pack(">II", 1, frames)
-    return body.ljust(frame.size, b"\0")
+    delay = SAMPLES[frame.version > 1] - DECODER_DELAY
+    body = large.ljust(frame.index_at, b"\0") + b"Info" + struct.pack(">II", 1, frames + 1) + b"LAME".ljust(21, b"\0")
+    body += (delay << 12 | DECODER_DELAY).to_bytes(3, "big")  # 12 bits each: samples before and behind the sound
+    return body.ljust(frame.size, b"\0") + small.ljust(silence.size, b"\0")

@@ -11,13 +11,12 @@ from lobes.data.containers.extent import RIFF, RIFX, W64, Chunks, Data, Extent, 
 from lobes.data.containers.view import View
 
 W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
-MP3_TAGS = (0x50, 0x55)
+MP3_TAGS = (b"\x50\0", b"\x55\0")
 LARGEST = 0xFFFFFFFF - 1024  # what a 32-bit size can hold with a header
 
 
 class _Wav(NamedTuple):
     format: bytes  # body of the chunk "fmt "
-    size64: int  # size in the chunk "ds64"
     extent: Extent
     padded: bool
 
@@ -31,12 +30,12 @@ def wav(path: str | os.PathLike[str], data: Data) -> list[View] | None:
         As `lobes.data.containers.extent.corrected`.
     """
     chunks = RIFX if data[:4] == b"RIFX" else RIFF
-    found = _parse(data, chunks)
+    found = _parse(data, len(data), chunks)
     if found is None:
         return None
     size = true_size(data, found.extent)
     samples = range(found.extent.start, found.extent.start + size)
-    if struct.unpack_from(chunks.head[0] + "H", found.format)[0] in MP3_TAGS:
+    if found.format[:2] in MP3_TAGS:
         return mpeg.parts(path, data, samples.start, samples.stop)
     if size == found.extent.size and found.padded and data[:4] != b"BW64":
         return None
@@ -53,15 +52,29 @@ def wave64(path: str | os.PathLike[str], data: Data) -> list[View] | None:
     """
     for name, start, size in walk(data, 40, W64):
         if name == W64_DATA:
-            return corrected(path, data, Extent(start, size, W64))
+            return corrected(path, data, Extent(start, size, W64, start - 8, "<Q", 24))
     return None
 
 
-def _parse(data: Data, chunks: Chunks) -> _Wav | None:
+def is_regular(head: bytes, total: int) -> bool:
+    """Whether the first bytes of a file of so many bytes are those of a WAV file that libsndfile reads whole.
+
+    Example
+    -------
+    >>> is_regular(b"RIFF....WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16) + b"data\6\0\0\0", 50)
+    True
+    """
+    found = _parse(head, total, RIFF) if head[:4] == b"RIFF" and head[8:12] == b"WAVE" else None
+    if found is None or found.format[:2] in MP3_TAGS:
+        return False
+    return found.padded and found.extent.start + found.extent.size == total
+
+
+def _parse(data: Data, total: int, chunks: Chunks) -> _Wav | None:
     """The chunks up to the samples, or None without format or samples."""
     found, size64, padded = b"", 0, True
-    at, stop = 12, len(data)
-    while at < stop:
+    at = 12
+    while at < len(data):
         name, start, size = next(walk(data, at, chunks), (b"", 0, 0))
         if name == b"fmt ":
             found = data[start : start + size]
@@ -69,8 +82,8 @@ def _parse(data: Data, chunks: Chunks) -> _Wav | None:
             size64 = struct.unpack_from("<Q", data, start + 8)[0]
         elif name == b"data":
             wide = data[:4] in (b"RF64", b"BW64") and size == 0xFFFFFFFF
-            extent = Extent(start, _plausible(data, start, size64 if wide else size), chunks)
-            return _Wav(found, size64, extent, padded) if len(found) >= 16 else None
+            extent = Extent(start, _plausible(data, total, start, size64 if wide else size), chunks)
+            return _Wav(found, extent, padded) if len(found) >= 16 else None
         elif not name:
             return None
         at = start + size + size % 2
@@ -79,10 +92,10 @@ def _parse(data: Data, chunks: Chunks) -> _Wav | None:
     return None
 
 
-def _plausible(data: Data, start: int, size: int) -> int:
+def _plausible(data: Data, total: int, start: int, size: int) -> int:
     """The size without the header, where a program counted that too in a file that is whole by its first size."""
-    whole = struct.unpack_from("<I", data, 4)[0] + 8 == len(data)
-    excess = size - (len(data) - start)
+    whole = struct.unpack_from("<I", data, 4)[0] + 8 == total
+    excess = size - (total - start)
     return size - excess if whole and excess in (start, start - 8) else size
 
 

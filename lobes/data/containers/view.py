@@ -44,9 +44,9 @@ class View(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move as in any file; a position behind the end is allowed."""
+        """Move as in any file; a position behind the end is allowed, and one before the start changes nothing."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._ends[-1] if self._ends else 0}[whence]
-        self._at = max(origin + offset, 0)
+        self._at = origin + offset if origin + offset >= 0 else self._at
         return self._at
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def, override] # any writable buffer

@@ -8,9 +8,10 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterator
+from io import FileIO
 
 from lobes.data.containers import chunked, fixed, flac, mpeg, ogg, riff
-from lobes.data.containers.extent import DamagedError, Data, Extent, corrected, refuse_second_header
+from lobes.data.containers.extent import Data, Extent, corrected, refuse_second_header
 from lobes.data.containers.tags import after_id3
 from lobes.data.containers.view import View
 
@@ -27,6 +28,7 @@ EXTENTS: dict[bytes, Callable[[Data], Extent | None]] = {
     rb"ALawSoundFile\*\*\x00": fixed.wve,
     rb"\xf0\x7e": fixed.sds,
 }
+HEAD = 4096  # most headers of WAV files are shorter, and read without mapping the file
 # no size in the header; bytes of it
 SIZELESS = {rb"\x64\xa3|[\x00-\x04]\x00\xa3\x64": 24, rb"PVF1\n": 15, rb" paf|fap ": 24, rb"Extended Instrument: ": 24}
 
@@ -39,13 +41,16 @@ def views(path: str | os.PathLike[str]) -> list[View] | None:
     DamagedError
         The file is cut, joined or damaged in a way that its headers show.
     """
-    with _bytes_of(path) as data:
-        begin = after_id3(data)
-        head = data[begin : begin + 64]
-        try:
-            return _views(path, data, begin, head)
-        except (struct.error, ValueError, IndexError):
-            return None  # the header itself is cut or wrong: libsndfile says how
+    with open(path, "rb", buffering=0) as file:
+        if riff.is_regular(file.read(HEAD), os.fstat(file.fileno()).st_size):
+            return None
+        with _mapped(file) as data:
+            begin = after_id3(data)
+            head = data[begin : begin + 64]
+            try:
+                return _views(path, data, begin, head)
+            except (struct.error, ValueError, IndexError):
+                return None  # the header itself is cut or wrong: libsndfile says how
 
 
 def _views(path: str | os.PathLike[str], data: Data, begin: int, head: bytes) -> list[View] | None:
@@ -73,28 +78,14 @@ def _extent(path: str | os.PathLike[str], data: Data, head: bytes) -> list[View]
     return None
 
 
-def refuse_joined(path: str | os.PathLike[str]) -> None:
-    """Look for what only a pass over all bytes of a file finds, before its samples are used.
-
-    Raises
-    ------
-    DamagedError
-        A second FLAC stream, which the decoder would leave out.
-    """
-    with _bytes_of(path) as data:
-        begin = after_id3(data)
-        if data[begin : begin + 4] == flac.MAGIC:
-            flac.refuse_joined(data, begin)
-
-
 @contextlib.contextmanager
-def _bytes_of(path: str | os.PathLike[str]) -> Iterator[Data]:
+def _mapped(file: FileIO) -> Iterator[Data]:
     """The file's bytes, by the page where the file system can map files."""
-    with open(path, "rb") as file:
-        try:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError):
-            yield file.read()
-            return
-        with mapped:
-            yield mapped
+    try:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        file.seek(0)
+        yield file.readall()
+        return
+    with mapped:
+        yield mapped
