@@ -186,8 +186,8 @@ MUTATIONS = [
     Mutation(
         "STOI: target and estimate exchanged",
         "lobes/metrics/measures.py",
-        "at_unit_peak(target), at_unit_peak(estimate), sample_rate",
-        "at_unit_peak(estimate), at_unit_peak(target), sample_rate",
+        "_scaled(target), _scaled(estimate), sample_rate",
+        "_scaled(estimate), _scaled(target), sample_rate",
         ("tests/metrics/test_argument_order.py",),
     ),
     Mutation(

@@ -19,6 +19,7 @@ ROUNDING = 256
 HUGE = 1 << 62
 # What follows the samples and is of no known kind is let pass up to this share of them.
 STRAY = 0.01
+BLOCK = 1 << 24
 
 
 class DamagedError(Exception):
@@ -88,7 +89,9 @@ def true_size(data: Data, extent: Extent) -> int:
     stop = extent.start + extent.size
     if stop == len(data) or _is_chunk(data, stop, extent.chunks):
         return extent.size
-    if extent.size == 0:  # a recorder that was stopped before it wrote the size
+    if extent.size == 0 or is_placeholder(
+        extent.size
+    ):  # stopped before the size was written, or longer than it can say
         refuse_second_header(data, extent.start)
         return there
     _refuse_stray(data, extent, stop)
@@ -108,12 +111,14 @@ def is_placeholder(size: int) -> bool:
 
 def refuse_second_header(data: Data, start: int) -> None:
     """Look for the file's own header among samples of unknown size: files joined by `cat`."""
-    signature = data[8 : min(24, start)]
-    at = data.find(signature, start)
-    while at >= 0:
-        if data[at - 8 : at - 4] == data[:4]:
-            raise DamagedError(_joined(at - 8))
-        at = data.find(signature, at + 1)
+    signature = data[8 : min(24, start)].rstrip(b"\0")  # zeros at its end would slow the search in silence
+    for begin in range(start, len(data), BLOCK):
+        block = data[begin - 8 : begin + BLOCK + len(signature)]
+        at = block.find(signature, 8)
+        while at >= 0:
+            if block[at - 8 : at - 4] == data[:4]:
+                raise DamagedError(_joined(begin + at - 16))
+            at = block.find(signature, at + 1)
 
 
 def _refuse_stray(data: Data, extent: Extent, stop: int) -> None:

@@ -71,7 +71,8 @@ def parts(path: str | os.PathLike[str], data: Data, begin: int, stop: int) -> li
         at = _next_frame(data, streams[-1].stop, stop)
     if not streams:
         return None
-    untouched = (begin, stop) == (after_id3(data), len(data)) and streams[0].stop >= before_tags(data)
+    untouched = (begin, stop) == (after_id3(data), len(data)) and begin == streams[0].info.start
+    untouched = untouched and streams[0].stop >= before_tags(data)
     if untouched and streams[0].promised == streams[0].frames and _own_index(data, streams[0]):
         return None
     return [View(path, _pieces(data, stream)) for stream in streams]
@@ -112,7 +113,7 @@ def _stream(data: Data, at: int, stop: int) -> _Stream:
     promised = _promised(data, at, first)
     index = range(at, at if promised is None else at + first.size)
     at, count = index.stop, 0
-    while at < stop and count != promised and (frame := frame_at(data, at)) and frame[1:4] == first[1:4]:
+    while at < stop and count != (promised or -1) and (frame := frame_at(data, at)) and frame[1:4] == first[1:4]:
         if at + frame.size > stop or (count and _promised(data, at, frame) is not None):
             break
         at, count = at + frame.size, count + 1

@@ -57,7 +57,7 @@ def wave64(path: str | os.PathLike[str], data: Data) -> list[View] | None:
 
 
 def is_regular(head: bytes, total: int) -> bool:
-    """Whether the first bytes of a file of so many bytes are those of a WAV file that libsndfile reads whole.
+    r"""Whether the first bytes of a file of so many bytes are those of a WAV file that libsndfile reads whole.
 
     Example
     -------
