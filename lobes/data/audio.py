@@ -15,7 +15,7 @@ import soundfile as sf
 
 from lobes.data.containers import whole
 from lobes.data.containers.extent import DamagedError
-from lobes.data.containers.foreign import HEAD, explain
+from lobes.data.containers.foreign import HEAD, explain, other
 from lobes.data.files import ENDING
 from lobes.data.rates import HIGHEST_RATE, LOWEST_RATE
 from lobes.errors import UserError
@@ -200,15 +200,23 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
     _refuse_no_file(path)
     with contextlib.ExitStack() as stack:
         try:
-            views = whole.views(path)
-            sources = [stack.enter_context(view) for view in views] if views else [os.fsencode(path)]
-            yield [stack.enter_context(sf.SoundFile(source)) for source in sources]
+            views = [stack.enter_context(view) for view in whole.views(path) or []]
+            files = [stack.enter_context(sf.SoundFile(source)) for source in views or [os.fsencode(path)]]
+            _refuse_guess(path, files[0])
+            yield files
         except DamagedError as error:
             raise UserError(f"{_name(path)}: {error}.") from error
         except OSError as error:
             raise UserError(f"{_name(path)}: cannot be read ({error.strerror or error}).") from error
         except (sf.LibsndfileError, TypeError) as error:
             raise UserError(f"{_name(path)}: {explain(path, _head(path), _reason(error))}.") from error
+
+
+def _refuse_guess(path: str | os.PathLike[str], file: sf.SoundFile) -> None:
+    """Names like a.vox and a.snd let libsndfile read anything as samples without a header, a web page too."""
+    foreign = other(path, _head(path)) if file.format == "RAW" else None
+    if foreign:
+        raise UserError(f"{_name(path)}: {foreign}.")
 
 
 def _refuse_no_file(path: str | os.PathLike[str]) -> None:

@@ -52,6 +52,7 @@ NO_SOUND = {
     "is a PDF document": rb"%PDF",
     "is an array of NumPy: write it as a WAV file": rb"\x93NUMPY",
 }
+HEADERLESS = {".raw", ".pcm"}
 HEAD = 2048
 
 
@@ -72,21 +73,27 @@ def explain(path: str | os.PathLike[str], head: bytes, reason: str) -> str:
     >>> explain("a b.m4a", bytes(4) + b"ftypM4A ", "Format not recognised")
     "is an MPEG-4 file (m4a, mp4, mov, 3gp), not readable here. Convert it: ffmpeg -i 'a b.m4a' -ac 1 'a b.wav'"
     """
+    for words, pattern in KNOWN.items():
+        if re.match(pattern, head, re.DOTALL) and not other(path, head):
+            return f"is {words} that libsndfile cannot decode ({reason}). Another decoder may: {command(path)}"
+    if Path(os.fsdecode(path)).suffix.lower() in HEADERLESS:
+        return f"has no header that says what it holds. Give it one: {command(path, '-f s16le -ar RATE')}"
+    return other(path, head) or f"is not a readable audio file ({reason})"
+
+
+def other(path: str | os.PathLike[str], head: bytes) -> str | None:
+    """What a file is by its first bytes if it is of no kind that libsndfile reads, text included; otherwise None."""
     for words, pattern in NO_SOUND.items():
         if re.match(pattern, head, re.DOTALL):
             return words
     for words, pattern in CODED.items():
         if re.match(pattern, head, re.DOTALL):
             return f"is {words}, not readable here. Convert it: {command(path)}"
-    for words, pattern in KNOWN.items():
-        if re.match(pattern, head, re.DOTALL):
-            return f"is {words} that libsndfile cannot decode ({reason}). Another decoder may: {command(path)}"
-    if head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
-        return "is not a readable audio file (it holds text)"
-    return f"is not a readable audio file ({reason})"
+    text = bool(head) and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+    return "is not a readable audio file (it holds text)" if text else None
 
 
-def command(path: str | os.PathLike[str]) -> str:
+def command(path: str | os.PathLike[str], options: str = "") -> str:
     """The command of ffmpeg that converts a file to WAV with one channel, for the shell of this system.
 
     Example
@@ -100,7 +107,7 @@ def command(path: str | os.PathLike[str]) -> str:
     target = Path(source).with_suffix(".wav")
     if target.name.lower() == Path(source).name.lower():
         target = target.with_name(f"{target.stem}-converted.wav")
-    words = ["ffmpeg", "-i", _no_option(source), "-ac", "1", _no_option(str(target))]
+    words = ["ffmpeg", *options.split(), "-i", _no_option(source), "-ac", "1", _no_option(str(target))]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 

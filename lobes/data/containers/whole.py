@@ -42,15 +42,20 @@ def views(path: str | os.PathLike[str]) -> list[View] | None:
         The file is cut, joined or damaged in a way that its headers show.
     """
     with open(path, "rb", buffering=0) as file:
-        if riff.is_regular(file.read(HEAD), os.fstat(file.fileno()).st_size):
-            return None
-        with _mapped(file) as data:
-            begin = after_id3(data)
-            head = data[begin : begin + 64]
-            try:
-                return _views(path, data, begin, head)
-            except (struct.error, ValueError, IndexError):
-                return None  # the header itself is cut or wrong: libsndfile says how
+        size = os.fstat(file.fileno()).st_size
+        if os.fsdecode(path).lower().endswith(".raw"):  # soundfile asks for a format there, whatever the header
+            return _inside(path, file) or [View(path, [range(size)])]
+        return None if riff.is_regular(file.read(HEAD), size) else _inside(path, file)
+
+
+def _inside(path: str | os.PathLike[str], file: FileIO) -> list[View] | None:
+    with _mapped(file) as data:
+        begin = after_id3(data)
+        head = data[begin : begin + 64]
+        try:
+            return _views(path, data, begin, head)
+        except (struct.error, ValueError, IndexError):
+            return None  # the header itself is cut or wrong: libsndfile says how
 
 
 def _views(path: str | os.PathLike[str], data: Data, begin: int, head: bytes) -> list[View] | None:

@@ -80,6 +80,25 @@ def test_ogg_of_another_codec(tmp_path, encoded):
         audio.read(tmp_path / "a.spx")
 
 
+@pytest.mark.parametrize("ending", ["vox", "gsm", "au", "snd"])
+def test_names_of_samples_without_header(tmp_path, ending):
+    """libsndfile takes any content for samples there."""
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(b"<!DOCTYPE html>" + b"a page that is long enough for some samples" * 50)
+    with pytest.raises(UserError, match="web page"):
+        audio.read(path)
+    path.write_bytes(bytes(range(256)) * 20)
+    assert len(audio.read(path)[0]) > 1000
+
+
+def test_raw(tmp_path, encoded):
+    (tmp_path / "a.raw").write_bytes(encoded("WAV", "PCM_16"))
+    assert len(audio.read(tmp_path / "a.raw")[0]) == 4000
+    (tmp_path / "a.raw").write_bytes(bytes(range(256)) * 20)
+    with pytest.raises(UserError, match=r"no header.*ffmpeg -f s16le -ar RATE -i .*a\.raw -ac 1"):
+        audio.read(tmp_path / "a.raw")
+
+
 def test_command_for_odd_names():
     assert command("-rf.m4a") == "ffmpeg -i ./-rf.m4a -ac 1 ./-rf.wav"
     assert command("a\nb.m4a") == "ffmpeg -i INPUT -ac 1 OUTPUT.wav"
