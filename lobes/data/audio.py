@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import os
@@ -13,9 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile as sf
 
-from lobes.data.containers import whole
-from lobes.data.containers.extent import DamagedError
-from lobes.data.containers.foreign import HEAD, explain, other
+from lobes.data.containers.whole import opened, printable, reason_of
 from lobes.data.files import ENDING
 from lobes.data.rates import HIGHEST_RATE, LOWEST_RATE
 from lobes.errors import UserError
@@ -62,7 +59,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     ...     probe(f"{folder}/a.wav")
     AudioInfo(frames=4000, sample_rate=8000, channels=1, subtype='PCM_16')
     """
-    with _opened(path) as files:
+    with opened(path) as files:
         return _info(path, files)
 
 
@@ -90,7 +87,7 @@ def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     >>> samples.shape, rate
     ((4000, 2), 8000)
     """
-    with _opened(path) as files:
+    with opened(path) as files:
         info = _info(path, files)
         blocks = [block for file in files for block in _blocks(path, file)]
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
@@ -115,7 +112,7 @@ def read_mono(path: str | os.PathLike[str], rate: int | None = None) -> np.ndarr
     samples, own_rate = read_mono_with_rate(path)
     if rate is not None and own_rate != rate:
         raise UserError(
-            f"{_name(path)}: sample rate is {own_rate} Hz, expected {rate} Hz. "
+            f"{printable(path)}: sample rate is {own_rate} Hz, expected {rate} Hz. "
             "Resample the file, or set sample_rate to the rate of your data."
         )
     return samples
@@ -172,7 +169,7 @@ def write(path: str | os.PathLike[str], x: np.ndarray, rate: int, subtype: str =
     if x.ndim not in (1, 2):
         raise ValueError(f"write: expected samples [T] or [T,C], got shape {x.shape}")
     if not np.isfinite(x).all():
-        raise ValueError(f"write: samples for {_name(path)} are not all finite")
+        raise ValueError(f"write: samples for {printable(path)} are not all finite")
     if subtype.startswith("PCM"):
         _warn_when_clipping(path, x)
     data = to_int16(x) if subtype == "PCM_16" else x
@@ -194,53 +191,17 @@ def to_int16(x: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.asarray(x, np.float64) * 32768), -32768, 32767).astype(np.int16)
 
 
-@contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
-    """Open for reading, in parts where streams were joined, after the checks that give a better message."""
-    _refuse_no_file(path)
-    with contextlib.ExitStack() as stack:
-        try:
-            views = [stack.enter_context(view) for view in whole.views(path) or []]
-            files = [stack.enter_context(sf.SoundFile(source)) for source in views or [os.fsencode(path)]]
-            _refuse_guess(path, files[0])
-            yield files
-        except DamagedError as error:
-            raise UserError(f"{_name(path)}: {error}.") from error
-        except OSError as error:
-            raise UserError(f"{_name(path)}: cannot be read ({error.strerror or error}).") from error
-        except (sf.LibsndfileError, TypeError) as error:
-            raise UserError(f"{_name(path)}: {explain(path, _head(path), _reason(error))}.") from error
-
-
-def _refuse_guess(path: str | os.PathLike[str], file: sf.SoundFile) -> None:
-    """Names like a.vox and a.snd let libsndfile read anything as samples without a header, a web page too."""
-    foreign = other(path, _head(path)) if file.format == "RAW" else None
-    if foreign:
-        raise UserError(f"{_name(path)}: {foreign}.")
-
-
-def _refuse_no_file(path: str | os.PathLike[str]) -> None:
-    if os.path.isdir(path):
-        raise UserError(f"{_name(path)}: is a folder, expected an audio file.")
-    if not os.path.exists(path):
-        raise UserError(f"{_name(path)}: no such audio file.")
-    if not os.path.isfile(path):
-        raise UserError(f"{_name(path)}: is a pipe or a device, expected a file. Write the recording to a file first.")
-    if os.path.getsize(path) == 0:
-        raise UserError(f"{_name(path)}: the file is empty (0 bytes), expected audio.")
-
-
 def _info(path: str | os.PathLike[str], files: Sequence[sf.SoundFile]) -> AudioInfo:
     kinds = {(file.samplerate, file.channels) for file in files}
     if len(kinds) > 1:
         found = " and ".join(f"{rate} Hz with {channels} channels" for rate, channels in sorted(kinds))
-        raise UserError(f"{_name(path)}: holds streams of {found}, expected one kind. Split the file.")
+        raise UserError(f"{printable(path)}: holds streams of {found}, expected one kind. Split the file.")
     info = AudioInfo(sum(file.frames for file in files), files[0].samplerate, files[0].channels, files[0].subtype)
     if info.frames <= 0:
-        raise UserError(f"{_name(path)}: the audio file holds no samples.")
+        raise UserError(f"{printable(path)}: the audio file holds no samples.")
     if not LOWEST_RATE <= info.sample_rate <= HIGHEST_RATE:
         rates = f"sample rate is {info.sample_rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE} Hz"
-        raise UserError(f"{_name(path)}: {rates}. Look at how the file was made.")
+        raise UserError(f"{printable(path)}: {rates}. Look at how the file was made.")
     return info
 
 
@@ -255,15 +216,10 @@ def _blocks(path: str | os.PathLike[str], file: sf.SoundFile) -> Iterator[np.nda
             got += len(block)
             yield block
     except sf.LibsndfileError as error:
-        reason = f"damaged after frame {got} of {file.frames} ({_reason(error)})"
-        raise UserError(f"{_name(path)}: {reason}.") from error
+        reason = f"damaged after frame {got} of {file.frames} ({reason_of(error)})"
+        raise UserError(f"{printable(path)}: {reason}.") from error
     if got != file.frames:
-        raise UserError(f"{_name(path)}: truncated: the header promises {file.frames} frames, it holds {got}.")
-
-
-def _head(path: str | os.PathLike[str]) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(HEAD)
+        raise UserError(f"{printable(path)}: truncated: the header promises {file.frames} frames, it holds {got}.")
 
 
 def _refuse_non_finite(path: str | os.PathLike[str], samples: np.ndarray) -> None:
@@ -271,14 +227,14 @@ def _refuse_non_finite(path: str | os.PathLike[str], samples: np.ndarray) -> Non
     if bad.any():
         first = np.argwhere(bad)[0]
         value = samples[tuple(first)]
-        raise UserError(f"{_name(path)}: sample {int(first[0])} is {value}, expected finite samples.")
+        raise UserError(f"{printable(path)}: sample {int(first[0])} is {value}, expected finite samples.")
 
 
 def _warn_when_clipping(path: str | os.PathLike[str], x: np.ndarray) -> None:
     over = int((np.abs(x) > 1.0).sum())
     if over:
         peak = float(np.abs(x).max())
-        logger.warning("%s: %d samples beyond full scale were clipped (peak %.3f)", _name(path), over, peak)
+        logger.warning("%s: %d samples beyond full scale were clipped (peak %.3f)", printable(path), over, peak)
 
 
 def _format(path: str | os.PathLike[str]) -> str:
@@ -286,14 +242,5 @@ def _format(path: str | os.PathLike[str]) -> str:
     file = Path(path)
     name = (file.with_suffix("") if file.suffix == ENDING else file).suffix.lstrip(".").upper()
     if name not in sf.available_formats():
-        raise UserError(f"{_name(path)}: cannot write files of type {name.lower()!r}. Use .wav or .flac.")
+        raise UserError(f"{printable(path)}: cannot write files of type {name.lower()!r}. Use .wav or .flac.")
     return name
-
-
-def _name(path: str | os.PathLike[str]) -> str:
-    """Return the user's path in a form that can be printed even if it is not UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")

@@ -127,7 +127,7 @@ def _refuse_stray(data: Data, extent: Extent, stop: int) -> None:
     if data[at : at + 4] == data[:4]:
         raise DamagedError(_joined(at))
     stray = len(data) - stop
-    if stray <= STRAY * extent.size or data[stop : stop + 3] in (b"TAG", b"ID3") or not any(data[stop:]):
+    if stray <= STRAY * extent.size or data[stop : stop + 3] in (b"TAG", b"ID3") or not data[stop:].strip(b"\0"):
         return
     raise DamagedError(
         f"the header counts {extent.size} bytes of samples, {stray} more follow that it does not explain: a recording "

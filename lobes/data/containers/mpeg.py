@@ -113,7 +113,7 @@ def _stream(data: Data, at: int, stop: int) -> _Stream:
     promised = _promised(data, at, first)
     index = range(at, at if promised is None else at + first.size)
     at, count = index.stop, 0
-    while at < stop and count != (promised or -1) and (frame := frame_at(data, at)) and frame[1:4] == first[1:4]:
+    while at < stop and count != (promised or -1) and (frame := frame_at(data, at)) and frame[1:] == first[1:]:
         if at + frame.size > stop or (count and _promised(data, at, frame) is not None):
             break
         at, count = at + frame.size, count + 1
@@ -143,7 +143,7 @@ def _first_frame(data: Data, begin: int, stop: int) -> int:
         if frame is not None:
             behind = at + frame.size
             following = frame_at(data, behind)
-            if (following and following[1:4] == frame[1:4]) or behind == stop or after_tag(data, behind) > behind:
+            if (following and following[1:] == frame[1:]) or behind == stop or after_tag(data, behind) > behind:
                 return at
     return stop
 

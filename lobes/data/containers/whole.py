@@ -7,13 +7,16 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import FileIO
 
-from lobes.data.containers import chunked, fixed, flac, mpeg, ogg, riff
-from lobes.data.containers.extent import Data, Extent, corrected, refuse_second_header
+import soundfile as sf
+
+from lobes.data.containers import chunked, fixed, flac, foreign, mpeg, ogg, riff
+from lobes.data.containers.extent import DamagedError, Data, Extent, corrected, refuse_second_header
 from lobes.data.containers.tags import after_id3
 from lobes.data.containers.view import View
+from lobes.errors import UserError
 
 EXTENTS: dict[bytes, Callable[[Data], Extent | None]] = {
     rb"FORM.{4}(?:AIF[FC]|8SVX|16SV)": chunked.form,
@@ -29,8 +32,77 @@ EXTENTS: dict[bytes, Callable[[Data], Extent | None]] = {
     rb"\xf0\x7e": fixed.sds,
 }
 HEAD = 4096  # most headers of WAV files are shorter, and read without mapping the file
-# no size in the header; bytes of it
+# Magic bytes of headers without a size, and how long these headers are at least
 SIZELESS = {rb"\x64\xa3|[\x00-\x04]\x00\xa3\x64": 24, rb"PVF1\n": 15, rb" paf|fap ": 24, rb"Extended Instrument: ": 24}
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
+    """Open for reading: one file, or one for each stream where several follow each other in it.
+
+    Raises
+    ------
+    UserError
+        No file, no audio, or not all of it; the message begins with the path.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     sf.write(f"{folder}/a.wav", [0.0] * 100, 8000)
+    ...     with opened(f"{folder}/a.wav") as files:
+    ...         [file.frames for file in files]
+    [100]
+    """
+    _refuse_no_file(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            parts = [stack.enter_context(view) for view in views(path) or []]
+            sources: Sequence[View | bytes] = parts if parts else [os.fsencode(path)]
+            files = [stack.enter_context(sf.SoundFile(source)) for source in sources]
+            _refuse_guess(path, files[0])
+        except DamagedError as error:
+            raise UserError(f"{printable(path)}: {error}.") from error
+        except OSError as error:
+            raise UserError(f"{printable(path)}: cannot be read ({error.strerror or error}).") from error
+        except (sf.LibsndfileError, TypeError) as error:
+            raise UserError(f"{printable(path)}: {foreign.explain(path, _head(path), reason_of(error))}.") from error
+        yield files
+
+
+def _refuse_guess(path: str | os.PathLike[str], file: sf.SoundFile) -> None:
+    """Names like a.vox and a.snd let libsndfile read anything as samples without a header, a web page too."""
+    words = foreign.other(path, _head(path)) if file.format == "RAW" else None
+    if words:
+        raise UserError(f"{printable(path)}: {words}.")
+
+
+def _refuse_no_file(path: str | os.PathLike[str]) -> None:
+    if os.path.isdir(path):
+        raise UserError(f"{printable(path)}: is a folder, expected an audio file.")
+    if not os.path.exists(path):
+        raise UserError(f"{printable(path)}: no such audio file.")
+    if not os.path.isfile(path):
+        raise UserError(
+            f"{printable(path)}: is a pipe or a device, expected a file. Write the recording to a file first."
+        )
+    if os.path.getsize(path) == 0:
+        raise UserError(f"{printable(path)}: the file is empty (0 bytes), expected audio.")
+
+
+def _head(path: str | os.PathLike[str]) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(foreign.HEAD)
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """Return the user's path in a form that can be printed even if it is not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def reason_of(error: Exception) -> str:
+    """What libsndfile said, without the path."""
+    return str(getattr(error, "error_string", error)).strip().rstrip(".")
 
 
 def views(path: str | os.PathLike[str]) -> list[View] | None:
@@ -54,7 +126,7 @@ def _inside(path: str | os.PathLike[str], file: FileIO) -> list[View] | None:
         head = data[begin : begin + 64]
         try:
             return _views(path, data, begin, head)
-        except (struct.error, ValueError, IndexError):
+        except (struct.error, ValueError, IndexError, ZeroDivisionError):
             return None  # the header itself is cut or wrong: libsndfile says how
 
 
@@ -67,7 +139,7 @@ def _views(path: str | os.PathLike[str], data: Data, begin: int, head: bytes) ->
         return flac.parts(path, data, begin)
     if head[:4] == ogg.MAGIC:
         return ogg.parts(path, data, begin)
-    if mpeg.frame_at(head, 0) or begin:
+    if mpeg.frame_at(head, 0) or (begin and head[:4] not in (b"RIFF", b"FORM")):
         return mpeg.parts(path, data, begin, len(data))
     return _extent(path, data, head)
 

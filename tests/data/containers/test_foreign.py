@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from lobes.data import audio
-from lobes.data.containers import ogg
+from lobes.data.containers import ogg, whole
 from lobes.data.containers.foreign import command
 from lobes.errors import UserError
 
@@ -119,6 +119,6 @@ def test_no_permission(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(audio.whole, "views", refuse)
+    monkeypatch.setattr(whole, "views", refuse)
     with pytest.raises(UserError, match=r"a\.wav: cannot be read \(Permission denied\)"):
         audio.read(tmp_path / "a.wav")
