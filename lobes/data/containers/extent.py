@@ -45,7 +45,7 @@ class Extent(NamedTuple):
     chunks: Chunks | None = None  # what may follow the samples
     field: int | None = None  # offset of the size in the header, where libsndfile needs a correct one
     form: str = ""  # struct of that size
-    extra: int = 0  # what that size counts besides the samples
+    extra: int = 0  # what that size counts more than the samples
     greedy: bool = True  # libsndfile takes all that follows for samples
 
 

@@ -48,7 +48,7 @@ def parts(path: str | os.PathLike[str], data: Data, begin: int) -> list[View] | 
 
 
 def _opens(page: _Page, before: _Page) -> bool:
-    """Whether a page begins a new stream in time, not one more of the same time (a picture beside the sound)."""
+    """Whether a page begins a new stream in time, not one more of the same time (a picture next to the sound)."""
     return bool(page.flags & FIRST) and not before.flags & FIRST
 
 
@@ -79,13 +79,13 @@ def _page(data: Data, at: int) -> _Page:
     stop = at + HEAD + segments + sum(data[at + HEAD : at + HEAD + segments])
     if len(head) < HEAD or at + HEAD + segments > len(data) or stop > len(data):
         raise DamagedError(f"truncated: the page at byte {at} needs {max(stop - len(data), 1)} bytes more")
-    if _checksum(head[:22] + bytes(4) + data[at + 26 : stop]) != int.from_bytes(head[22:26], "little"):
+    if checksum(head[:22] + bytes(4) + data[at + 26 : stop]) != int.from_bytes(head[22:26], "little"):
         raise DamagedError(f"damaged: the page at byte {at} has a wrong checksum")
     granule = int.from_bytes(head[6:14], "little", signed=True)
     return _Page(at, stop, head[5], granule, *(int.from_bytes(head[i : i + 4], "little") for i in (14, 18)))
 
 
-def _checksum(page: bytes) -> int:
-    """CRC-32 with the bits in the other order than zlib's, from zero."""
+def checksum(page: bytes) -> int:
+    """CRC-32 of a page whose own checksum is zero: the bits in the other order than zlib's, from zero."""
     reflected = zlib.crc32(page.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{reflected:032b}"[::-1], 2)

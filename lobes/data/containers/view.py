@@ -39,10 +39,6 @@ class View(io.RawIOBase):
         """Always."""
         return True
 
-    def tell(self) -> int:
-        """Position in bytes."""
-        return self._at
-
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move as in any file; a position behind the end is allowed, and one before the start changes nothing."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._ends[-1] if self._ends else 0}[whence]

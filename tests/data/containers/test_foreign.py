@@ -74,7 +74,7 @@ def test_content_and_not_name(tmp_path):
 def test_ogg_of_another_codec(tmp_path, encoded):
     content = encoded("OGG", "VORBIS").replace(b"vorbis", b"Speex ")
     first = content[:58]
-    sum_ = ogg._checksum(first[:22] + bytes(4) + first[26:]).to_bytes(4, "little")
+    sum_ = ogg.checksum(first[:22] + bytes(4) + first[26:]).to_bytes(4, "little")
     (tmp_path / "a.spx").write_bytes(first[:22] + sum_ + first[26:])
     with pytest.raises(UserError, match=r"an Ogg file that libsndfile cannot decode.*ffmpeg -i .*a\.spx"):
         audio.read(tmp_path / "a.spx")
