@@ -75,7 +75,8 @@ def explain(path: str | os.PathLike[str], head: bytes, reason: str) -> str:
     """
     for words, pattern in KNOWN.items():
         if re.match(pattern, head, re.DOTALL) and not other(path, head):
-            return f"is {words} that libsndfile cannot decode ({reason}). Another decoder may: {command(path)}"
+            what = f"{words} that libsndfile cannot decode, {reason}"
+            return f"is not a readable audio file ({what}). Another decoder may: {command(path)}"
     if Path(os.fsdecode(path)).suffix.lower() in HEADERLESS:
         return f"has no header that says what it holds. Give it one: {command(path, '-f s16le -ar RATE')}"
     return other(path, head) or f"is not a readable audio file ({reason})"
