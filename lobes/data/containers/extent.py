@@ -25,6 +25,11 @@ BLOCK = 1 << 24
 class DamagedError(Exception):
     """A file that is not whole, or holds more than one recording; the message goes behind the file's name."""
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether something is missing or damaged, not too much there."""
+        return str(self).startswith(("truncated", "damaged"))
+
 
 class Chunks(NamedTuple):
     """How a container writes the heads of its chunks."""

@@ -62,7 +62,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
             files = [stack.enter_context(sf.SoundFile(source)) for source in sources]
             _refuse_guess(path, files[0])
         except DamagedError as error:
-            raise UserError(f"{printable(path)}: {error}.") from error
+            hint = f" Copy the file again, or keep what is there: {foreign.command(path)}." if error.is_cut else ""
+            raise UserError(f"{printable(path)}: {error}.{hint}") from error
         except OSError as error:
             raise UserError(f"{printable(path)}: cannot be read ({error.strerror or error}).") from error
         except (sf.LibsndfileError, TypeError) as error:
