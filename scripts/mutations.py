@@ -98,6 +98,27 @@ MUTATIONS = [
         ("tests/polsess/test_remix.py",),
     ),
     Mutation(
+        "audio: a size that a recorder left open is a cut",
+        "lobes/data/containers/extent.py",
+        "if extent.size < 0 or is_placeholder(extent.size):",
+        "if extent.size < 0:",
+        ("tests/data/containers/test_wav_headers.py",),
+    ),
+    Mutation(
+        "audio: an MP3 keeps a wrong index or none",
+        "lobes/data/containers/mpeg.py",
+        "return [View(path, _pieces(data, stream)) for stream in streams]",
+        "return None",
+        ("tests/data/containers/test_mpeg.py",),
+    ),
+    Mutation(
+        "audio: Ogg streams behind the first are left out",
+        "lobes/data/containers/ogg.py",
+        "if not links and begin == 0:",
+        "if begin == 0:",
+        ("tests/data/containers/test_ogg_flac.py",),
+    ),
+    Mutation(
         "rates: up and down exchanged",
         "lobes/data/rates.py",
         "rate, own_rate).astype",
@@ -214,8 +235,8 @@ MUTATIONS = [
     Mutation(
         "STOI: target and estimate exchanged",
         "lobes/metrics/measures.py",
-        "at_unit_peak(target), at_unit_peak(estimate), sample_rate",
-        "at_unit_peak(estimate), at_unit_peak(target), sample_rate",
+        "_scaled(target), _scaled(estimate), sample_rate",
+        "_scaled(estimate), _scaled(target), sample_rate",
         ("tests/metrics/test_argument_order.py",),
     ),
     Mutation(

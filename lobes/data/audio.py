@@ -5,20 +5,22 @@ from __future__ import annotations
 import io
 import logging
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
 
+from lobes.data.containers.whole import opened, printable, reason_of
 from lobes.data.files import ENDING
+from lobes.data.rates import HIGHEST_RATE, LOWEST_RATE
 from lobes.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 # A header may claim any length; memory is taken only block by block, as the samples really come.
 BLOCK_FRAMES = 1 << 22
-UNKNOWN_SIZE = 0xFFFFFFFF  # written by tools that stream (ffmpeg to a pipe): nothing to compare with
 INTEGER_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW")
 
 
@@ -37,14 +39,17 @@ class AudioInfo(NamedTuple):
 
 
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read the header of an audio file, not its samples; a WAV file shorter than its header says is an error.
+    """Read the headers of an audio file, not its samples; a file shorter than they say is an error.
 
-    Every format that libsndfile reads will do (wav, flac, ogg, mp3 ...).
+    Every format that libsndfile reads will do (wav, flac, ogg, mp3 ...). The length is that of what `read` gives: of
+    the samples that are there where a program wrote to a pipe and left the size open, and by counting the frames of an
+    MP3. That a FLAC stream is damaged or cut is found by `read` alone. A cut cannot be seen in PVF, PAF, IRCAM and XI
+    files, between two pages of Ogg (the log has a warning) and between two frames of an MP3 without an index.
 
     Raises
     ------
     UserError
-        Missing file, folder, empty file, not audio, truncated, no samples.
+        Missing file, folder, pipe, empty file, not audio, truncated, joined, no samples, a rate outside 1 to 768 kHz.
 
     Example
     -------
@@ -54,8 +59,8 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     ...     probe(f"{folder}/a.wav")
     AudioInfo(frames=4000, sample_rate=8000, channels=1, subtype='PCM_16')
     """
-    with _open(path) as file:
-        return _info(path, file)
+    with opened(path) as files:
+        return _info(path, files)
 
 
 def duration(path: str | os.PathLike[str]) -> float:
@@ -82,9 +87,10 @@ def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     >>> samples.shape, rate
     ((4000, 2), 8000)
     """
-    with _open(path) as file:
-        info = _info(path, file)
-        samples = _samples(path, file, info)
+    with opened(path) as files:
+        info = _info(path, files)
+        blocks = [block for file in files for block in _blocks(path, file)]
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if info.subtype not in INTEGER_SUBTYPES:
         _refuse_non_finite(path, samples)
     return samples, info.sample_rate
@@ -106,7 +112,7 @@ def read_mono(path: str | os.PathLike[str], rate: int | None = None) -> np.ndarr
     samples, own_rate = read_mono_with_rate(path)
     if rate is not None and own_rate != rate:
         raise UserError(
-            f"{_name(path)}: sample rate is {own_rate} Hz, expected {rate} Hz. "
+            f"{printable(path)}: sample rate is {own_rate} Hz, expected {rate} Hz. "
             "Resample the file, or set sample_rate to the rate of your data."
         )
     return samples
@@ -163,7 +169,7 @@ def write(path: str | os.PathLike[str], x: np.ndarray, rate: int, subtype: str =
     if x.ndim not in (1, 2):
         raise ValueError(f"write: expected samples [T] or [T,C], got shape {x.shape}")
     if not np.isfinite(x).all():
-        raise ValueError(f"write: samples for {_name(path)} are not all finite")
+        raise ValueError(f"write: samples for {printable(path)} are not all finite")
     if subtype.startswith("PCM"):
         _warn_when_clipping(path, x)
     data = to_int16(x) if subtype == "PCM_16" else x
@@ -185,67 +191,35 @@ def to_int16(x: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.asarray(x, np.float64) * 32768), -32768, 32767).astype(np.int16)
 
 
-def _open(path: str | os.PathLike[str]) -> sf.SoundFile:
-    """Open for reading after the checks that give a better message than libsndfile's."""
-    if os.path.isdir(path):
-        raise UserError(f"{_name(path)}: is a folder, expected an audio file.")
-    if not os.path.exists(path):
-        raise UserError(f"{_name(path)}: no such audio file.")
-    if os.path.getsize(path) == 0:
-        raise UserError(f"{_name(path)}: the file is empty (0 bytes), expected audio.")
-    _refuse_truncated_wav(path)
-    try:
-        return sf.SoundFile(os.fsencode(path))
-    except (sf.LibsndfileError, TypeError) as error:
-        raise UserError(f"{_name(path)}: is not a readable audio file ({_reason(error)}).") from error
-
-
-def _info(path: str | os.PathLike[str], file: sf.SoundFile) -> AudioInfo:
-    info = AudioInfo(file.frames, file.samplerate, file.channels, file.subtype)
+def _info(path: str | os.PathLike[str], files: Sequence[sf.SoundFile]) -> AudioInfo:
+    kinds = {(file.samplerate, file.channels) for file in files}
+    if len(kinds) > 1:
+        found = " and ".join(f"{rate} Hz with {channels} channels" for rate, channels in sorted(kinds))
+        raise UserError(f"{printable(path)}: holds streams of {found}, expected one kind. Split the file.")
+    info = AudioInfo(sum(file.frames for file in files), files[0].samplerate, files[0].channels, files[0].subtype)
     if info.frames <= 0:
-        raise UserError(f"{_name(path)}: the audio file holds no samples.")
+        raise UserError(f"{printable(path)}: the audio file holds no samples.")
+    if not LOWEST_RATE <= info.sample_rate <= HIGHEST_RATE:
+        rates = f"sample rate is {info.sample_rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+        raise UserError(f"{printable(path)}: {rates}. Look at how the file was made.")
     return info
 
 
-def _samples(path: str | os.PathLike[str], file: sf.SoundFile, info: AudioInfo) -> np.ndarray:
+def _blocks(path: str | os.PathLike[str], file: sf.SoundFile) -> Iterator[np.ndarray]:
     """Read every frame that the header promises, in blocks, or say how many came."""
-    blocks: list[np.ndarray] = []
     got = 0
     try:
-        while got < info.frames:
-            block = file.read(min(BLOCK_FRAMES, info.frames - got), dtype="float32")  # [T] or [T,C]
+        while got < file.frames:
+            block = file.read(min(BLOCK_FRAMES, file.frames - got), dtype="float32")  # [T] or [T,C]
             if not len(block):
                 break
-            blocks.append(block)
             got += len(block)
+            yield block
     except sf.LibsndfileError as error:
-        reason = f"damaged after frame {got} of {info.frames} ({_reason(error)})"
-        raise UserError(f"{_name(path)}: {reason}.") from error
-    if got != info.frames:
-        raise UserError(f"{_name(path)}: truncated: the header promises {info.frames} frames, it holds {got}.")
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def _refuse_truncated_wav(path: str | os.PathLike[str]) -> None:
-    """Compare the size in the data chunk with what is there: libsndfile shortens a cut WAV file without a word."""
-    with open(path, "rb") as file:
-        claimed, there = _wav_data_bytes(file)
-    if claimed > there:
-        raise UserError(f"{_name(path)}: truncated: the header promises {claimed} bytes of samples, it holds {there}.")
-
-
-def _wav_data_bytes(file: BinaryIO) -> tuple[int, int]:
-    """Return (bytes that the data chunk claims, bytes that follow); (0, 0) when that is not known."""
-    head = file.read(12)
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return 0, 0
-    total = os.fstat(file.fileno()).st_size
-    while len(chunk := file.read(8)) == 8:
-        size = int.from_bytes(chunk[4:], "little")
-        if chunk[:4] == b"data":
-            return (0, 0) if size == UNKNOWN_SIZE else (size, total - file.tell())
-        file.seek(size + size % 2, os.SEEK_CUR)
-    return 0, 0
+        reason = f"damaged after frame {got} of {file.frames} ({reason_of(error)})"
+        raise UserError(f"{printable(path)}: {reason}.") from error
+    if got != file.frames:
+        raise UserError(f"{printable(path)}: truncated: the header promises {file.frames} frames, it holds {got}.")
 
 
 def _refuse_non_finite(path: str | os.PathLike[str], samples: np.ndarray) -> None:
@@ -253,14 +227,14 @@ def _refuse_non_finite(path: str | os.PathLike[str], samples: np.ndarray) -> Non
     if bad.any():
         first = np.argwhere(bad)[0]
         value = samples[tuple(first)]
-        raise UserError(f"{_name(path)}: sample {int(first[0])} is {value}, expected finite samples.")
+        raise UserError(f"{printable(path)}: sample {int(first[0])} is {value}, expected finite samples.")
 
 
 def _warn_when_clipping(path: str | os.PathLike[str], x: np.ndarray) -> None:
     over = int((np.abs(x) > 1.0).sum())
     if over:
         peak = float(np.abs(x).max())
-        logger.warning("%s: %d samples beyond full scale were clipped (peak %.3f)", _name(path), over, peak)
+        logger.warning("%s: %d samples beyond full scale were clipped (peak %.3f)", printable(path), over, peak)
 
 
 def _format(path: str | os.PathLike[str]) -> str:
@@ -268,14 +242,5 @@ def _format(path: str | os.PathLike[str]) -> str:
     file = Path(path)
     name = (file.with_suffix("") if file.suffix == ENDING else file).suffix.lstrip(".").upper()
     if name not in sf.available_formats():
-        raise UserError(f"{_name(path)}: cannot write files of type {name.lower()!r}. Use .wav or .flac.")
+        raise UserError(f"{printable(path)}: cannot write files of type {name.lower()!r}. Use .wav or .flac.")
     return name
-
-
-def _name(path: str | os.PathLike[str]) -> str:
-    """Return the user's path in a form that can be printed even if it is not UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")

@@ -10,6 +10,7 @@ import pytest
 import soundfile as sf
 
 from lobes.data import audio
+from lobes.data.checks import check_audio
 from lobes.data.files import replacing
 from lobes.errors import UserError
 
@@ -107,6 +108,33 @@ def test_non_finite_sample_names_first_index(tmp_path, bad):
     sf.write(tmp_path / "a.wav", x, 8000, subtype="FLOAT")
     with pytest.raises(UserError, match="sample 17 is"):
         audio.read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "CAF", "W64", "AU"])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_floating_point_keeps_what_exceeds_full_scale(tmp_path, container, subtype):
+    x = np.array([0.5, -3.0, 1e-20, 7.25] * 500, np.float32)
+    sf.write(tmp_path / "a", x, 8000, subtype, format=container)
+    np.testing.assert_array_equal(audio.read(tmp_path / "a")[0], x)
+    x[[3, 11]] = np.nan
+    sf.write(tmp_path / "a", x, 8000, subtype, format=container)
+    with pytest.raises(UserError, match="a: sample 3 is nan, expected finite samples"):
+        audio.read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25, -1.0])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32"])
+def test_constant_signals(tmp_path, subtype, value):
+    audio.write(tmp_path / "a.wav", np.full(3000, value), 8000, subtype)
+    np.testing.assert_array_equal(audio.read_mono(tmp_path / "a.wav"), np.full(3000, value, np.float32))
+
+
+def test_T2_52_a_file_of_zero_samples_is_named(tmp_path):
+    audio.write(tmp_path / "a.wav", tone(), 8000)
+    sf.write(tmp_path / "none.wav", np.zeros(0), 8000)
+    rows = [{"ID": "a", "mix_wav": str(tmp_path / "a.wav"), "s1_wav": str(tmp_path / "none.wav")}]
+    with pytest.raises(UserError, match=r"none\.wav: the audio file holds no samples"):
+        check_audio(rows, 8000)
 
 
 def test_streamed_wav_of_unknown_size_is_read(tmp_path):

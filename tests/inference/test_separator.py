@@ -186,7 +186,7 @@ def half_a_header(path: Path) -> None:
 def two_gigabytes(path: Path) -> None:
     put(path, tone(100), subtype="PCM_16")
     data = bytearray(path.read_bytes())
-    data[40:44] = struct.pack("<I", 2**31)
+    data[40:44] = struct.pack("<I", 2 * 10**9)  # 2**31 is what arecord writes to a pipe
     path.write_bytes(data)
 
 

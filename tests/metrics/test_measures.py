@@ -98,6 +98,22 @@ def test_stoi_of_the_target_is_one_and_falls_with_noise(voice):
     assert values[0] == pytest.approx(1.0, abs=1e-6) and values[0] > values[1] > values[2]
 
 
+@pytest.mark.parametrize("extended", [False, True])
+@pytest.mark.parametrize("offsets", [(0, 0), (0.02, 0.02), (0.02, 0), (0, 0.02), (-0.3, 0.1)])
+@pytest.mark.parametrize("quiet", [0, 1.0])
+def test_stoi_equals_pystoi(voice, extended, offsets, quiet):
+    """An offset, also in front of digital silence, decides in pystoi which frames are silent: it stays."""
+    from pystoi import stoi
+
+    silence = np.zeros(int(quiet * RATE))
+    target = np.concatenate([silence, voice(2)]) + offsets[0]
+    estimate = np.concatenate([silence, voice(2) + 0.3 * voice(2, seed=1)]) + offsets[1]
+    np.random.seed(0)  # pystoi adds noise in the last bits, which is all there is of silence
+    ours = (measures.estoi if extended else measures.stoi)(estimate, target, RATE)
+    np.random.seed(0)
+    assert ours == pytest.approx(stoi(target, estimate, RATE, extended), abs=1e-5)
+
+
 @pytest.mark.parametrize("samples", [1, 100, 1023])
 def test_sdr_too_short_for_its_filter(voice, samples):
     with pytest.raises(MetricError, match="too short"):

@@ -107,7 +107,7 @@ def test_unequal_lengths_are_an_error(prepare, tmp_path):
         prepare.prepare_voicebank(data, tmp_path / "save")
 
 
-def test_one_file_at_another_rate_is_an_error(prepare, tmp_path):
+def test_T2_53_one_file_at_another_rate_is_an_error(prepare, tmp_path):
     data = make_folder(tmp_path / "data")
     audio.write(data / "clean_trainset_28spk_wav" / "p228_002.wav", np.zeros(8000), 8000)
     with pytest.raises(UserError, match="another sample rate than 16000"):

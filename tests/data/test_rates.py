@@ -1,0 +1,38 @@
+"""Sample rates: strange ones are resampled, impossible ones refused before a filter is designed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from lobes.data import audio
+from lobes.data.rates import resample
+from lobes.errors import UserError
+
+
+@pytest.mark.parametrize("own", [1000, 8000, 11025, 22254, 44101, 48000, 192000, 768000])
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_tones_survive(own, rate):
+    seconds = 0.2
+    tone = np.sin(2 * np.pi * 200 * np.arange(int(own * seconds)) / own)
+    got = resample(tone, own, rate)
+    assert len(got) == -(-len(tone) * rate // own) and got.dtype == np.float32
+    wanted = np.sin(2 * np.pi * 200 * np.arange(len(got)) / rate)
+    inner = slice(len(got) // 4, -len(got) // 4)
+    assert np.abs(got - wanted)[inner].max() < 0.01
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 999, 768001, 1_400_000_000, -8000])
+def test_impossible_rates(wrong):
+    for pair in ((wrong, 8000), (8000, wrong), (wrong, wrong)):
+        with pytest.raises(UserError, match=f"expected 1000 to 768000 Hz, got {wrong} Hz"):
+            resample(np.zeros(10), *pair)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768001, 1_400_000_000])
+def test_impossible_rate_in_a_header(tmp_path, rate):
+    sf.write(tmp_path / "a.wav", np.zeros(10), rate)
+    for read in (audio.probe, audio.read, audio.duration):
+        with pytest.raises(UserError, match=rf"a\.wav: sample rate is {rate} Hz, expected 1000 to 768000 Hz"):
+            read(tmp_path / "a.wav")
