@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 from lobes.evaluation.job import ScoreJob, score_job
 from lobes.evaluation.pool import score_in_processes
+from lobes.runs.provenance import usable_cores
 
 ITEMS_PER_WORKER = 100  # a worker takes 8 s of a core to start, an item of 4 s about 0.1 s to score
 
 
 def score_many(
-    jobs: Iterable[ScoreJob], workers: int | None = None, timeout: float = 120.0, progress: bool = True
+    jobs: Iterable[ScoreJob],
+    workers: int | None = None,
+    timeout: float = 120.0,
+    progress: bool = True,
+    total: int | None = None,
 ) -> list[dict[str, Any]]:
     """Score the jobs, with a progress bar on a terminal.
 
@@ -28,6 +32,8 @@ def score_many(
         replaced and the row says "timeout". With 0 workers there is no limit.
     progress : bool
         Show the bar.
+    total : int, optional
+        How many jobs there will be, for the bar; by default what `jobs` says of itself.
 
     Returns
     -------
@@ -51,7 +57,7 @@ def score_many(
     """
     from tqdm import tqdm
 
-    total = len(jobs) if isinstance(jobs, Sized) else None
+    total = len(jobs) if total is None and isinstance(jobs, Sized) else total
     workers = default_workers(total) if workers is None else workers
     rows: Iterator[dict[str, Any]] = map(score_job, jobs)
     if workers > 0:
@@ -62,6 +68,6 @@ def score_many(
 
 def default_workers(items: int | None) -> int:
     """One worker per core that this process may use, and per 100 items; unknown many items get them all."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     wanted = cores if items is None else min(cores, items // ITEMS_PER_WORKER)
     return wanted if wanted > 1 else 0  # one worker would only do what this process can do itself

@@ -7,15 +7,19 @@ import os
 import shutil
 import sys
 import time
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lobes import __version__
-from lobes.data.files import write_whole
 from lobes.errors import UserError
 from lobes.runs import names
 from lobes.runs.provenance import command, commit
 
+if TYPE_CHECKING:
+    from lobes.runs.continuation import Start
+
+logger = logging.getLogger(__name__)
 _STARTED = time.monotonic()
 # How long an idle thread of PyTorch's waits actively. OpenMP's default, 30 times longer, takes cores from the scan's
 # threads: 5 to 15 % of a step of the small presets on two cores. A step of a tiny network next to other work was 10 to
@@ -60,11 +64,16 @@ def start(argv: list[str], script: str) -> tuple[dict[str, Any], Any]:
     from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
     from lobes.config import load
+    from lobes.runs.continuation import admit
+    from lobes.training.debug import in_temporary_folder
 
     text, run_opts, _ = read_command_line(argv)
-    hparams = load(text)
     ddp_init_group(run_opts)
-    run_on_main(make_run_folder, [hparams["output_folder"], text, script, argv])
+    if run_opts.debug:
+        text, run_opts, _ = read_command_line(in_temporary_folder(argv))
+    begin = admit(text, script, argv, run_opts.test_only)
+    hparams = load(begin.text)
+    run_on_main(make_run_folder, [hparams["output_folder"], begin, script, argv])
     return hparams, run_opts
 
 
@@ -93,11 +102,27 @@ def read_command_line(argv: list[str]) -> tuple[str, Any, str]:
         raise UserError("expected a recipe file first: python train.py hparams/NAME.yaml --data_folder FOLDER")
     in_a_log = [] if sys.stderr.isatty() else ["--noprogressbar"]  # there every tick of a bar would be a line
     param_file, run_opts, overrides = RunOptions.from_command_line_args([*argv, *in_a_log])
-    return resolve(param_file, overrides, tuple(run_opts.keys())), run_opts, param_file
+    text = resolve(param_file, overrides, tuple(run_opts.keys()))
+    return with_run_options(text, run_opts), run_opts, param_file
 
 
-def make_run_folder(output_folder: str, text: str, script: str, argv: list[str]) -> None:
-    """Create the run folder: resolved YAML (`text`), a copy of the script, the command and the log file.
+def with_run_options(text: str, run_opts: Any) -> str:
+    """The recipe's text with those of SpeechBrain's own options that were typed: they win over the file's values."""
+    from ruamel.yaml import YAML
+
+    tree, out, writer = YAML().load(text), StringIO(), YAML()
+    typed = [key for key in run_opts.overridden_args if isinstance(tree, dict) and key in tree]
+    if not typed:
+        return text
+    for key in typed:
+        tree[key] = run_opts[key]
+    writer.width = 1000
+    writer.dump(tree, out)
+    return out.getvalue()
+
+
+def make_run_folder(output_folder: str, begin: Start, script: str, argv: list[str]) -> None:
+    """Create the run folder: resolved YAML, a copy of the script, the command and the log file.
 
     The command line is written down with the commit and the machine.
 
@@ -109,20 +134,26 @@ def make_run_folder(output_folder: str, text: str, script: str, argv: list[str])
     Example
     -------
     >>> import tempfile
+    >>> from lobes.runs.continuation import Start
     >>> folder = tempfile.mkdtemp() + "/run"
-    >>> make_run_folder(folder, "lr: 0.1", __file__, ["hparams/x.yaml"])
+    >>> make_run_folder(folder, Start("lr: 0.1"), __file__, ["hparams/x.yaml"])
     >>> Path(folder, "hyperparams.yaml").read_text().splitlines()[-1]
     'lr: 0.1'
     """
+    from lobes.runs.continuation import note_start
+
     folder = Path(output_folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make output_folder {folder}: {error.strerror}.") from error
     header = f"# Lobes {__version__}, commit {commit()}\n# command: {command(script, argv)}\n# yamllint disable\n"
-    write_whole(folder / names.HYPERPARAMS, header + text)
-    shutil.copy(script, folder)
+    note_start(begin, folder, script, argv, header)
+    if begin.trains:
+        shutil.copy(script, folder)
     start_logging(folder / names.LOG)
+    for key, (old, new) in begin.changed.items():
+        logger.info("this run goes on with %s: %s (%s before)", key, new, old)
 
 
 def start_logging(log_file: Path) -> None:
