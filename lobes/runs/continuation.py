@@ -1,24 +1,19 @@
-"""May this command go on in this run folder? What it changes there, and the history of the folder's starts."""
+"""Whether a command may start or go on in a run folder, and what it changes there."""
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from ruamel.yaml import YAML
 
-from lobes.data.files import write_whole
 from lobes.errors import UserError
 from lobes.runs import names
 from lobes.runs.folder import read_hyperparams
-from lobes.runs.provenance import command, commit
+from lobes.runs.starts import Progress, Start, last_start, newest_progress, plain, recipe_of, tag_of
 
 # Keys that change no number of the training, at any depth: places, processes, checks, the test, words on the card.
 FREE = {
@@ -35,27 +30,7 @@ TRAINING = {
 }  # fmt: skip
 MADE = "# command: "  # begins a line at the top of every training's hyperparams.yaml
 ABSENT = "absent"
-SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Start:
-    """A start of a run: the first one in its folder, or one that goes on there."""
-
-    text: str  # the resolved recipe file that holds for it
-    step: int = 0  # optimizer steps that the folder's run has taken
-    trains: bool = True  # False: nothing but the test is left
-    header: str = ""  # of the file that is there, where nothing is trained
-    changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # key -> before, now
-
-
-class Progress(NamedTuple):
-    """What the newest checkpoint of a run counts."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    epochs: int = 0  # whole ones
-    epochs_without: int = 0  # a better validation score
+SHOWN, LONGEST = 3, 200  # values in a message, letters of a value
 
 
 class Difference(NamedTuple):
@@ -102,9 +77,9 @@ def admit(text: str, script: str | Path, argv: Sequence[str] = (), test_only: bo
     _refuse_strangers(folder, save, Path(script))
     if not _trained(folder, save):
         return Start(text)
-    before, header = read_hyperparams(folder)
-    last = _last_start(folder)
-    _refuse_other_recipe(folder, last, _recipe(script))
+    before, top = read_hyperparams(folder)
+    last = last_start(folder)
+    _refuse_other_recipe(folder, last, recipe_of(script))
     found = list(differences(_comparable(before, last.get("cwd", "")), _comparable(tree)))
     _refuse_other_run(folder, [one for one in found if not (_is_free(one) or _is_of_training(one))])
     of_training = [one for one in found if not _is_free(one)]
@@ -114,25 +89,8 @@ def admit(text: str, script: str | Path, argv: Sequence[str] = (), test_only: bo
         typed = {word[2:].partition("=")[0] for word in argv if word.startswith("--")} if test_only else None
         _refuse_without_effect(folder, progress, [one for one in of_training if typed is None or one.path[0] in typed])
         text, found = _put_back(tree, of_training), [one for one in found if _is_free(one)]
-    header = "" if trains else "".join(f"# {line}\n" for line in header)
+    header = "" if trains else "".join(f"# {line}\n" for line in top)
     return Start(text, progress.steps, trains, header, {key: (old, new) for key, old, new in _named(found)})
-
-
-def note_start(start: Start, folder: Path, script: str, argv: Sequence[str], header: str) -> None:
-    """Write what this start runs into the folder: `hyperparams.yaml`, and a line of the history.
-
-    A start that trains nothing leaves the file as the training wrote it, but for options of the test.
-    """
-    if start.trains or start.changed:
-        write_whole(folder / names.HYPERPARAMS, (start.header or header) + start.text)
-    record = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "recipe": _recipe(script), "command": command(script, list(argv)),
-        "cwd": os.getcwd(), "commit": commit(), "step": start.step, "trains": start.trains,
-        "changed": {key: [_plain(old), _plain(new)] for key, (old, new) in start.changed.items()},
-    }  # fmt: skip
-    path = folder / names.STARTS
-    known = path.read_text(encoding="utf-8") if path.is_file() else ""
-    write_whole(path, known + json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def differences(old: Any, new: Any, path: tuple[Any, ...] = ()) -> Iterator[Difference]:
@@ -143,25 +101,11 @@ def differences(old: Any, new: Any, path: tuple[Any, ...] = ()) -> Iterator[Diff
     >>> [one.path for one in differences({"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 2}})]
     [('b', 'd')]
     """
-    if isinstance(old, Mapping) and isinstance(new, Mapping) and _tag(old) == _tag(new):
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and tag_of(old) == tag_of(new):
         for key in dict.fromkeys([*old, *new]):
             yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), (*path, key))
-    elif _plain(old) != _plain(new):
+    elif plain(old) != plain(new):
         yield Difference(path, old, new)
-
-
-def newest_progress(save: Path) -> Progress:
-    """What the newest checkpoint in a run's folder `save` counts; nothing where it cannot be read."""
-    found = [(meta.get("unixtime", 0.0), path, meta) for path in save.glob(names.CHECKPOINTS) if (meta := _meta(path))]
-    if not found:
-        return Progress()
-    _, path, meta = max(found, key=lambda one: one[0])
-    budget, stopping, epochs = (_json(path / name) for name in names.COUNTS)
-    epochs = epochs if isinstance(epochs, int) else 0
-    return Progress(
-        budget.get("steps", 0), budget.get("seconds", 0.0), epochs - (not meta.get("end-of-epoch", True)),
-        stopping.get("epochs_without", 0),
-    )  # fmt: skip
 
 
 def _refuse_strangers(folder: Path, save: Path, script: Path) -> None:
@@ -170,12 +114,11 @@ def _refuse_strangers(folder: Path, save: Path, script: Path) -> None:
     if path.is_file() and any(line.startswith(MADE) for line in _first_lines(path)):
         return
     ours = (names.HYPERPARAMS, script.name, names.CURVE, *names.FINISHED)
-    found = [name for name in ours if (folder / name).exists()]
-    found += [path.name for path in save.glob(names.CHECKPOINTS)]
+    found = [*(folder / name for name in ours if (folder / name).exists()), *save.glob(names.CHECKPOINTS)]
     if found:
         raise UserError(
-            f"output_folder {folder} holds {', '.join(found[:SHOWN])}, which would be replaced, but no "
-            f"{names.HYPERPARAMS} of a training. Give another --output_folder."
+            f"output_folder {folder} is no run's, since it has no {names.HYPERPARAMS} of a training, and "
+            f"{', '.join(map(str, found[:SHOWN]))} would be replaced. Give another --output_folder."
         )
 
 
@@ -194,9 +137,12 @@ def _refuse_other_recipe(folder: Path, last: Mapping[str, Any], recipe: str) -> 
 
 def _refuse_other_run(folder: Path, found: list[Difference]) -> None:
     if found:
+        moved = ""
+        if any(one.path[0] == "data_folder" for one in found):
+            moved = f" If the same data has moved, write its new place into {folder / names.HYPERPARAMS} first."
         raise UserError(
             f"{folder} holds a run of other settings ({_in_words(found)}), which a run cannot change on its way. "
-            "Give another --output_folder, or the values that are there."
+            f"Give another --output_folder, or the values that are there.{moved}"
         )
 
 
@@ -230,7 +176,8 @@ def _comparable(tree: Mapping[str, Any], cwd: str = "") -> dict[str, Any]:
     same = dict(tree)
     same["save_folder"] = os.path.relpath(tree["save_folder"], tree["output_folder"])
     if tree.get("data_folder"):
-        same["data_folder"] = os.path.realpath(os.path.join(cwd, str(tree["data_folder"])))
+        here = cwd if os.path.isdir(cwd) else ""  # a run may have come from another machine
+        same["data_folder"] = os.path.realpath(os.path.join(here, str(tree["data_folder"])))
     if isinstance(same.get("checkpointer"), Mapping):
         same["checkpointer"] = sorted(same["checkpointer"].get("recoverables", ()))
     return same
@@ -238,8 +185,8 @@ def _comparable(tree: Mapping[str, Any], cwd: str = "") -> dict[str, Any]:
 
 def _named(found: list[Difference]) -> Iterator[tuple[str, Any, Any]]:
     """The keys of a command line among differences; those inside of objects only where nothing else differs."""
-    plain = [one for one in found if len(one.path) == 1 and not _tag(one.new) and one.path[0] != "num_sources"]
-    return ((".".join(map(str, one.path)), one.old, one.new) for one in plain or found)
+    options = [one for one in found if len(one.path) == 1 and not tag_of(one.new) and one.path[0] != "num_sources"]
+    return ((".".join(map(str, one.path)), one.old, one.new) for one in options or found)
 
 
 def _in_words(found: list[Difference]) -> str:
@@ -264,52 +211,10 @@ def _put_back(tree: Any, found: list[Difference]) -> str:
     return out.getvalue()
 
 
-def _plain(value: Any) -> Any:
-    """A value that JSON can hold; the tag of a constructed one is part of it."""
-    if isinstance(value, Mapping):
-        content: Any = {str(key): _plain(one) for key, one in value.items()}
-    elif isinstance(value, list | tuple):
-        content = [_plain(one) for one in value]
-    elif value is None or isinstance(value, bool | int | float):
-        content = value
-    else:
-        content = str(getattr(value, "value", value))
-    return [_tag(value), content] if _tag(value) else content
-
-
-def _tag(value: Any) -> str:
-    return str(getattr(getattr(value, "tag", None), "value", None) or "")
-
-
 def _shown(value: Any) -> str:
-    text = _tag(value) or ("null" if value is None else str(value).strip())
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _recipe(script: str | Path) -> str:
-    return Path(script).resolve().parent.name
-
-
-def _last_start(folder: Path) -> dict[str, Any]:
-    path = folder / names.STARTS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return json.loads(lines[-1]) if lines else {}
+    text = tag_of(value) or ("null" if value is None else str(value).strip())
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def _first_lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines()[:10]
-
-
-def _meta(checkpoint: Path) -> dict[str, Any] | None:
-    try:
-        meta = yaml.safe_load((checkpoint / names.CHECKPOINT_META).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return None
-    return meta if isinstance(meta, dict) else None
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

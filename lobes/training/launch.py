@@ -17,7 +17,7 @@ from lobes.runs import names
 from lobes.runs.provenance import command, commit
 
 if TYPE_CHECKING:
-    from lobes.runs.continuation import Start
+    from lobes.runs.starts import Start
 
 logger = logging.getLogger(__name__)
 _STARTED = time.monotonic()
@@ -134,13 +134,13 @@ def make_run_folder(output_folder: str, begin: Start, script: str, argv: list[st
     Example
     -------
     >>> import tempfile
-    >>> from lobes.runs.continuation import Start
+    >>> from lobes.runs.starts import Start
     >>> folder = tempfile.mkdtemp() + "/run"
     >>> make_run_folder(folder, Start("lr: 0.1"), __file__, ["hparams/x.yaml"])
     >>> Path(folder, "hyperparams.yaml").read_text().splitlines()[-1]
     'lr: 0.1'
     """
-    from lobes.runs.continuation import note_start
+    from lobes.runs.starts import changes_in_words, note_start
 
     folder = Path(output_folder)
     try:
@@ -152,8 +152,8 @@ def make_run_folder(output_folder: str, begin: Start, script: str, argv: list[st
     if begin.trains:
         shutil.copy(script, folder)
     start_logging(folder / names.LOG)
-    for key, (old, new) in begin.changed.items():
-        logger.info("this run goes on with %s: %s (%s before)", key, new, old)
+    for line in changes_in_words(begin):
+        logger.info(line)
 
 
 def start_logging(log_file: Path) -> None:

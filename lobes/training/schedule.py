@@ -85,7 +85,9 @@ class WarmupSchedule:
         self.scheduler = scheduler(optimizer) if scheduler is not None else None
         self.steps = 0
         self.scheduled = [group["lr"] for group in optimizer.param_groups]
-        self._built = deepcopy({"groups": self._groups(), "scheduler": self._inner(), "kind": self._kind})
+        self._built: dict[str, Any] = deepcopy(
+            {"groups": self._groups(), "scheduler": self._inner(), "kind": self._kind}
+        )
         self._apply_warmup()
 
     def after_step(self) -> None:
