@@ -216,7 +216,7 @@ def test_the_epoch_that_had_begun_starts_again_with_batches_of_another_size(go, 
         pass
 
     def stop(brain, *_):
-        brain._save_intra_epoch_ckpt()
+        brain.checkpointer.save_checkpoint(end_of_epoch=False)
         raise Stopped
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
