@@ -40,11 +40,11 @@ def value_of(run, key):
 
 @pytest.fixture
 def go(train, smallest_data):
-    """go(run, lr=0.1): the recipe for mixtures of one's own with one option set otherwise; two batches an epoch."""
+    """go(run, lr=0.1): the recipe for mixtures of one's own with an option set otherwise, or None not typed."""
 
     def call(run, *flags, recipe="custom", hparams="spmamba", **options):
         options = {"data_folder": smallest_data[recipe], "output_folder": run, **TINY, **options}
-        words = [word for key, value in options.items() for word in (f"--{key}", value)]
+        words = [word for key, value in options.items() if value is not None for word in (f"--{key}", value)]
         train(recipe, f"hparams/{hparams}.yaml", *words, "--noprogressbar", *flags)
 
     return call
@@ -106,16 +106,22 @@ OTHER_RUNS = {
     "seed": ({"seed": 2}, "seed: 1234 there, 2 now"),
     "loss": ({"clamp_db": 20}, "clamp_db: 30.0 there, 20 now"),
     "clips": ({"training_signal_len": 2000}, "training_signal_len: 4000 there, 2000 now"),
-    "a rate that no step would use": ({"lr": 0.1}, "lr: 0.001 there, 0.1 now"),
-    "fewer steps than it has": ({"max_steps": 1}, "max_steps: null there, 1 now"),
 }
 
 
 @pytest.mark.parametrize("name", OTHER_RUNS)
 def test_t2_63_another_run_is_refused_before_anything_is_touched(name, refused, run):
     options, words = OTHER_RUNS[name]
-    line = refused(run, **options)
+    line = refused(run, N_epochs=2, **options)
     assert words in line and str(run) in line
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [({"lr": 0.1}, "lr: 0.001 there, 0.1 now"), ({"max_steps": 1}, "max_steps: null there, 1 now")],
+)
+def test_an_option_that_no_step_would_use_is_refused(refused, run, options, words):
+    assert words in refused(run, **options)
 
 
 def test_t2_63_the_run_still_separates_after_the_refusal(refused, run, smallest_data, tmp_path, monkeypatch):
@@ -143,7 +149,7 @@ def test_the_same_data_by_another_name_are_no_other_data(go, run, smallest_data,
 def test_a_test_alone_takes_the_options_of_the_training_but_for_those_of_the_test(go, refused, run):
     assert "lr: 0.001 there, 0.1 now" in refused(run, "--test_only", lr=0.1)
     before, elsewhere = (run / "hyperparams.yaml").read_text().split("seed:"), value_of(run, "output_folder")
-    go(run, "--test_only", test_metrics="[si_sdr,sdr]")
+    go(run, "--test_only", test_metrics="[si_sdr,sdr]", lr=None, N_epochs=None, batch_size=None)
     after = (run / "hyperparams.yaml").read_text().split("seed:")
     assert after[0] == before[0]  # the command of the training
     assert after[1:] == [text.replace(elsewhere, str(run)).replace("[si_sdr]", "[si_sdr, sdr]") for text in before[1:]]
