@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 def command(script: str, argv: list[str]) -> str:
-    """The command line as somebody would type it into a shell, on one line.
+    """The command line as somebody would type it into a shell.
 
     Example
     -------
     >>> command("recipes/custom/train.py", ["hparams/spmamba.yaml", "--data_folder", "my data"])
     "python train.py hparams/spmamba.yaml --data_folder 'my data'"
     """
-    return " ".join(shlex.join(["python", Path(script).name, *argv]).splitlines())
+    return shlex.join(["python", Path(script).name, *argv])
 
 
 def commit() -> str:
