@@ -643,6 +643,27 @@ MUTATIONS = [
         ("tests/training/test_safe_step.py",),
     ),
     Mutation(
+        "safe step: the last window of an epoch is scaled as a whole one",
+        "lobes/training/safe_step.py",
+        "share = self.grad_accumulation_factor / self._window_batches",
+        "share = 1.0",
+        ("tests/training/test_safe_step.py",),
+    ),
+    Mutation(
+        "schedule: a continued run keeps the old learning rate",
+        "lobes/training/schedule.py",
+        'self.scheduled = [_rescaled(lr, now["lr"], then["lr"]) for lr, now, then in rates]',
+        "self.scheduled = [lr for lr, now, then in rates]",
+        ("tests/training/test_schedule.py",),
+    ),
+    Mutation(
+        "run folder: a run of another network is replaced",
+        "lobes/runs/continuation.py",
+        "[one for one in found if not (_is_free(one) or _is_of_training(one))]",
+        "[]",
+        ("tests/recipes/test_continuation.py",),
+    ),
+    Mutation(
         "Brain: validation scores without lengths",
         "lobes/training/brain.py",
         "scores = pit_si_snr(estimates, targets, lengths)[0].mean(-1)",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 from lobes.evaluation.job import ScoreJob, score_job
 from lobes.evaluation.pool import score_in_processes
+from lobes.runs.provenance import usable_cores
 
 ITEMS_PER_WORKER = 100  # a worker takes 8 s of a core to start, an item of 4 s about 0.1 s to score
 
@@ -68,6 +68,6 @@ def score_many(
 
 def default_workers(items: int | None) -> int:
     """One worker per core that this process may use, and per 100 items; unknown many items get them all."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     wanted = cores if items is None else min(cores, items // ITEMS_PER_WORKER)
     return wanted if wanted > 1 else 0  # one worker would only do what this process can do itself

@@ -35,6 +35,21 @@ class LSTM(nn.LSTM):
             return run(input.to(torch.float32), hx)
 
 
+def run_lstms_in_any_precision(model: nn.Module) -> None:
+    """Let the LSTMs of a network from elsewhere, such as SpeechBrain's, compute as `LSTM` does; weights stay.
+
+    Example
+    -------
+    >>> network = nn.Sequential(nn.LSTM(2, 3))
+    >>> run_lstms_in_any_precision(network)
+    >>> type(network[0]) is LSTM
+    True
+    """
+    for module in model.modules():
+        if type(module) is nn.LSTM:
+            module.__class__ = LSTM
+
+
 @cache
 def runs_in_bf16() -> bool:
     """Whether this processor has an LSTM in bf16, tried once."""

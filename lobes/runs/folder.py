@@ -69,7 +69,7 @@ def read_run(folder: str | Path) -> TrainedRun:
         If it is no run folder, has no usable checkpoint, or the weights do not fit or are not finite.
     """
     folder = Path(folder)
-    tree, header = _read_hyperparams(folder)
+    tree, header = read_hyperparams(folder)
     checkpoint = best_checkpoint(folder)
     model_yaml = _model_yaml(folder, tree)
     model = make_model(model_yaml, folder / names.HYPERPARAMS)
@@ -143,7 +143,14 @@ def make_model(model_yaml: str, where: str | Path) -> nn.Module:
         raise UserError(f"{where}: the separator cannot be made: {' '.join(map(str, error.args))}") from error
 
 
-def _read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
+def read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
+    """The resolved file of a run folder as a YAML tree, in which nothing is constructed, and the lines at its top.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or it is no YAML.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -155,7 +162,7 @@ def _read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
         tree = YAML().load(text)  # round trip: tags are kept, nothing is constructed
     except YAMLError as error:
         raise UserError(f"{path}: no valid YAML: {error}") from error
-    header = [line.lstrip("# ") for line in text.splitlines()[:10] if line.startswith("#")]
+    header = [line.removeprefix("# ") for line in text.splitlines()[:10] if line.startswith("#")]
     return tree, header
 
 

@@ -9,6 +9,9 @@ SAVE = "save"  # checkpoints and manifests
 CHECKPOINTS = "CKPT+*"  # below SAVE
 CHECKPOINT_META = "CKPT.yaml"
 WEIGHTS = "separator.ckpt"  # of the network, in a checkpoint
+COUNTS = ("budget.ckpt", "stopping.ckpt", "counter.ckpt")  # in a checkpoint: what the budget, the patience and the
+# epoch counter have counted, as JSON
+STARTS = "starts.jsonl"  # one line for each start: when, which command, from which step, with which changes
 CURVE = "learning_curve.csv"  # one row per epoch
 TRAIN_TIME = "train_time.json"  # steps, seconds, machine and command of the training
 UTTERANCES = "per_utterance.csv"

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 from pathlib import Path
 
 
 def command(script: str, argv: list[str]) -> str:
-    """The command line as somebody would type it.
+    """The command line as somebody would type it into a shell.
 
     Example
     -------
-    >>> command("recipes/custom/train.py", ["hparams/spmamba.yaml", "--seed", "1"])
-    'python train.py hparams/spmamba.yaml --seed 1'
+    >>> command("recipes/custom/train.py", ["hparams/spmamba.yaml", "--data_folder", "my data"])
+    "python train.py hparams/spmamba.yaml --data_folder 'my data'"
     """
-    return " ".join(["python", Path(script).name, *argv])
+    return shlex.join(["python", Path(script).name, *argv])
 
 
 def commit() -> str:
@@ -48,3 +49,14 @@ def machine() -> str:
         pass
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{model}, {os.cpu_count()} cores{gpu}, torch {torch.__version__}"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, of all that the machine has.
+
+    Example
+    -------
+    >>> usable_cores() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

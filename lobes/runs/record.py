@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,20 @@ def progress(folder: Path) -> str:
     quality = f", PESQ {number(last['valid_pesq']):.2f}" if "valid_pesq" in last else ""
     improvement = number(last["valid_si_sdri"])
     return f"step {last['step']}, {number(last['seconds']):.0f} s, valid SI-SDRi {improvement:.2f} dB{quality}"
+
+
+def last_words(folder: Path, verb: str, debug: bool = False) -> str:
+    """Where a run's results are and which commands come next, ready for a shell.
+
+    Example
+    -------
+    >>> print(last_words(Path("my runs/1"), "separate").splitlines()[-1].strip())
+    lobes export 'my runs/1' exported
+    """
+    if debug:
+        return f"debug: what was written is in {folder}; no model is kept"
+    there = [name for name in (names.SUMMARY, names.UTTERANCES, names.CURVE, names.AUDIO) if (folder / name).exists()]
+    run = shlex.quote(str(folder))
+    return (
+        f"results in {run}: {', '.join(there)}\nnext:\n  lobes {verb} {run} FILE -o out\n  lobes export {run} exported"
+    )

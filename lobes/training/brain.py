@@ -6,12 +6,13 @@ B batch, T samples, S sources.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,17 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import if_main_process, main_process_only
 
+from lobes.data.files import write_whole
 from lobes.errors import UserError
 from lobes.evaluation.job import ScoreJob
 from lobes.evaluation.results import score_and_write, write_json
+from lobes.nnet.lstm import run_lstms_in_any_precision
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
 from lobes.runs import names
 from lobes.runs.fine_tune import start_from
-from lobes.runs.provenance import command, commit, machine
+from lobes.runs.provenance import command, commit, machine, usable_cores
+from lobes.runs.record import last_words
 from lobes.training.launch import seconds_since_launch
 from lobes.training.memory import keep_freed_memory, peak_megabytes
 from lobes.training.optim import build_optimizer
@@ -48,18 +52,23 @@ class SeparationBrain(SafeStepBrain):
     """
 
     monitor = "si_sdri"  # the validation score, in dB, that chooses the checkpoint: the highest is the best
+    verb = "separate"  # the command of `lobes` for files of the user's own
     group_by: str | None = None  # a key of the batches whose values count equally in all means
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if torch.device(self.device).type == "cpu":
             keep_freed_memory()
+            run_lstms_in_any_precision(self.modules)
         self.budget = self.hparams.budget
         self.curve = LearningCurve(Path(self.hparams.output_folder) / names.CURVE)
         self.stopping = EarlyStopping(self.hparams.patience)
         self.epoch_clock: torch.Tensor | None = None  # [1], carries the epoch into the data pipeline
         self.parts: dict[str, list[float]] = defaultdict(list)  # of the training loss, in this epoch
         self.batches_per_epoch = 1
+        self.used_lr = math.nan  # of the last step
+        self.begin_step = 0  # steps that had been taken when this process began
+        self._batches_before = 0  # in the epoch in whose middle the checkpoint was written
         self._train_loss = math.nan
 
     # ---- start and resume
@@ -79,11 +88,26 @@ class SeparationBrain(SafeStepBrain):
         others = {"batch_size": h.valid_batch_size, "num_workers": h.num_workers}
         self.fit(h.epoch_counter, datasets["train"], datasets["valid"], None, train, others)
         self.evaluate(datasets["test"], test_loader_kwargs=others)
+        if if_main_process():
+            logger.info("%s", last_words(Path(h.output_folder), self.verb, self.debug))
 
     def fit(self, *args: Any, **kwargs: Any) -> None:
-        """Train, then write `train_time.json` before testing: loading the best checkpoint resets the counters."""
+        """Train, then write `train_time.json` before testing: loading the best checkpoint resets the counters.
+
+        Raises
+        ------
+        UserError
+            If the training has ended without a step: nobody wants random weights tested.
+        """
         super().fit(*args, **kwargs)
-        if if_main_process() and not self.test_only:
+        if self.test_only:
+            return
+        if not self.budget.steps:
+            raise UserError(
+                "the training ended without a step: every loss or gradient was not finite, or the time was too short. "
+                "Look at max_minutes, max_steps and lr, and train with precision fp32."
+            )
+        if if_main_process() and self.budget.steps > self.begin_step:
             self._write_facts()
 
     def init_optimizers(self) -> None:
@@ -94,13 +118,17 @@ class SeparationBrain(SafeStepBrain):
         self.schedule = WarmupSchedule(self.optimizer, h.lr_scheduler, h.warmup_steps, h.lr_scheduler_interval)
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("optimizer", self.optimizer)
-            self.checkpointer.add_recoverable("schedule", self.schedule, _load_state, _save_state)
             self.checkpointer.add_recoverable("budget", self.budget, _load_json, _save_json)
+            self.checkpointer.add_recoverable("schedule", self.schedule, _load_state, _save_state)  # asks the budget
             self.checkpointer.add_recoverable("stopping", self.stopping, _load_json, _save_json)
+            self.checkpointer.add_recoverable("epoch", self, _load_epoch, _save_epoch, optional_load=True)
 
     def on_fit_start(self) -> None:
         """Resume from the newest checkpoint; a run whose budget is spent trains no more."""
         super().on_fit_start()
+        self.begin_step = self.budget.steps
+        if self._batches_before not in (0, self.batches_per_epoch):
+            self._begin_epoch_again()
         if if_main_process():
             self.curve.forget_after(self.budget.steps)
         if self.hparams.pretrained_separator and not self.budget.steps:
@@ -120,26 +148,33 @@ class SeparationBrain(SafeStepBrain):
         return bool(self.budget.spent)
 
     def make_dataloader(self, dataset: Any, stage: sb.Stage, *args: Any, **kwargs: Any) -> Any:
-        """SpeechBrain's loader; the number of training batches is kept: the budget needs the share of an epoch."""
+        """SpeechBrain's loader, with no more workers than cores; the budget needs the number of training batches."""
+        wanted, most = kwargs.get("num_workers") or 0, usable_cores()
+        if wanted > most:
+            kwargs["num_workers"] = most
+            if stage == sb.Stage.TRAIN:
+                logger.info("num_workers: %d wanted, %d cores can be used, so %d", wanted, most, most)
         loader = super().make_dataloader(dataset, stage, *args, **kwargs)
         if stage == sb.Stage.TRAIN:
-            self.batches_per_epoch = len(loader)
+            self.batches_per_epoch, self._train_loader = len(loader), loader
         return loader
+
+    def _begin_epoch_again(self) -> None:
+        """With batches of another size, nobody knows which items of the begun epoch are still to come."""
+        logger.info("epoch %d starts again: its batches have another size", self.hparams.epoch_counter.current + 1)
+        self.step, self.avg_train_loss = 0, 0.0
+        self._train_loader._speechbrain_recovery_skip_to = None
 
     # ---- one step
 
-    def fit_batch(self, batch: Any) -> torch.Tensor:
-        """SpeechBrain's own step; the first one is announced, since people wait for it."""
-        loss = super().fit_batch(batch)
-        if self.budget.steps <= 1 and self.optimizer_step == 1:
-            logger.info("first step after %.1f s", seconds_since_launch())
-        return loss
-
     def on_step_taken(self) -> None:
-        """Advance budget and learning rate; a skipped step advances neither."""
+        """Advance budget and learning rate; a skipped step advances neither. People wait for the first one."""
         epochs_done = self.hparams.epoch_counter.current - 1 + self.step / self.batches_per_epoch
         self.budget.count_step(epochs_done)
+        self.used_lr = self.schedule.lr
         self.schedule.after_step()
+        if self.budget.steps == 1:
+            logger.info("first step after %.1f s", seconds_since_launch())
 
     # ---- stages
 
@@ -193,32 +228,32 @@ class SeparationBrain(SafeStepBrain):
     def _end_epoch(self, epoch: int | None) -> None:
         monitor = self.meter.mean(self.monitor)
         monitor = monitor if math.isfinite(monitor) else -math.inf  # a NaN metric is the worst, never the best
-        used_lr = self.schedule.lr
         self.schedule.after_epoch(monitor)
         stop = self.stopping.update(monitor)
         if if_main_process():
-            self._log_epoch(epoch, used_lr)
-        meta = {self.monitor: monitor, "step": self.budget.steps}
-        self.checkpointer.save_and_keep_only(meta=meta, max_keys=[self.monitor], importance_keys=[])
+            self._log_epoch(epoch)
+        if self.budget.steps:  # random weights are never the best
+            meta = {self.monitor: monitor, "step": self.budget.steps}
+            self.checkpointer.save_and_keep_only(meta=meta, max_keys=[self.monitor], importance_keys=[])
         if stop:
             logger.info("no better %s for %d epochs: training ends", self.monitor, self.stopping.epochs_without)
             self.hparams.epoch_counter.current = self.hparams.epoch_counter.limit
 
-    def _log_epoch(self, epoch: int | None, lr: float) -> None:
+    def _log_epoch(self, epoch: int | None) -> None:
         grad_norm = self.grad_norm / self.steps_taken if self.steps_taken else math.nan
         row = {
             "step": self.budget.steps, "seconds": self.budget.seconds, "epoch": epoch or 0,
             "train_loss": self._train_loss, **self._mean_parts(), **self.valid_scores(),
-            "grad_norm": grad_norm, "skipped": self.skipped_steps, "lr": lr,
+            "grad_norm": grad_norm, "skipped": self.skipped_steps, "lr": self.used_lr,
         }  # fmt: skip
         self.curve.add(row)
-        progress = self.budget.progress
-        left = self.budget.seconds * (1 - progress) / progress / 60 if progress else math.nan
         line = (
             f"epoch {epoch}, step {self.budget.steps}, {self.budget.seconds:.0f} s: train loss {self._train_loss:.2f}"
-            f", grad norm {grad_norm:.2f}, skipped {self.skipped_steps}, lr {lr:.2e} | valid {self.scores_in_words()}"
+            f", grad norm {grad_norm:.2f}, skipped {self.skipped_steps}, lr {self.used_lr:.2e}"
+            f" | valid {self.scores_in_words()}"
         )
-        logger.info("%s | about %.1f min of training left", line, left)
+        left = "" if self.debug else f" | about {self.budget.seconds_left / 60:.1f} min of training left"
+        logger.info("%s%s", line, left)
         with open(self.hparams.train_log, "a", encoding="utf-8") as log:
             log.write(line + "\n")
 
@@ -277,15 +312,16 @@ class SeparationBrain(SafeStepBrain):
         loader = self.make_dataloader(test_set, sb.Stage.TEST, ckpt_prefix=None, **(test_loader_kwargs or {}))
         self.on_evaluate_start(max_key or (None if min_key else self.monitor), min_key)
         self.modules.eval()
-        return self.report(self._test_jobs(loader))
+        batches = self.debug_batches if self.debug else None
+        items = len(test_set) if batches is None else min(len(test_set), batches * (loader.batch_size or 1))
+        return self.report(self._test_jobs(islice(loader, batches)), items)
 
-    def report(self, jobs: Iterator[ScoreJob]) -> dict[str, Any]:
-        """Score what was separated and write the results into the run folder; returns the summary."""
+    def report(self, jobs: Iterator[ScoreJob], items: int) -> dict[str, Any]:
+        """Score so many items that were separated and write the results into the run folder; returns the summary."""
         h, folder = self.hparams, Path(self.hparams.output_folder)
-        return score_and_write(jobs, folder, h.n_audio_to_save, h.scoring_workers, self.group_by)
+        return score_and_write(jobs, folder, h.n_audio_to_save, h.scoring_workers, self.group_by, total=items)
 
-    def _test_jobs(self, loader: Any) -> Iterator[ScoreJob]:
-        batches = islice(loader, self.debug_batches if self.debug else None)
+    def _test_jobs(self, batches: Iterable[Any]) -> Iterator[ScoreJob]:
         for batch in batches:
             with torch.no_grad():
                 estimates = self.separate(batch)  # [B,T,S]
@@ -323,6 +359,15 @@ def _save_json(item: Any, path: Path) -> None:
 
 def _load_json(item: Any, path: Path, end_of_epoch: bool) -> None:
     item.load(path)
+
+
+@main_process_only
+def _save_epoch(brain: Any, path: Path) -> None:
+    write_whole(path, json.dumps({"batches": brain.batches_per_epoch}))
+
+
+def _load_epoch(brain: Any, path: Path, end_of_epoch: bool) -> None:
+    brain._batches_before = 0 if end_of_epoch else json.loads(Path(path).read_text(encoding="utf-8"))["batches"]
 
 
 @main_process_only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,11 @@ class Budget:
         if self.max_minutes is not None:
             shares.append(self.seconds / 60.0 / self.max_minutes)
         return min(1.0, max(shares))
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds of training that are left if it goes on as it went; NaN before the first step."""
+        return self.seconds * (1.0 - self.progress) / self.progress if self.progress else math.nan
 
     @property
     def spent(self) -> bool:

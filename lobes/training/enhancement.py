@@ -39,6 +39,7 @@ class EnhancementBrain(SeparationBrain):
     """
 
     monitor = "pesq"
+    verb = "enhance"
     valid_metrics = ("pesq", "stoi", "si_sdr")
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
@@ -72,11 +73,12 @@ class EnhancementBrain(SeparationBrain):
         scores = ", ".join(f"{name} {self.meter.mean(name):.3f}" for name in self._numbers())
         return scores + (f", {self.meter.missing} numbers missing" if self.meter.missing else "")
 
-    def report(self, jobs: Iterator[ScoreJob]) -> dict[str, Any]:
+    def report(self, jobs: Iterator[ScoreJob], items: int) -> dict[str, Any]:
         """Score output and input, each also after PCS: a table of each; the summary has the means of all."""
         h, folder = self.hparams, Path(self.hparams.output_folder)
         jobs = with_audio(jobs, folder / names.AUDIO, h.n_audio_to_save)
-        rows = score_many(with_input_and_pcs(jobs), workers=h.scoring_workers)
+        signals = len((OUTPUT, *ALONGSIDE)) if h.sample_rate == RATE else 2
+        rows = score_many(with_input_and_pcs(jobs), workers=h.scoring_workers, total=signals * items)
         tables = {name: _only(rows, name) for name in (OUTPUT, *ALONGSIDE)}
         tables[OUTPUT] = _with_input(tables[OUTPUT], tables["noisy"])
         means = {name: write_results(tables[name], folder, of=name)["mean"] for name in ALONGSIDE}

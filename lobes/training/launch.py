@@ -9,14 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lobes import __version__
-from lobes.data.files import write_whole
 from lobes.errors import UserError
 from lobes.runs import names
 from lobes.runs.provenance import command, commit
 
+if TYPE_CHECKING:
+    from lobes.runs.starts import Start
+
+logger = logging.getLogger(__name__)
 _STARTED = time.monotonic()
 # How long an idle thread of PyTorch's waits actively. OpenMP's default, 30 times longer, takes cores from the scan's
 # threads: 5 to 15 % of a step of the small presets on two cores. A step of a tiny network next to other work was 10 to
@@ -65,19 +68,24 @@ def start(
     from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
     from lobes.config import load
+    from lobes.runs.continuation import admit
     from lobes.training.checks import refuse_unwritable
     from lobes.training.data_folder import keep_data_folder
+    from lobes.training.debug import in_temporary_folder
 
     text, run_opts, _ = read_command_line(argv)
+    ddp_init_group(run_opts)
+    if run_opts.debug:
+        text, run_opts, _ = read_command_line(in_temporary_folder(argv))
     settings = plain_settings(text)
     if check is not None:
         check(settings)
     keep_data_folder(text)
+    begin = admit(text, script, argv, run_opts.test_only)
     output_folder = settings["output_folder"]
-    ddp_init_group(run_opts)
     run_on_main(refuse_unwritable, [output_folder, "output_folder"])  # before the checkpointer makes its folder there
-    hparams = load(text)
-    run_on_main(make_run_folder, [output_folder, text, script, argv])
+    hparams = load(begin.text)
+    run_on_main(make_run_folder, [output_folder, begin, script, argv])
     return hparams, run_opts
 
 
@@ -126,8 +134,8 @@ def plain_settings(text: str) -> dict[str, Any]:
     return dict(YAML().load(text))
 
 
-def make_run_folder(output_folder: str, text: str, script: str, argv: list[str]) -> None:
-    """Create the run folder: resolved YAML (`text`), a copy of the script, the command and the log file.
+def make_run_folder(output_folder: str, begin: Start, script: str, argv: list[str]) -> None:
+    """Create the run folder: resolved YAML, a copy of the script, the command and the log file.
 
     The command line is written down with the commit and the machine.
 
@@ -139,11 +147,14 @@ def make_run_folder(output_folder: str, text: str, script: str, argv: list[str])
     Example
     -------
     >>> import tempfile
+    >>> from lobes.runs.starts import Start
     >>> folder = tempfile.mkdtemp() + "/run"
-    >>> make_run_folder(folder, "lr: 0.1", __file__, ["hparams/x.yaml"])
+    >>> make_run_folder(folder, Start("lr: 0.1"), __file__, ["hparams/x.yaml"])
     >>> Path(folder, "hyperparams.yaml").read_text().splitlines()[-1]
     'lr: 0.1'
     """
+    from lobes.runs.starts import changes_in_words, note_start
+
     folder = Path(output_folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,9 +163,12 @@ def make_run_folder(output_folder: str, text: str, script: str, argv: list[str])
     called = "\n# ".join(command(script, argv).splitlines())  # a line break in an option is no line of the file
     called = called.encode("utf-8", "backslashreplace").decode()
     header = f"# Lobes {__version__}, commit {commit()}\n# command: {called}\n# yamllint disable\n"
-    write_whole(folder / names.HYPERPARAMS, header + text)
-    shutil.copy(script, folder)
+    note_start(begin, folder, script, argv, header)
+    if begin.trains:
+        shutil.copy(script, folder)
     start_logging(folder / names.LOG)
+    for line in changes_in_words(begin):
+        logger.info(line)
 
 
 def start_logging(log_file: Path) -> None:

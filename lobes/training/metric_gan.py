@@ -14,10 +14,10 @@ import torch
 from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, register_checkpoint_hooks
 from speechbrain.utils.distributed import main_process_only
 from torch import Tensor
-from torch.distributed import ReduceOp, all_reduce, is_available, is_initialized
 
 from lobes.errors import UserError
 from lobes.objectives.discriminator import MetricDiscriminator, discriminator_loss, generator_loss
+from lobes.training.optim import average_over_ranks
 from lobes.training.pesq_labels import PesqLabels
 
 
@@ -121,7 +121,7 @@ class MetricGan:
         loss = discriminator_loss(self.discriminator, target, estimate, pesq.to(target.device))
         loss.backward()
         parameters = list(self.discriminator.parameters())
-        _average(parameters)
+        average_over_ranks(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         if math.isfinite(norm):
             self.optimizer.step()
@@ -145,13 +145,3 @@ class MetricGan:
 def has_cores_to_spare(device: torch.device) -> bool:
     """Whether a training on this device leaves cores to other processes; on a CPU it computes with all of them."""
     return device.type != "cpu"
-
-
-def _average(parameters: list[torch.nn.Parameter]) -> None:
-    """Mean of the gradients over the ranks, so that all keep the same discriminator."""
-    if not (is_available() and is_initialized()):
-        return
-    for parameter in parameters:
-        if parameter.grad is not None:
-            all_reduce(parameter.grad, op=ReduceOp.SUM)
-            parameter.grad /= torch.distributed.get_world_size()

@@ -1,4 +1,4 @@
-"""Parameter groups: what says `_no_weight_decay` gets none (Mamba's `A_log` and `D`)."""
+"""The optimizer's parameters: groups with and without weight decay, and the mean of gradients over ranks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available, is_initialized
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, object]]:
     """Split the trainable parameters into those with weight decay and those without, as torch optimizers take them.
 
-    Vectors (norms, biases) and parameters tagged `_no_weight_decay` go into the second group; its `weight_decay` is 0.
+    Vectors (norms, biases) and parameters tagged `_no_weight_decay` (Mamba's `A_log` and `D`) go into the second group;
+    its `weight_decay` is 0.
 
     Example
     -------
@@ -39,3 +41,13 @@ def build_optimizer(
     'Adam'
     """
     return opt_class([group for group in parameter_groups(model) if group["params"]])
+
+
+def average_over_ranks(parameters: list[nn.Parameter]) -> None:
+    """Replace the gradients by their mean over the ranks, so that all take the same step; nothing on a single one."""
+    if not (is_available() and is_initialized()):
+        return
+    for parameter in parameters:
+        if parameter.grad is not None:
+            all_reduce(parameter.grad, op=ReduceOp.SUM)
+            parameter.grad /= get_world_size()

@@ -11,6 +11,7 @@ import torch
 from torch.distributed import ReduceOp, all_reduce, is_available, is_initialized
 
 from lobes.errors import UserError
+from lobes.training.optim import average_over_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,9 @@ class SafeStepBrain(sb.Brain):
 
     `nonfinite_patience` skipped steps in a row stop the training with the names of the utterances. A skipped step
     does not enter the average loss. Gradients of all groups are clipped together (SpeechBrain clips the first only).
+
+    A step takes the mean gradient of a window of `grad_accumulation_factor` batches. The last window of an epoch steps
+    with the batches that it holds, where SpeechBrain drops it.
 
     Example
     -------
@@ -43,27 +47,36 @@ class SafeStepBrain(sb.Brain):
         self.grad_norm = 0.0  # sum over the steps taken in this epoch
         self.steps_taken = 0
         self._losses_counted = 0
-        self._window_ids: list[str] = []
-        self._window_is_finite = True
+        self._open_window()
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start the counts of a stage."""
         self._losses_counted = 0
         if stage == sb.Stage.TRAIN:
             self.skipped_steps, self.grad_norm, self.steps_taken = 0, 0.0, 0
+            self._open_window()
 
     def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
         """Remember whose utterances are in the accumulation window."""
+        self._window_batches += 1
         self._window_ids += [str(item) for item in getattr(batch, "id", [])]
 
     def check_loss_isfinite(self, loss: torch.Tensor) -> None:
         """Note a non-finite loss; the step that it belongs to will be skipped."""
         self._window_is_finite &= bool(torch.isfinite(loss))
 
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """SpeechBrain calls this after the last batch of an epoch, whose window may still wait for its step."""
+        if self._window_batches:
+            self.optimizers_step()
+        super().zero_grad(set_to_none)
+
     def optimizers_step(self) -> None:
         """Step if the loss and all gradients of the window are finite, on all ranks; else skip and count."""
         self.scaler.unscale_(self.optimizer)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if self._window_batches < self.grad_accumulation_factor:
+            self._complete(parameters)
         limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
         taken = self._all_ranks_finite(norm)
@@ -74,7 +87,7 @@ class SafeStepBrain(sb.Brain):
             self._count_skip()
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self._window_ids, self._window_is_finite = [], True
+        self._open_window()
         if taken:
             self.on_step_taken()
 
@@ -87,6 +100,26 @@ class SafeStepBrain(sb.Brain):
             return avg_loss
         self._losses_counted += 1
         return avg_loss + (float(loss) - avg_loss) / self._losses_counted
+
+    def _should_save_intra_epoch_ckpt(self, *args: Any) -> bool:
+        """A checkpoint holds no gradients: the batches of an open window would be lost to the run that resumes."""
+        wanted = super()._should_save_intra_epoch_ckpt(*args)  # all ranks agree in there
+        return bool(wanted) and not self._window_batches
+
+    def _open_window(self) -> None:
+        self._window_batches = 0
+        self._window_ids: list[str] = []
+        self._window_is_finite = True
+
+    def _complete(self, parameters: list[torch.nn.Parameter]) -> None:
+        """The mean gradient of a window that an epoch's end cut short.
+
+        Each batch has entered by 1 / `grad_accumulation_factor`, and none has been sent to the other ranks, which
+        SpeechBrain does with the last batch of a whole window.
+        """
+        average_over_ranks(parameters)
+        share = self.grad_accumulation_factor / self._window_batches
+        torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], share)
 
     def _all_ranks_finite(self, norm: torch.Tensor) -> bool:
         finite = torch.isfinite(norm).float() * float(self._window_is_finite)

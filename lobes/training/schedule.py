@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -44,6 +45,10 @@ class BudgetCosine(LambdaLR):
 class WarmupSchedule:
     """Multiply the learning rate of any torch scheduler with a linear warm-up.
 
+    A checkpoint keeps what was built next to what has become of it. So a run that goes on with other settings, such as
+    another learning rate, weight decay or step size, takes these from the optimizer and the scheduler that it is built
+    with, and all else from the checkpoint.
+
     Arguments
     ---------
     optimizer : torch.optim.Optimizer
@@ -80,6 +85,9 @@ class WarmupSchedule:
         self.scheduler = scheduler(optimizer) if scheduler is not None else None
         self.steps = 0
         self.scheduled = [group["lr"] for group in optimizer.param_groups]
+        self._built: dict[str, Any] = deepcopy(
+            {"groups": self._groups(), "scheduler": self._inner(), "kind": self._kind}
+        )
         self._apply_warmup()
 
     def after_step(self) -> None:
@@ -104,17 +112,36 @@ class WarmupSchedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
-        inner = None
-        if self.scheduler is not None:  # the lambdas of a LambdaLR cannot be saved, and need not be
-            inner = {key: value for key, value in self.scheduler.state_dict().items() if key != "lr_lambdas"}
-        return {"steps": self.steps, "scheduled": self.scheduled, "scheduler": inner}
+        return {"steps": self.steps, "scheduled": self.scheduled, "scheduler": self._inner(), "built": self._built}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
-        self.steps, self.scheduled = state["steps"], list(state["scheduled"])
-        if self.scheduler is not None and state["scheduler"] is not None:
-            vars(self.scheduler).update(state["scheduler"])
+        """Continue from a checkpoint; the optimizer, and what the scheduler asks, must have been loaded before."""
+        new, old = self._built, state.get("built", self._built)  # not in checkpoints of earlier versions
+        self.steps = state["steps"]
+        if new["kind"] == old["kind"]:
+            rates = zip(state["scheduled"], new["groups"], old["groups"], strict=True)
+            self.scheduled = [_rescaled(lr, now["lr"], then["lr"]) for lr, now, then in rates]
+            if self.scheduler is not None:
+                vars(self.scheduler).update(_unless_rebuilt(state["scheduler"], new["scheduler"], old["scheduler"]))
+        for group, now, then in zip(self.optimizer.param_groups, new["groups"], old["groups"], strict=True):
+            group.update({key: value for key, value in now.items() if value != then.get(key)})
+        if isinstance(self.scheduler, LambdaLR) and self.interval == "step":  # another budget, another share of it
+            shares = zip(self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True)
+            self.scheduled = [base * share(self.scheduler.last_epoch) for base, share in shares]
         self._apply_warmup()
+
+    @property
+    def _kind(self) -> str:
+        return type(self.scheduler).__name__
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [{key: value for key, value in g.items() if key != "params"} for g in self.optimizer.param_groups]
+
+    def _inner(self) -> dict[str, Any] | None:
+        if self.scheduler is None:
+            return None
+        # the lambdas of a LambdaLR cannot be saved, and need not be
+        return {key: value for key, value in self.scheduler.state_dict().items() if key != "lr_lambdas"}
 
     def _advance(self, *metric: float) -> None:
         # A scheduler may compute the next rate from the last one: give it its own, without the warm-up.
@@ -131,3 +158,15 @@ class WarmupSchedule:
     def _set(self, rates: list[float]) -> None:
         for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = lr
+
+
+def _rescaled(lr: float, new: float, old: float) -> float:
+    """A rate that the scheduler has come to, for another rate at the start."""
+    if new == old:
+        return lr
+    return lr * new / old if old else new
+
+
+def _unless_rebuilt(now: dict[str, Any], new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """What has become of a scheduler's values, without those that this run was built with otherwise."""
+    return {key: value for key, value in now.items() if new.get(key) == old.get(key)}

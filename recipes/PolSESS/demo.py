@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         corpus = make_data(options)
     inputs = options.output / INPUTS  # both models are tested on the same mixtures
     with stage(f"2 of 5: train {FIRST} for {options.steps} steps, then test it"), shared_in(inputs):
-        first = train(FIRST, corpus, options, {"max_steps": options.steps})
+        first = train(FIRST, corpus, options, {"max_steps": options.steps, "lr": 0.005})
     minutes = round(collect(first.folder).trained[1] / 60, 4)
     with stage(f"3 of 5: train {SECOND} for the same time ({60 * minutes:.0f} s), then test it"), shared_in(inputs):
         second = train(SECOND, corpus, options, {"max_minutes": minutes})
@@ -142,6 +142,8 @@ def train(model: str, corpus: Path, options: argparse.Namespace, budget: dict[st
         "task": TASK,
         "seed": options.seed,
         "N_epochs": 10_000,  # steps or minutes end the training
+        "training_signal_len": 8000,
+        "warmup_steps": 30,
         "n_audio_to_save": SAVED,
         **budget,
     }

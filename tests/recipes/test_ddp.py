@@ -11,7 +11,11 @@ import torch
 ROOT = Path(__file__).parents[2]
 KINDS = {
     "grid": ("PolSESS", "spmamba_tiny", ["--task", "SB", "--training_signal_len", 800]),
-    "masking": ("PolSESS", "spmamba_mini", ["--preset", "dprnn_tiny", "--task", "SB", "--training_signal_len", 800]),
+    "masking, a window longer than an epoch": (
+        "PolSESS",
+        "spmamba_mini",
+        ["--preset", "dprnn_tiny", "--task", "SB", "--training_signal_len", 800, "--grad_accumulation_factor", 3],
+    ),
     "mamba masking": (
         "PolSESS",
         "spmamba_mini",

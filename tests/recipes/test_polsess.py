@@ -5,11 +5,13 @@ The first run and one mistake go through a process of their own; the others call
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -106,18 +108,21 @@ def test_stopped_run_continues_as_if_never_stopped(train, corpus, tmp_path):
     assert drop_time(curve(halves)) == drop_time(curve(whole))
 
 
-def test_debug_runs_two_batches_and_keeps_no_checkpoint(train, corpus, tmp_path):
+def test_debug_runs_two_batches_and_keeps_no_checkpoint(train, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     train("PolSESS", "hparams/spmamba_tiny.yaml", "--preset", "convtasnet_tiny", "--data_folder", corpus,
-          "--output_folder", tmp_path, "--debug", *SMALL)  # fmt: skip
-    assert [row["step"] for row in curve(tmp_path)] == ["2", "4"]
-    assert len(list(csv.DictReader((tmp_path / "per_utterance.csv").open(newline="")))) == 2
-    assert not list(tmp_path.glob("save/CKPT*"))
+          "--output_folder", tmp_path / "run", "--debug", *SMALL)  # fmt: skip
+    [folder] = tmp_path.glob("lobes_debug_*")
+    assert [row["step"] for row in curve(folder)] == ["2", "4"]
+    assert len(list(csv.DictReader((folder / "per_utterance.csv").open(newline="")))) == 2
+    assert not list(folder.glob("save/CKPT*")) and not (tmp_path / "run").exists()
 
 
 def test_cosine_follows_the_budget(train, corpus, tmp_path):
     train("PolSESS", "hparams/spmamba_tiny.yaml", "--preset", "convtasnet_tiny", "--data_folder", corpus,
           "--output_folder", tmp_path, "--max_steps", 8, "--warmup_steps", 0, "--lr", 0.1, *SMALL)  # fmt: skip
-    assert [float(row["lr"]) for row in curve(tmp_path)] == pytest.approx([0.05, 0.0], abs=1e-6)
+    used = [0.05 * (1 + math.cos(math.pi * step / 8)) for step in (3, 7)]  # by the last step of each epoch
+    assert [float(row["lr"]) for row in curve(tmp_path)] == pytest.approx(used, rel=1e-5)
 
 
 def test_convtasnet_trains_in_the_same_recipe(train, corpus, tmp_path):

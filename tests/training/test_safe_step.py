@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from speechbrain.utils.checkpoints import Checkpointer
 from torch.utils.data import DataLoader
 
 from lobes.errors import UserError
@@ -82,3 +83,67 @@ def test_window_with_one_bad_batch_is_skipped_whole():
     trained, weights = weights_after([batch(), bad, batch(), batch()], grad_accumulation_factor=2)
     good, expected = weights_after([batch(), batch()], grad_accumulation_factor=2)
     assert trained.optimizer_step == 1 and torch.equal(weights, expected)
+
+
+def points(*values):
+    """Batches of one item each, whose gradients on the weight and the bias are 2 (w x + b - y) (x, 1)."""
+    return [SimpleNamespace(x=torch.tensor([[x]]), y=2 * x + 1, scale=1.0, id=[f"x={x}"]) for x in values]
+
+
+class Square(Line):
+    def compute_objectives(self, predictions, batch, stage):
+        return ((predictions - batch.y) ** 2).mean() * batch.scale
+
+
+def squares_after(batches, epochs=1, factor=4, lr=0.1):
+    line = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(line.weight), torch.nn.init.zeros_(line.bias)
+    options = {"noprogressbar": True, "device": "cpu", "grad_accumulation_factor": factor, "max_grad_norm": 0.0}
+    trained = Square({"line": line}, lambda p: torch.optim.SGD(p, lr), run_opts=options)
+    trained.fit(range(epochs), loader(batches))
+    return trained, torch.stack([line.weight.detach()[0, 0], line.bias.detach()[0]])
+
+
+def step_by_hand(weights, xs, lr=0.1):
+    """One step of gradient descent on the mean square error of y = 2 x + 1 over all points at once."""
+    errors = [float(weights[0]) * x + float(weights[1]) - (2 * x + 1) for x in xs]
+    gradient = [2 * sum(e * x for e, x in zip(errors, xs, strict=True)) / len(xs), 2 * sum(errors) / len(xs)]
+    return weights - lr * torch.tensor(gradient)
+
+
+def test_fewer_batches_than_a_window_step_once_an_epoch_with_their_mean_gradient():
+    trained, weights = squares_after(points(1.0, -2.0), epochs=2)
+    expected = step_by_hand(step_by_hand(torch.zeros(2), [1.0, -2.0]), [1.0, -2.0])
+    assert trained.optimizer_step == 2
+    torch.testing.assert_close(weights, expected)
+
+
+def test_the_last_window_of_an_epoch_counts_its_own_batches():
+    trained, weights = squares_after(points(1.0, 2.0, -1.0, 0.5, 3.0))
+    expected = step_by_hand(step_by_hand(torch.zeros(2), [1.0, 2.0, -1.0, 0.5]), [3.0])
+    assert trained.optimizer_step == 2
+    torch.testing.assert_close(weights, expected)
+
+
+def test_a_nan_in_the_last_window_spoils_that_window_alone(caplog):
+    epoch = points(1.0, 2.0, -1.0, 0.5, 3.0)
+    epoch[4].scale = float("nan")
+    trained, weights = squares_after(epoch, epochs=2)
+    _, expected = squares_after(epoch[:4], epochs=2)
+    assert trained.optimizer_step == 2 and trained.skipped_steps == 1
+    assert torch.equal(weights, expected)
+    assert "utterances: x=3.0)" in caplog.text
+
+
+def test_no_checkpoint_is_written_while_a_window_is_open(tmp_path):
+    class Asked(Square):
+        answers: list[bool] = []
+
+        def on_fit_batch_end(self, batch, outputs, loss, should_step):
+            self.answers.append(self._should_save_intra_epoch_ckpt(0.0, 99))
+
+    options = {"noprogressbar": True, "device": "cpu", "grad_accumulation_factor": 2, "ckpt_interval_steps": 1}
+    checkpoints = Checkpointer(tmp_path)
+    brain = Asked({"line": torch.nn.Linear(1, 1)}, lambda p: torch.optim.SGD(p, 0.1), None, options, checkpoints)
+    brain.fit(range(1), loader(points(1.0, 2.0, 3.0, 4.0)))
+    assert Asked.answers == [False, True, False, True]
