@@ -68,7 +68,7 @@ def test_a_budget_in_macs_gives_the_costlier_model_fewer_steps(comparison, tmp_p
     steps = {
         name: comparison.make_run(options, name, 1).options["max_steps"] for name in ("spmamba_tiny", "spmamba_mini")
     }
-    assert steps["spmamba_tiny"] > 2 * steps["spmamba_mini"] > 100
+    assert steps["spmamba_tiny"] > 1.5 * steps["spmamba_mini"] > 100
     file = RECIPES / "PolSESS" / "hparams" / "spmamba_tiny.yaml"
     cost = comparison.macs_of_a_step(file, options.settings | {"data_folder": "x"})
     assert steps["spmamba_tiny"] == int(1e12 / cost)

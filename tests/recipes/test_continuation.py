@@ -79,7 +79,7 @@ def refused(go, capsys):
     return call
 
 
-@pytest.mark.parametrize("batch_size, epochs, steps", [(2, 3, 3), (1, 2, 2)])
+@pytest.mark.parametrize("batch_size, epochs, steps", [(2, 3, 3), pytest.param(1, 2, 2, marks=pytest.mark.slow)])
 def test_t2_61_fewer_batches_than_a_window_train_and_are_tested(go, tmp_path, batch_size, epochs, steps):
     go(tmp_path / "run", batch_size=batch_size, grad_accumulation_factor=4, N_epochs=epochs, max_steps=5)
     assert [int(row["step"]) for row in curve(tmp_path / "run")] == list(range(1, steps + 1))
@@ -141,6 +141,7 @@ def test_other_data_and_another_recipe_are_refused(refused, run, smallest_data, 
     assert "recipes/custom" in refused(run, recipe="WSJ0Mix") and value_of(run, "preset") == "convtasnet_tiny"
 
 
+@pytest.mark.slow
 def test_the_same_data_by_another_name_are_no_other_data(go, run, smallest_data, tmp_path):
     (tmp_path / "link").symlink_to(smallest_data["custom"])
     go(run, data_folder=tmp_path / "link")
