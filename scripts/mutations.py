@@ -1138,6 +1138,27 @@ MUTATIONS = [
         ("tests/recipes/test_voicebank_prepare.py::test_manifests",),
     ),
     Mutation(
+        "recordings: any samples of the right length pass",
+        "recipes/recordings.py",
+        'if not row["levels"]:',
+        'if row["levels"] is None:',
+        ("tests/recipes/test_recordings.py::test_another_recording_is_refused_by_name",),
+    ),
+    Mutation(
+        "recordings: the manifest is written with recordings missing",
+        "recipes/recordings.py",
+        "if refused:",
+        "if not refused:",
+        ("tests/recipes/test_recordings.py",),
+    ),
+    Mutation(
+        "recordings: levels are not compared",
+        "recipes/recordings.py",
+        "if far.any()",
+        "if False",
+        ("tests/recipes/test_recordings.py::test_another_recording_is_refused_by_name",),
+    ),
+    Mutation(
         "VoiceBank: noisy and clean are cut at different places",
         "recipes/VoiceBank/train.py",
         "return tuple(x[start : start + samples] for x in signals)",

@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lobes.errors import UserError
-from lobes.runs import names
+from lobes.errors import UserError, did_you_mean
+from lobes.runs import hub, names
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
-HUB_FILES = ["*.yaml", "*.ckpt", names.SUMS]
 
 
 def locate(source: str | os.PathLike[str], savedir: str | None = None, fetch_config: Any = None) -> Path:
@@ -36,7 +35,7 @@ def locate(source: str | os.PathLike[str], savedir: str | None = None, fetch_con
     Raises
     ------
     UserError
-        If there is no such folder, or the hub gives no such model.
+        If there is no such folder and the hub gives no such model, or cannot be asked; it says which.
 
     Example
     -------
@@ -52,8 +51,14 @@ def locate(source: str | os.PathLike[str], savedir: str | None = None, fetch_con
     if folder.exists():
         raise UserError(f"{word}: is a file, expected the folder of a run or of an exported model.")
     if HUB_ID.fullmatch(word) and not folder.parent.exists():
-        return _download(word, savedir, fetch_config)
-    raise UserError(f"{word}: no such folder. Expected a run folder, an exported folder, or a hub id like owner/name.")
+        try:
+            return hub.download(word, savedir, fetch_config)
+        except UserError as error:  # a mistyped path looks like a hub id
+            raise UserError(f"{error}{_near(folder)}") from error
+    raise UserError(
+        f"{word}: no such folder. Expected a run folder, an exported folder, or a hub id like owner/name."
+        f"{_near(folder)}"
+    )
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -61,23 +66,12 @@ def is_run_folder(folder: Path) -> bool:
     return (folder / names.HYPERPARAMS).is_file() and (folder / names.SAVE).is_dir()
 
 
-def _download(hub_id: str, savedir: str | None, fetch_config: Any) -> Path:
-    import huggingface_hub
-    from speechbrain.utils.fetching import FetchConfig
-
-    config = fetch_config or FetchConfig()
-    try:
-        folder = huggingface_hub.snapshot_download(
-            hub_id,
-            revision=config.revision,
-            token=config.token,
-            local_files_only=not config.allow_network,
-            local_dir=savedir,
-            allow_patterns=HUB_FILES,
-        )
-    except Exception as error:  # network, rights, no such model: a dozen kinds in two libraries
-        reason = str(error).strip().split("\n")[0][:160] or type(error).__name__
-        raise UserError(
-            f"{hub_id}: no such folder, and the Hugging Face hub gave no model of that name ({reason})."
-        ) from error
-    return Path(folder)
+def _near(folder: Path) -> str:
+    """Name the existing folder that was perhaps meant: the last part mistyped, or one above it."""
+    for part, rest in ((folder, ""), (folder.parent, folder.name)):
+        if not part.parent.is_dir() or part == part.parent:
+            continue
+        known = [path.name for path in part.parent.iterdir() if (path / rest).is_dir()]
+        if close := did_you_mean(part.name, known):
+            return close if not rest else f"{close[:-2]}/{rest}'?"
+    return ""

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Real recordings: two corpora in PolSESS's format, SPMamba and ConvTasNet for the same minutes, a table.
 
+> python ../recordings.py FOLDER                    # builds the folder of recordings from public sources, 27 MB
 > python realdata.py --recordings FOLDER            # the whole table, about 100 min on two cores (90 with --jobs 2)
 > python realdata.py --recordings FOLDER --hparams spmamba --preset spmamba_8k --baseline convtasnet --device cuda
 > python realdata.py --recordings FOLDER --corpora_only   # to compare more models, see ../comparison.py
@@ -33,6 +34,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TRAIN_SCRIPT = HERE / "train.py"
 RESULTS = HERE / "RESULTS.md"
+RECORDINGS = ROOT.parent / "shared" / "realdata"
 SPEECH = ("speech/librispeech", "speech/ljspeech", "speech/vctk")
 # PolSESS scene class -> recordings. Home is indoors: its rooms are simulated for each mixture, as PolSESS does.
 # Five measured responses are too few for three splits, and the test's rings 13 dB louder than its direct sound.
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Build the corpora, train what is not trained yet, write the table."""
     options = parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended, too
-    data = find_recordings(options.recordings)
+    data = options.recordings = find_recordings(options.recordings)
     print(plan(options), flush=True)
     corpora = {}
     for task in options.tasks:
@@ -77,7 +79,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--recordings", type=Path, metavar="FOLDER", help="required: the recordings, with their manifest.csv")
+    add(
+        "--recordings",
+        type=Path,
+        metavar="FOLDER",
+        help="with manifest.csv (default: shared/realdata near the checkout)",
+    )
     add("--output", type=Path, default=ROOT / "results" / "realdata", help="default: results/realdata")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
     add("--hparams", default="spmamba_mini", help="hparams/<name>.yaml, the training (default: %(default)s)")
@@ -114,12 +121,14 @@ def plan(options: argparse.Namespace) -> str:
 
 
 def find_recordings(folder: Path | None) -> Path:
-    """Check that a folder is given and is the one that is meant."""
+    """Check that the folder is the one that is meant; without one, take the default."""
+    if folder is None and RECORDINGS.is_dir():
+        folder = RECORDINGS
     if folder is None or not (folder / "manifest.csv").is_file():
         found = "--recordings is missing" if folder is None else f"{folder}: no manifest.csv"
         raise UserError(
             f"{found}. Give --recordings FOLDER: real recordings under speech/ and noise/, and a manifest.csv with the "
-            "columns path and split."
+            "columns path and split. `python ../recordings.py FOLDER` builds it from public sources."
         )
     return folder.resolve()
 

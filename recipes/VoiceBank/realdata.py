@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Real recordings in VoiceBank's layout: six models for the same minutes, a table.
 
+> python ../recordings.py FOLDER           # builds the folder of recordings from public sources, 27 MB
 > python realdata.py --recordings FOLDER   # the whole table, about 130 min on two cores
 > python realdata.py --recordings FOLDER --models bsrnn_mini mbs_net_mini --minutes 10 --device cuda
 
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Make the set, train what is not trained yet, write the table."""
     options = parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended, too
-    recordings = find_recordings(options.recordings)
+    recordings = options.recordings = find_recordings(options.recordings)
     print(plan(options), flush=True)
     folder = options.output / "set"
     with stage("the set"):
@@ -92,7 +93,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--recordings", type=Path, metavar="FOLDER", help="required: the recordings, with their manifest.csv")
+    add(
+        "--recordings",
+        type=Path,
+        metavar="FOLDER",
+        help="with manifest.csv (default: shared/realdata near the checkout)",
+    )
     add("--output", type=Path, default=ROOT / "results" / "voicebank_realdata", help="default: %(default)s")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
     add("--models", nargs="+", default=list(MODELS), choices=list(MODELS), help="default: all")

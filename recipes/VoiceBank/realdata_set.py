@@ -18,6 +18,7 @@ from lobes.data import audio
 from lobes.data.files import ENDING
 from lobes.errors import UserError
 
+RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "realdata"
 RATE = 16000
 PIECE, SHORTEST = 4 * RATE, 2 * RATE  # samples of a piece of speech
 TRAIN_SNRS, TEST_SNRS = (0.0, 5.0, 10.0, 15.0), (2.5, 7.5, 12.5, 17.5)  # dB, as in VoiceBank-DEMAND
@@ -64,12 +65,15 @@ def make_set(data: Path, target: Path, seed: int) -> list[str]:
 
 
 def find_recordings(folder: Path | None) -> Path:
-    """Check that a folder is given and is the one that is meant."""
+    """Check that the folder is the one that is meant; without one, take the default."""
+    if folder is None and RECORDINGS.is_dir():
+        folder = RECORDINGS
     if folder is None or not (folder / "manifest.csv").is_file():
         found = "--recordings is missing" if folder is None else f"{folder}: no manifest.csv"
         raise UserError(
             f"{found}. Give --recordings FOLDER: real recordings, voicebank/clean, voicebank/noisy, and a manifest.csv "
-            "with the columns path, kind, speaker, split and sample_rate."
+            "with the columns path, kind, speaker, split and sample_rate. `python ../recordings.py FOLDER` builds it "
+            "from public sources."
         )
     return folder.resolve()
 

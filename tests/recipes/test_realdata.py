@@ -74,12 +74,18 @@ def test_a_wrong_folder_is_named(recipe, tmp_path):
         recipe.find_recordings(tmp_path / "nowhere")
 
 
-def test_the_recordings_must_be_named_before_anything_is_made(recipe, tmp_path, capsys):
+def test_the_recordings_must_be_named_before_anything_is_made(recipe, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(recipe, "RECORDINGS", tmp_path / "none")
     with pytest.raises(
-        UserError, match="--recordings is missing.*manifest.csv with the columns path and split"
+        UserError, match="--recordings is missing.*manifest.csv with the columns path and split.*recordings.py FOLDER"
     ) as error:
         recipe.main(["--output", str(tmp_path / "out")])
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists() and capsys.readouterr().out == ""
+
+
+def test_recordings_in_their_usual_place_need_no_option(recipe, monkeypatch, tmp_path):
+    monkeypatch.setattr(recipe, "RECORDINGS", tmp_path / "data")
+    assert recipe.find_recordings(None) == tmp_path / "data"
 
 
 def test_variant_c_counts_only_where_there_is_something_to_improve(recipe):

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -130,7 +131,15 @@ def test_a_second_call_does_only_what_is_missing(recipe, tmp_path):
     assert (tmp_path / "RESULTS.md").read_text().count("### Real speech and noise") == 1
 
 
-def test_the_recordings_must_be_named_before_anything_is_made(recipe, tmp_path, capsys):
-    with pytest.raises(UserError, match="--recordings is missing.*manifest.csv with the columns path, kind") as error:
+def test_the_recordings_must_be_named_before_anything_is_made(recipe, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys.modules["realdata_set"], "RECORDINGS", tmp_path / "none")
+    with pytest.raises(
+        UserError, match="--recordings is missing.*manifest.csv with the columns path, kind.*recordings.py FOLDER"
+    ) as error:
         recipe.main(["--output", str(tmp_path / "out")])
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists() and capsys.readouterr().out == ""
+
+
+def test_recordings_in_their_usual_place_need_no_option(maker, monkeypatch, recordings):
+    monkeypatch.setattr(maker, "RECORDINGS", recordings)
+    assert maker.find_recordings(None) == recordings
