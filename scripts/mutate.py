@@ -86,7 +86,7 @@ def digest(root: Path, mutation: Mutation) -> str:
 def copy_checkout(root: Path, folder: Path) -> None:
     """Copy what git holds or would hold."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8", check=True).stdout
     for name in filter(None, names.split("\0")):
         if (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +106,7 @@ def run_tests(folder: Path, tests: Iterable[str], timeout: float) -> tuple[int |
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        encoding="utf-8",
         start_new_session=True,
     ) as process:
         try:
