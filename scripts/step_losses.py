@@ -200,7 +200,7 @@ def record_losses(record: Path, script: str, words: Sequence[str]) -> None:
 
 def last_checkpoint(save: Path) -> dict[str, Any]:
     """Hashes of the newest checkpoint's weights, by name and of the sorted values alone, and its validation score."""
-    notes = {path.parent: yaml.safe_load(path.read_text()) for path in save.glob("CKPT+*/CKPT.yaml")}
+    notes = {path.parent: yaml.safe_load(path.read_text(encoding="utf-8")) for path in save.glob("CKPT+*/CKPT.yaml")}
     newest = max(notes, key=lambda folder: notes[folder]["unixtime"])
     state = torch.load(newest / "separator.ckpt", map_location="cpu", weights_only=True)
     named = hashlib.sha256()

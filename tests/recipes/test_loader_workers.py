@@ -88,6 +88,7 @@ def spawned(folder, recipe, *words):
 
 
 def losses(run):
-    """The columns of the learning curve that are no times."""
+    """The columns of the learning curve that are neither times nor memory."""
     with (run / "learning_curve.csv").open(newline="", encoding="utf-8") as file:
-        return [{key: value for key, value in row.items() if "seconds" not in key} for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    return [{key: row[key] for key in row if key not in ("seconds", "peak_megabytes")} for row in rows]
