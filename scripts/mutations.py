@@ -1068,6 +1068,28 @@ MUTATIONS = [
         ("tests/recipes/test_voicebank.py::test_segments",),
     ),
     Mutation(
+        "VoiceBank: the examples are a closure, which spawned workers cannot get",
+        "recipes/VoiceBank/train.py",
+        '    return examples(rows, partial(example, settings, {row["ID"]: row for row in rows}, clock, training))',
+        '    by_id = {row["ID"]: row for row in rows}\n'
+        "    return examples(rows, lambda ID: example(settings, by_id, clock, training, ID))",
+        ("tests/recipes/test_loader_workers.py",),
+    ),
+    Mutation(
+        "launcher: a second training in a folder is started",
+        "lobes/runs/launcher.py",
+        "if words in pairwise(",
+        "if None in pairwise(",
+        ("tests/runs/test_launcher.py::test_two_processes_never_train_one_run",),
+    ),
+    Mutation(
+        "audio: a folder has a name that Windows keeps for devices",
+        "lobes/evaluation/results.py",
+        'f"_{name}" if DEVICES.fullmatch(name) else name',
+        "name",
+        ("tests/evaluation/test_manifest.py::test_folders_have_names_for_every_system",),
+    ),
+    Mutation(
         "mixtures: a third source in the folder is left out",
         "lobes/data/speaker_count.py",
         "if max(numbers, default=0) > num_spks:",

@@ -111,8 +111,12 @@ def folder_name(ID: str) -> str:
     ('p232_001', '.._a_b-c5c494f2')
     """
     name = re.sub(r"[^\w.+-]", "_", ID.strip())[:LONGEST]
-    usable = name == ID and not name.endswith(".") and name and not DEVICES.fullmatch(name)
-    return name if usable else f"{name}-{zlib.crc32(ID.encode(errors='surrogateescape')):08x}"
+    name = f"_{name}" if DEVICES.fullmatch(name) else name
+    return (
+        name
+        if name == ID and name.rstrip(".") == name != ""
+        else f"{name}-{zlib.crc32(ID.encode(errors='surrogateescape')):08x}"
+    )
 
 
 def _write_item(job: ScoreJob, folder: Path) -> None:
