@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 
 class UserError(Exception):
@@ -28,7 +29,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn a `UserError` into one line on stderr and exit code 2. Wrap the body of a command's main in it."""
+    """Turn a `UserError` into one line on stderr and exit code 2. Wrap the body of a command's main in it.
+
+    A letter that the encoding of the screen or pipe lacks, as in a path, is written as an escape: no reason to stop.
+    """
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except UserError as error:

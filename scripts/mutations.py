@@ -1111,6 +1111,20 @@ MUTATIONS = [
         ("tests/recipes/test_tables.py",),
     ),
     Mutation(
+        "errors: a letter that the screen lacks stops the program",
+        "lobes/errors.py",
+        'sys.stdout.errors == "strict"',
+        'sys.stdout.errors == "never"',
+        ("tests/test_errors.py",),
+    ),
+    Mutation(
+        "memory: no figure where the system keeps no peak",
+        "lobes/training/memory.py",
+        'getattr(memory, "peak_wset", 0)',
+        "memory.peak_wset",
+        ("tests/training/test_memory.py",),
+    ),
+    Mutation(
         "LibriMix: validation from the training folder",
         "recipes/LibriMix/librimix_prepare.py",
         '"dev"',

@@ -1,4 +1,4 @@
-"""The code on macOS and Windows, as far as this system can show: modules of POSIX alone, and the encoding of texts."""
+"""The code on macOS and Windows, as far as this system can show: what POSIX alone has, and the encoding of texts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("lobes", "recipes", "scripts", "benchmarks")
 FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 POSIX = ("fcntl", "resource", "pwd", "grp", "termios", "pty")
+NAMES = {  # of os and signal
+    *("fork", "getloadavg", "getpgid", "getuid", "geteuid", "killpg", "mkfifo", "nice", "setpgid", "setsid", "uname"),
+    *("sched_getaffinity", "sched_setaffinity", "sysconf", "SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "alarm"),
+}
+ARGUMENTS = {"pass_fds", "preexec_fn"}  # of subprocess
 IMPORTED = f"""
 import importlib, sys
 import filelock, numba, psutil, scipy.signal, soundfile, speechbrain, torch
@@ -41,6 +46,18 @@ def unguarded(tree: ast.AST) -> Iterator[int]:
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
         if id(node) not in guarded and set(names) & set(POSIX):
             yield node.lineno
+
+
+def posix_alone(tree: ast.AST) -> Iterator[int]:
+    """Lines that use what Windows lacks of os, signal and subprocess, in a file that does not ask `hasattr` for it."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    asked = {ast.unparse(call) for call in calls if name_of(call) == "hasattr"}
+    for call in calls:
+        yield from (call.lineno for word in call.keywords if word.arg in ARGUMENTS)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in NAMES and ast.unparse(node.value) in ("os", "signal"):
+            if f"hasattr({ast.unparse(node.value)}, {node.attr!r})" not in asked:
+                yield node.lineno
 
 
 def mode_of(call: ast.Call) -> str | None:
@@ -113,9 +130,24 @@ def test_texts_without_an_encoding_are_found(source, found):
     assert len(list(without_encoding(ast.parse(source)))) == found
 
 
-def test_the_code_holds_to_both():
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("os.nice(1)", 1),
+        ("if hasattr(os, 'nice'):\n    os.nice(1)", 0),
+        ("os.killpg(group, signal.SIGKILL)", 2),
+        ("subprocess.Popen(c, pass_fds=(3,))", 1),
+        ("process.kill()", 0),
+    ],
+)
+def test_what_windows_lacks_is_found(source, found):
+    assert len(list(posix_alone(ast.parse(source)))) == found
+
+
+def test_the_code_holds_to_all():
     trees = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
-    found = [f"{name}:{line}" for name, tree in trees.items() for line in (*unguarded(tree), *without_encoding(tree))]
+    rules = (unguarded, posix_alone, without_encoding)
+    found = [f"{name}:{line}" for name, tree in trees.items() for rule in rules for line in rule(tree)]
     assert not found, found
 
 

@@ -31,7 +31,8 @@ def peak_megabytes(device: torch.device | str = "cpu") -> float:
     except ImportError:  # Windows
         import psutil
 
-        return psutil.Process().memory_info().peak_wset / 2**20
+        memory = psutil.Process().memory_info()
+        return (getattr(memory, "peak_wset", 0) or memory.rss) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

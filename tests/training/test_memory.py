@@ -46,3 +46,8 @@ def test_peak_memory_without_the_module_resource(monkeypatch):
     held = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=3 * 2**20))
     monkeypatch.setattr(psutil, "Process", lambda: held)
     assert peak_megabytes() == 3
+
+
+def test_memory_where_nobody_keeps_the_peak(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert 10 < peak_megabytes() < 2**20
