@@ -64,7 +64,7 @@ def about(**more: Any) -> dict[str, Any]:
         "commit": commit(),
         "machine": machine(),
         "torch": torch.__version__,
-        "load": [round(value, 2) for value in os.getloadavg()],
+        "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         **more,
     }
 

@@ -92,7 +92,7 @@ def fresh(case: dict[str, Any]) -> dict[str, Any]:
     """One row from a process of its own."""
     command = [sys.executable, __file__, "--child", json.dumps(case)]
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(MEGABYTE)}  # freed tensors leave the process at once
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
     if done.returncode != 0:
         raise SystemExit(f"{case}: {done.stderr.strip().splitlines()[-1] if done.stderr else 'killed: out of memory?'}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -59,7 +59,7 @@ def parse() -> argparse.Namespace:
 def fresh(name: str, shape: list[int], device: str) -> float:
     """The figure of one backend, from a process of its own."""
     command = [sys.executable, __file__, "--child", name, "--device", device, "--shape", *map(str, shape)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -91,7 +91,9 @@ def measure_training(command: list[str], output: Path) -> dict[str, float]:
 @contextmanager
 def training(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A process in the recipe's folder that is gone afterwards."""
-    process = subprocess.Popen(command, cwd=RECIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, cwd=RECIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+    )
     try:
         yield process
     finally:

@@ -101,7 +101,7 @@ def fresh(case: dict[str, Any]) -> dict[str, Any]:
     """One row from a process of its own; where that fails, the row says how."""
     command = [sys.executable, __file__, "--child", json.dumps(case)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SLOW)
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=SLOW)
     except subprocess.TimeoutExpired:
         return {**case, "failed": f"more than {SLOW} s"}
     if done.returncode != 0:

@@ -50,7 +50,11 @@ def exit_on_user_error() -> Iterator[None]:
 
     That is a `UserError`, what the operating system refuses (no space, no permission, a folder in place of a file), and
     too little memory. Ctrl-C ends with code 130. Every other exception is a bug and keeps its traceback.
+
+    A letter that the encoding of the screen or pipe lacks, as in a path, is written as an escape: no reason to stop.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except KeyboardInterrupt:

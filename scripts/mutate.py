@@ -19,15 +19,16 @@ import os
 import re
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
 from mutations import Mutation
 from tqdm import tqdm
 
@@ -86,7 +87,7 @@ def digest(root: Path, mutation: Mutation) -> str:
 def copy_checkout(root: Path, folder: Path) -> None:
     """Copy what git holds or would hold."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8", check=True).stdout
     for name in filter(None, names.split("\0")):
         if (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -106,17 +107,25 @@ def run_tests(folder: Path, tests: Iterable[str], timeout: float) -> tuple[int |
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
+        encoding="utf-8",
     ) as process:
         try:
             printed = process.communicate(timeout=timeout)[0]
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # the tests start processes of their own
+            kill_all(process)
             return None, process.communicate()[0]
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_all(process)
             raise
     return process.returncode, printed
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """End pytest, and first the processes that its tests have started."""
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    process.kill()
 
 
 def noticed_by(printed: str) -> str:
@@ -135,7 +144,7 @@ def judge(folder: Path, mutation: Mutation) -> Outcome:
     finally:
         path.write_text(whole, encoding="utf-8")
     seconds = round(time.monotonic() - start, 1)
-    if code is None or code == -signal.SIGKILL:
+    if code is None or code == -9:  # SIGKILL, which Windows does not name
         return Outcome(STOPPED, "took too long, or the machine had no memory left", seconds)
     return Outcome(KILLED, noticed_by(printed), seconds) if code else Outcome(SURVIVED, seconds=seconds)
 

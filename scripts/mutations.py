@@ -1166,6 +1166,28 @@ MUTATIONS = [
         ("tests/recipes/test_voicebank.py::test_segments",),
     ),
     Mutation(
+        "VoiceBank: the examples are a closure, which spawned workers cannot get",
+        "recipes/VoiceBank/train.py",
+        '    return examples(rows, partial(example, settings, {row["ID"]: row for row in rows}, clock, training))',
+        '    by_id = {row["ID"]: row for row in rows}\n'
+        "    return examples(rows, lambda ID: example(settings, by_id, clock, training, ID))",
+        ("tests/recipes/test_loader_workers.py",),
+    ),
+    Mutation(
+        "launcher: a second training in a folder is started",
+        "lobes/runs/launcher.py",
+        "if words in pairwise(",
+        "if None in pairwise(",
+        ("tests/runs/test_launcher.py::test_two_processes_never_train_one_run",),
+    ),
+    Mutation(
+        "audio: a folder has a name that Windows keeps for devices",
+        "lobes/evaluation/results.py",
+        'f"_{name}" if DEVICES.fullmatch(name) else name',
+        "name",
+        ("tests/evaluation/test_manifest.py::test_folders_have_names_for_every_system",),
+    ),
+    Mutation(
         "mixtures: a third source in the folder is left out",
         "lobes/data/speaker_count.py",
         "if max(numbers, default=0) > num_spks:",
@@ -1185,6 +1207,20 @@ MUTATIONS = [
         "if is_inside(output, data_folder):",
         "if False:",
         ("tests/recipes/test_tables.py",),
+    ),
+    Mutation(
+        "errors: a letter that the screen lacks stops the program",
+        "lobes/errors.py",
+        'sys.stdout.errors == "strict"',
+        'sys.stdout.errors == "never"',
+        ("tests/test_errors.py",),
+    ),
+    Mutation(
+        "memory: no figure where the system keeps no peak",
+        "lobes/training/memory.py",
+        'getattr(memory, "peak_wset", 0)',
+        "memory.peak_wset",
+        ("tests/training/test_memory.py",),
     ),
     Mutation(
         "LibriMix: validation from the training folder",

@@ -93,7 +93,7 @@ CASES = {
 def main() -> int:
     """Train every case, print and write what was found; 1 if it differs from an earlier file."""
     options = parse()
-    before = json.loads(options.against.read_text()) if options.against else {}
+    before = json.loads(options.against.read_text(encoding="utf-8")) if options.against else {}
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder) / "data")
@@ -101,7 +101,7 @@ def main() -> int:
             found[name] = train(CASES[name], data[CASES[name].recipe], Path(folder) / str(number), options.steps)
             print(words(name, found[name]), flush=True)
     if options.out:
-        options.out.write_text(json.dumps(found, indent=1) + "\n")
+        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     different = list(differences(before, found)) if before else []
     print("\n".join(different or (["all equal"] if before else [])))
     return 1 if different else 0
@@ -168,8 +168,9 @@ def train(case: Case, data: Path, run: Path, steps: int) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        encoding="utf-8",
     )
-    losses = json.loads(record.read_text()) if record.exists() else []
+    losses = json.loads(record.read_text(encoding="utf-8")) if record.exists() else []
     if done.returncode or len(losses) != steps * case.accumulation:
         sys.exit(f"{done.stdout}\n{case}: ended with {done.returncode} after {len(losses)} losses")
     options = " ".join([f"hparams/{case.file}.yaml", *(["preset", case.preset] if case.preset else []), case.options])
@@ -194,12 +195,12 @@ def record_losses(record: Path, script: str, words: Sequence[str]) -> None:
     try:
         runpy.run_path(script, run_name="__main__")
     finally:
-        record.write_text(json.dumps(losses))
+        record.write_text(json.dumps(losses), encoding="utf-8")
 
 
 def last_checkpoint(save: Path) -> dict[str, Any]:
     """Hashes of the newest checkpoint's weights, by name and of the sorted values alone, and its validation score."""
-    notes = {path.parent: yaml.safe_load(path.read_text()) for path in save.glob("CKPT+*/CKPT.yaml")}
+    notes = {path.parent: yaml.safe_load(path.read_text(encoding="utf-8")) for path in save.glob("CKPT+*/CKPT.yaml")}
     newest = max(notes, key=lambda folder: notes[folder]["unixtime"])
     state = torch.load(newest / "separator.ckpt", map_location="cpu", weights_only=True)
     named = hashlib.sha256()
@@ -274,7 +275,7 @@ def make_polsess(root: Path, rng: np.random.Generator) -> None:
             row |= {ORIGIN[k]: f"made\\{split}{(2 * n + k) % 8}\\{n}.wav" for k in (1, 2)}
             row |= {"subset": split, "SSR": 0, "sceneClass": f"class{n % 4}", "eventClass": "event"}
             rows.append(row)
-        with (root / split / f"corpus_steps_{split}_final.csv").open("w", newline="") as file:
+        with (root / split / f"corpus_steps_{split}_final.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +163,11 @@ def test_a_bug_keeps_its_traceback(bug, capsys):
     with pytest.raises(type(bug)) as caught, exit_on_user_error():
         raise bug
     assert caught.value is bug and not capsys.readouterr().err
+
+
+def test_a_screen_without_a_letter_still_shows_the_line(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252", write_through=True))
+    with exit_on_user_error():
+        print("łosoś.wav")
+    assert written.getvalue().strip() == b"\\u0142oso\\u015b.wav"

@@ -30,12 +30,14 @@ def tool(folder: Path, name: str, text: str) -> None:
 @pytest.fixture
 def bare(tmp_path):
     """A checkout without .venv and a PATH that holds only what a shell script needs."""
+    if os.name == "nt":
+        pytest.skip("needs a POSIX shell")
     checkout, path = tmp_path / "checkout", tmp_path / "bin"
     (checkout / "scripts").mkdir(parents=True)
     path.mkdir()
     for name in ("setup.py", "requirements.lock", "scripts/setup.sh"):
         shutil.copy(ROOT / name, checkout / name)
-    for name in ("dirname", "sed", "cut", "sha256sum", "rm", "mkdir"):
+    for name in filter(shutil.which, ("dirname", "sed", "cut", "sha256sum", "shasum", "rm", "mkdir")):
         (path / name).symlink_to(shutil.which(name))
     return checkout, path
 
@@ -143,6 +145,18 @@ def test_workflow_calls_make_and_pins_actions_by_commit():
     assert uses and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", use) for use in uses)
     runs = [step["run"].split()[:2] for step in job["steps"] if "run" in step]
     assert runs == [["make", "check"], ["make", "test"], ["make", "test-recipes"]]
+
+
+def test_workflow_runs_the_fast_tests_on_macos_and_windows():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    job = workflow["jobs"]["systems"]
+    assert [entry["os"] for entry in job["strategy"]["matrix"]["include"]] == ["macos-latest", "windows-latest"]
+    assert [step["uses"] for step in job["steps"] if "uses" in step] == [
+        step["uses"] for step in workflow["jobs"]["test"]["steps"] if "uses" in step
+    ]
+    runs = [step["run"].split("-m ", 1)[1] for step in job["steps"] if "run" in step]
+    assert runs[0] == "venv .venv" and "--require-hashes -r requirements.lock" in runs[1] and "-e ." in runs[2]
+    assert runs[3].split() == ["pytest", "-n", "logical"]
 
 
 def test_hooks_are_the_checks():

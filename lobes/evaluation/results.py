@@ -23,6 +23,7 @@ from lobes.runs import names
 from lobes.runs.table import write_per_utterance
 
 LONGEST = 128  # letters of a folder's name
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file names on Windows
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,12 @@ def folder_name(ID: str) -> str:
     ('p232_001', '.._a_b-c5c494f2')
     """
     name = re.sub(r"[^\w.+-]", "_", ID.strip())[:LONGEST]
-    return name if name == ID and name.strip(".") else f"{name}-{zlib.crc32(ID.encode(errors='surrogateescape')):08x}"
+    name = f"_{name}" if DEVICES.fullmatch(name) else name
+    return (
+        name
+        if name == ID and name.rstrip(".") == name != ""
+        else f"{name}-{zlib.crc32(ID.encode(errors='surrogateescape')):08x}"
+    )
 
 
 def _write_item(job: ScoreJob, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shlex
@@ -12,8 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+import psutil
+from filelock import FileLock
 
 from lobes.data.files import write_whole
 from lobes.errors import UserError
@@ -119,7 +122,8 @@ def start(run: Run, console: bool) -> subprocess.Popen[bytes]:
     threads = dict.fromkeys(THREAD_VARIABLES, str(run.threads)) if run.threads else {}
     environment = {**os.environ, **threads}
     with contextlib.ExitStack() as stack:
-        lock = stack.enter_context(_locked(run.folder))
+        stack.enter_context(FileLock(run.folder / names.LOCK))  # two commands may start the run at the same moment
+        _refuse_a_second(run.folder)
         output = None if console else stack.enter_context((run.folder / names.CONSOLE).open("ab"))
         return subprocess.Popen(
             run.command(),
@@ -127,7 +131,6 @@ def start(run: Run, console: bool) -> subprocess.Popen[bytes]:
             env=environment,
             stdout=output,
             stderr=output and subprocess.STDOUT,
-            pass_fds=(lock.fileno(),),
         )
 
 
@@ -155,15 +158,14 @@ def stage(title: str, clock: Callable[[], float] = time.monotonic) -> Iterator[N
     _say(f"   ({clock() - begin:.0f} s)")
 
 
-def _locked(folder: Path) -> IO[bytes]:
-    """Open a lock that the training process inherits and holds for its life, even when this process is killed."""
-    lock = (folder / names.LOCK).open("wb")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise UserError(f"{folder}: another process still trains this run. Wait for it, or end it first.") from error
-    return lock
+def _refuse_a_second(folder: Path) -> None:
+    """Ask the processes: a training outlives a launcher that is killed, and not every system lets it inherit a lock."""
+    words = ("--output_folder", str(folder.resolve()))
+    for process in psutil.process_iter(["cmdline"]):
+        if words in pairwise(process.info["cmdline"] or ()):  # None: of another user, or about to end
+            raise UserError(
+                f"{folder}: another process ({process.pid}) still trains this run. Wait for it, or end it first."
+            )
 
 
 def _skip(run: Run) -> bool:

@@ -28,7 +28,8 @@ def commit() -> str:
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(["git", *words], cwd=here, capture_output=True, check=True)
+        return done.stdout.decode("utf-8", "replace").strip()
 
     try:
         changed = git("status", "--porcelain", "-uno", "--", ":/", ":(top,exclude)benchmarks/results")
@@ -43,7 +44,7 @@ def machine() -> str:
 
     model = platform.processor() or platform.machine()
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass

@@ -26,8 +26,13 @@ def peak_megabytes(device: torch.device | str = "cpu") -> float:
 
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource  # not there on Windows
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
 
+        memory = psutil.Process().memory_info()
+        return (getattr(memory, "peak_wset", 0) or memory.rss) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

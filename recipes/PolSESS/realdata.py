@@ -168,7 +168,10 @@ def stage_sounds(data: Path, classes: Mapping[str, Sequence[str]], folder: Path)
         for file in sorted(path for pattern in patterns for path in data.glob(pattern)):
             target = folder / split_of[file.relative_to(data).as_posix()] / name / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(file)
+            try:
+                target.symlink_to(file)
+            except OSError:  # Windows without the right to make links
+                shutil.copyfile(file, target)
     return folder
 
 

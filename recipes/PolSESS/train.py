@@ -9,6 +9,7 @@ The same command resumes a stopped run; a finished one is only tested again.
 """
 
 import sys
+from functools import partial
 
 from lobes.training.launch import announce
 
@@ -32,6 +33,8 @@ from lobes.polsess.remix import Remixer, perturb_speed
 from lobes.polsess.variants import ALL_VARIANTS, all_parts, check_variants, compatible, in_improvement_mean
 from lobes.training.brain import SeparationBrain
 from lobes.training.launch import start
+
+DATA_OPTIONS = ("task", "sample_rate", "seed", "curriculum", "speed_changes", "training_signal_len")
 
 
 class Separation(SeparationBrain):
@@ -64,8 +67,9 @@ def dataio_prep(hparams):
     rows = {split: read_rows(hparams["save_folder"], split, hparams["data_folder"], TYPES) for split in SPLITS}
     if hparams["variants"]:
         rows["train"] = [row for row in rows["train"] if compatible(row["has_reverb"], hparams["variants"])]
-    makers = {"train": training_examples(hparams, by_id(rows["train"]), clock)}
-    makers |= {split: fixed_examples(hparams, by_id(rows[split])) for split in ("valid", "test")}
+    settings = {name: hparams[name] for name in DATA_OPTIONS}  # loader workers get no more: the rest may not pickle
+    makers = {split: partial(fixed_example, settings, by_id(rows[split])) for split in ("valid", "test")}
+    makers["train"] = partial(training_example, settings, by_id(rows["train"]), clock, *draws(hparams, rows["train"]))
     return {split: examples(rows[split], make, ("variant",)) for split, make in makers.items()}, clock
 
 
@@ -74,49 +78,43 @@ def by_id(rows):
     return {row["ID"]: row for row in rows}
 
 
-def fixed_examples(hparams, rows):
+def draws(hparams, rows):
+    """What training draws from: the variants where no curriculum names them, and other rows' layers or None."""
+    usual = hparams["variants"] or [name for name in ALL_VARIANTS if in_improvement_mean(hparams["task"], name)]
+    return usual, Remixer(rows, read_mono, hparams["sample_rate"]) if hparams["dynamic_mixing"] else None
+
+
+def fixed_example(settings, rows, ID):
     """Valid and test: the variant follows from the ID alone."""
-
-    def make(ID):
-        row = rows[ID]
-        variant = fixed_variant(ID, row["has_reverb"])
-        return *render(hparams["task"], variant, row["has_reverb"], reader(row, hparams)), variant
-
-    return make
+    row = rows[ID]
+    variant = fixed_variant(ID, row["has_reverb"])
+    return *render(settings["task"], variant, row["has_reverb"], reader(row, settings)), variant
 
 
-def training_examples(hparams, rows, clock):
+def training_example(settings, rows, clock, usual, remixer, ID):
     """Training: variant, remix, speed and cut are drawn anew in every epoch, seeded by (seed, epoch, ID)."""
-    task, curriculum = hparams["task"], hparams["curriculum"]
-    usual = hparams["variants"] or [name for name in ALL_VARIANTS if in_improvement_mean(task, name)]
-    remixer = Remixer(list(rows.values()), read_mono, hparams["sample_rate"]) if hparams["dynamic_mixing"] else None
-
-    def make(ID):
-        row, epoch = rows[ID], int(clock)
-        rng = item_rng(hparams["seed"], epoch, ID)
-        allowed = variants_at(curriculum, epoch) or usual
-        variant = draw_variant(rng, row["has_reverb"], allowed)
-        if remixer is None and not hparams["speed_changes"]:
-            mix, sources = render(task, variant, row["has_reverb"], reader(row, hparams))
-        else:
-            parts = remixer.remix(row, rng) if remixer else stored_parts(row, hparams)
-            parts = perturb_speed(parts, rng, hparams["speed_changes"]) if hparams["speed_changes"] else parts
-            mix, sources = render_parts(task, variant, parts)
-        start = int(rng.integers(max(1, len(mix) - hparams["training_signal_len"] + 1)))
-        cut = slice(start, start + hparams["training_signal_len"])
-        return mix[cut], sources[cut], variant
-
-    return make
+    task, speeds, samples = (settings[name] for name in ("task", "speed_changes", "training_signal_len"))
+    row, epoch = rows[ID], int(clock)
+    rng = item_rng(settings["seed"], epoch, ID)
+    variant = draw_variant(rng, row["has_reverb"], variants_at(settings["curriculum"], epoch) or usual)
+    if remixer is None and not speeds:
+        mix, sources = render(task, variant, row["has_reverb"], reader(row, settings))
+    else:
+        parts = remixer.remix(row, rng) if remixer else stored_parts(row, settings)
+        mix, sources = render_parts(task, variant, perturb_speed(parts, rng, speeds) if speeds else parts)
+    start = int(rng.integers(max(1, len(mix) - samples + 1)))
+    cut = slice(start, start + samples)
+    return mix[cut], sources[cut], variant
 
 
-def reader(row, hparams):
+def reader(row, settings):
     """Read a part of an example by its name."""
-    return lambda part: read_mono(row[f"{part}_wav"], hparams["sample_rate"])
+    return lambda part: read_mono(row[f"{part}_wav"], settings["sample_rate"])
 
 
-def stored_parts(row, hparams):
+def stored_parts(row, settings):
     """Read all stored parts of an example."""
-    return {name: reader(row, hparams)(name) for name in all_parts(row["has_reverb"])}
+    return {name: reader(row, settings)(name) for name in all_parts(row["has_reverb"])}
 
 
 def check(settings):

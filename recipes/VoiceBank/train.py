@@ -9,6 +9,7 @@ with the highest PESQ on two held-out speakers of the training set is tested. Th
 """
 
 import sys
+from functools import partial
 
 from lobes.training.launch import announce
 
@@ -34,6 +35,7 @@ from lobes.training.enhancement import EnhancementBrain
 from lobes.training.launch import start
 
 OBJECTIVES = ("compressed", "published")
+DATA_OPTIONS = ("sample_rate", "pcs_target", "training_signal_len", "seed")
 
 
 class Enhancement(EnhancementBrain):
@@ -122,17 +124,18 @@ def dataio_prep(hparams):
 
 def dataset(hparams, rows, clock, training):
     """Turn manifest rows into pairs of noisy and clean speech; training takes a random stretch of each."""
-    by_id = {row["ID"]: row for row in rows}
+    settings = {name: hparams[name] for name in DATA_OPTIONS}  # loader workers get no more: the rest may not pickle
+    return examples(rows, partial(example, settings, {row["ID"]: row for row in rows}, clock, training))
 
-    def make(ID):
-        noisy, clean = (read_mono(by_id[ID][f"{part}_wav"], hparams["sample_rate"]) for part in ("mix", "s1"))
-        if training:
-            clean = pcs_at_level(clean) if hparams["pcs_target"] else clean
-            rng = item_rng(hparams["seed"], int(clock), ID)
-            noisy, clean = segment((noisy, clean), hparams["training_signal_len"], rng)
-        return noisy, clean[:, None]
 
-    return examples(rows, make)
+def example(settings, rows, clock, training, ID):
+    """Noisy speech [T] and clean speech [T,1]."""
+    noisy, clean = (read_mono(rows[ID][f"{part}_wav"], settings["sample_rate"]) for part in ("mix", "s1"))
+    if training:
+        clean = pcs_at_level(clean) if settings["pcs_target"] else clean
+        rng = item_rng(settings["seed"], int(clock), ID)
+        noisy, clean = segment((noisy, clean), settings["training_signal_len"], rng)
+    return noisy, clean[:, None]
 
 
 def segment(signals, samples, rng):

@@ -9,6 +9,7 @@ from lobes.data import audio
 from lobes.data.manifest import write_manifest
 from lobes.errors import UserError
 from lobes.evaluation.manifest import evaluate
+from lobes.evaluation.results import folder_name
 from lobes.runs.table import read_per_utterance
 
 
@@ -171,3 +172,10 @@ def test_an_id_that_is_no_name_stays_in_the_folder(data):
     evaluate(lambda mix: mix[:, None], 1, 16000, table(data, text), data / "out", **options)
     [folder] = (data / "out" / "audio").iterdir()
     assert (folder / "mix.wav").is_file() and not list(data.glob("*a:b*"))
+
+
+@pytest.mark.parametrize("ID", ["con", "NUL", "aux.1", "a.", "..", ""])
+def test_folders_have_names_for_every_system(ID):
+    name = folder_name(ID)
+    assert name != ID and not name.endswith(".") and name.partition(".")[0].lower() not in ("con", "nul", "aux")
+    assert folder_name("contra.1") == "contra.1"

@@ -16,6 +16,7 @@ from lobes.scan.cuda import triton_backend
 from lobes.scan.inputs import Facts
 from lobes.scan.registry import BACKENDS, choose
 
+pytest.importorskip("triton")  # there is none for macOS and Windows
 interpreted = pytest.mark.skipif(not triton_backend.interpreted(), reason="Triton compiles for the GPU here")
 
 

@@ -1,9 +1,11 @@
 """`make mutate` on a project of one function: what is killed, what survives, what is stale, and what is remembered."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "mutate.py"
@@ -69,3 +71,15 @@ def test_tests_that_fail_unbroken_prove_nothing(project):
     (project / "test_sums.py").write_text("def test_add():\n    assert False\n")
     code, _, printed = mutate(project, KILLED)
     assert code == 1 and "must pass before anything is broken" in printed
+
+
+def test_what_the_tests_started_ends_with_them(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    kill_all = importlib.import_module("mutate").kill_all
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    program = f"import subprocess; child = subprocess.Popen({sleep}); print(child.pid, flush=True); child.wait()"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        child = psutil.Process(int(process.stdout.readline()))
+        kill_all(process)
+    psutil.wait_procs([child], timeout=10)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

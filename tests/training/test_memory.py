@@ -3,8 +3,12 @@
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
+
+from lobes.training.memory import peak_megabytes
 
 PROGRAM = """
 import resource, torch
@@ -35,3 +39,15 @@ def page_faults(keep: bool) -> int:
 def test_a_step_touches_no_new_pages():
     assert page_faults(keep=False) > 5000
     assert page_faults(keep=True) < 50
+
+
+def test_peak_memory_without_the_module_resource(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    held = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=3 * 2**20))
+    monkeypatch.setattr(psutil, "Process", lambda: held)
+    assert peak_megabytes() == 3
+
+
+def test_memory_where_nobody_keeps_the_peak(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert 10 < peak_megabytes() < 2**20
