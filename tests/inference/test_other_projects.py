@@ -31,6 +31,9 @@ def test_asteroids_networks(tmp_path, name):
     torch.save({**saved, "infos": {"software_versions": {"torch_version": torch.__version__}}}, tmp_path / "model.bin")
     separator = Separator.from_hparams(f"lobes.inference.third_party:asteroid={tmp_path / 'model.bin'}")
     mix = torch.randn(2, 4001) / 10
+    if name == "DCUNet":  # it was saved without a way to fit the length
+        assert network.masker.fix_length_mode is None
+        network.masker.fix_length_mode = "pad"
     with torch.no_grad():
         expected = torch.stack([network(item[None])[0] for item in mix])  # [B,S,T]
     assert (separator.sample_rate, separator.num_sources) == (8000, sources.get("n_src", 1))
