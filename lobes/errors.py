@@ -44,6 +44,29 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def install(*others: str, extra: str = "") -> str:
+    """Return the command that installs Lobes: there is no release, so it is installed from a clone of its repository.
+
+    Every text that says how to install Lobes takes the command from here.
+
+    Arguments
+    ---------
+    *others : str
+        Packages that are installed with it.
+    extra : str
+        One of its extras, such as `demo`.
+
+    Example
+    -------
+    >>> install()
+    'pip install path/to/clone'
+    >>> install("julius", extra="demo")
+    'pip install "path/to/clone[demo]" julius'
+    """
+    clone = f'"path/to/clone[{extra}]"' if extra else "path/to/clone"
+    return " ".join(["pip install", clone, *others])
+
+
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """Turn what a user can fix into one line on stderr and exit code 2. Wrap the body of a command's main in it.

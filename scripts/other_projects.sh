@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes an environment for each project that lobes.inference.third_party knows, .venv-NAME, and runs the adapters' tests in
-# it. The lines are those of the module's docstring. `sh scripts/other_projects.sh NAME` does one of them.
+# it. The lines are those of the module's INSTALL. `sh scripts/other_projects.sh NAME` does one of them.
 set -eu
 cd "$(dirname "$0")/.."
 TESTS="tests/inference/test_other_projects.py"

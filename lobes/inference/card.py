@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lobes import __version__
+from lobes.errors import install
 from lobes.runs.folder import TrainedRun
 
 CARD = """---
@@ -26,6 +27,8 @@ A model for speech {tag_words}, trained and exported with Lobes {version}.
 {facts}
 
 ## Use
+
+Install Lobes from a clone of its repository: `{install}`.
 
 ```python
 import torch
@@ -68,6 +71,7 @@ def model_card(run: TrainedRun) -> str:
         title=_title(run),
         tag_words="separation" if several else "enhancement",
         version=__version__,
+        install=install(),
         facts="\n".join(f"| {key} | {value} |" for key, value in facts.items()),
         command="separate" if several else "enhance",
         interface="separation.SepformerSeparation" if several else "enhancement.WaveformEnhancement",

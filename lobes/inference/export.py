@@ -10,20 +10,26 @@ import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from torch import Tensor
 
 from lobes import __version__
-from lobes.errors import UserError
+from lobes.errors import UserError, install
 from lobes.inference.card import model_card
 from lobes.runs import names
 from lobes.runs.folder import TrainedRun, read_run
 from lobes.runs.weights import write_sums
 
+# The first thing that the YAML file names. Where Lobes is missing, SpeechBrain's error repeats this name and so says how
+# to install it; where it is there, the first word counts. No dot: the rest would be looked for inside it.
+NEEDED = f"Lobes (not installed? {install()}, of its repository)"
+
 HYPERPARAMS = """# Exported by Lobes {version}. Load this folder with lobes.inference.Separator or with SpeechBrain's
-# {interfaces}; all need the package lobes.
+# {interfaces}; all need the package lobes: {install}, of its repository.
 # yamllint disable
+__lobes: !name:lobes.exported.{lobes}
 num_spks: {num_sources}
 sample_rate: {sample_rate}
 
@@ -105,6 +111,8 @@ def export_pretrained(run_folder: str | os.PathLike[str], out_folder: str | os.P
 def _write(run: TrainedRun, folder: Path) -> None:
     text = HYPERPARAMS.format(
         version=__version__,
+        install=install(),
+        lobes=quote(NEEDED, safe="/"),
         num_sources=run.num_sources,
         sample_rate=run.sample_rate,
         model=textwrap.indent(run.model_yaml.rstrip(), "  "),

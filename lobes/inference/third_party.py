@@ -1,13 +1,11 @@
-"""Factories of other projects' models, for `lobes separate` and `lobes evaluate`. S sources, T samples.
+"""Factories of other projects' models, for `lobes separate` and `lobes evaluate`. B batch, S sources, T samples.
 
     lobes separate lobes.inference.third_party:asteroid=mpariente/DPRNNTasNet-ks2_WHAM_sepclean mix.wav -o out/
     lobes separate lobes.inference.third_party:clearvoice=MossFormer2_SS_16K mix.wav -o out/
 
-Neither project is a dependency: install one together with lobes in an environment of its own, as both pin old versions.
-Asteroid 0.7 asks for a torchmetrics that its models do not need and that is too old for lobes: hence `--no-deps`.
-
-    pip install lobes julius requests && pip install --no-deps asteroid==0.7.0 asteroid-filterbanks==0.4.0
-    pip install lobes clearvoice==0.1.2
+Neither project is a dependency: install one together with lobes in an environment of its own, as both pin old versions;
+`INSTALL` holds the commands. Asteroid 0.7 asks for a torchmetrics that its models do not need and that is too old for
+lobes: hence `--no-deps`.
 
 `make other-projects` makes both environments and runs tests/inference/test_other_projects.py in them.
 """
@@ -22,11 +20,23 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
-from lobes.errors import UserError
+from lobes.errors import UserError, install
+from lobes.runs.hub import explain, line_of
+
+# package -> the command that makes its environment
+INSTALL = {
+    "asteroid": install("julius", "requests") + " && pip install --no-deps asteroid==0.7.0 asteroid-filterbanks==0.4.0",
+    "clearvoice": install("clearvoice==0.1.2"),
+}
+COVERED = "ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFNet, SuDORMRFImprovedNet, LSTMTasNet, DCUNet, DeMask"
 
 
 class Asteroid:
-    """A model of Asteroid (Pariente et al. 2020, arXiv:2005.04132), any that `BaseModel.from_pretrained` loads.
+    """A model of Asteroid (Pariente et al. 2020, arXiv:2005.04132) that maps one channel [B,T] to sources [B,S,T].
+
+    Those are ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFNet, SuDORMRFImprovedNet, LSTMTasNet, DCUNet and DeMask; the
+    last two enhance one speaker. The models for several channels or for music (FasNetTAC, XUMX) are refused, and
+    Asteroid 0.7 itself cannot make its DCCRNet with the versions of torch that lobes needs.
 
     Arguments
     ---------
@@ -36,7 +46,8 @@ class Asteroid:
     Raises
     ------
     UserError
-        If the file holds other Python objects than weights, settings and versions, which could run code.
+        If the hub gives no such model, Asteroid cannot make it, it is none of those above, or the file holds other
+        Python objects than weights, settings and versions, which could run code.
     """
 
     def __init__(self, name: str) -> None:
@@ -48,13 +59,35 @@ class Asteroid:
             except UnpicklingError as error:
                 reason = str(error).partition("WeightsUnpickler error: ")[2].partition(". ")[0] or "damaged"
                 raise UserError(f"{name}: holds more than weights and is not loaded ({reason}).") from error
-        self.sample_rate = int(self.model.sample_rate)
-        self.num_sources = int(self.model.masker.n_src)
+            except Exception as error:  # the hub's, torch's and Asteroid's own, of any kind
+                reason = "" if Path(name).is_file() else explain(error)
+                reason = reason and f"no such file, and {reason}"
+                raise UserError(f"{name}: {reason or _refused(f'cannot be made: {line_of(error)}')}") from error
+        masker = getattr(self.model, "masker", None)
+        if getattr(masker, "fix_length_mode", "") is None:
+            masker.fix_length_mode = "pad"  # a DCUNet without takes lengths of whole blocks alone; those are as before
+        self.sample_rate = int(self.model.sample_rate or 0)
+        if not self.sample_rate:
+            raise UserError(f"{name}: the file does not say its sample rate. Save it again with Asteroid 0.7.")
+        self.num_sources = self._count_sources(name)
 
     @torch.no_grad()
     def __call__(self, mix: Tensor) -> Tensor:
         """Separate a mixture [T] into its sources [S,T]."""
         return self.model(mix[None])[0]
+
+    @torch.no_grad()
+    def _count_sources(self, name: str) -> int:
+        """Ask the model itself, with a second of noise: not every network of Asteroid has an attribute for it."""
+        mix = torch.randn(1, self.sample_rate, generator=torch.Generator().manual_seed(0)) / 10
+        try:
+            out = self.model(mix)
+        except Exception as error:
+            raise UserError(f"{name}: {_refused(f'takes no mixture of one channel: {line_of(error)}')}") from error
+        if not isinstance(out, Tensor) or out.ndim != 3 or (len(out), out.shape[-1]) != mix.shape:
+            found = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+            raise UserError(f"{name}: {_refused(f'gives {found} for a mixture of shape {tuple(mix.shape)}')}")
+        return out.shape[1]
 
 
 class ClearVoice:
@@ -107,4 +140,8 @@ def _made(kind: type[Any], name: str, package: str) -> Any:
     try:
         return kind(name)
     except ImportError as error:
-        raise UserError(f"{package} is not installed ({error}): pip install {package}, together with lobes.") from error
+        raise UserError(f"{package} is not installed ({error}): {INSTALL[package]}") from error
+
+
+def _refused(reason: str) -> str:
+    return f"a model of Asteroid that {reason}. Covered are {COVERED}."

@@ -63,12 +63,13 @@ def download(hub_id: str, savedir: str | None = None, fetch_config: Any = None) 
         )
     except Exception as error:  # network, rights, no such model: a dozen kinds in three libraries
         reason = explain(error, allow_network=config.allow_network, revision=config.revision)
+        reason = reason or f"the Hugging Face hub gave none ({line_of(error)})."
         raise UserError(f"{hub_id}: no such folder, and {reason}") from error
     return Path(folder)
 
 
 def explain(error: BaseException, allow_network: bool = True, revision: str | None = None) -> str:
-    """Say what went wrong at the hub and what to do, as the second half of a sentence.
+    """Say what went wrong at the hub and what to do, as the second half of a sentence; nothing if it was not the hub.
 
     Arguments
     ---------
@@ -91,12 +92,12 @@ def explain(error: BaseException, allow_network: bool = True, revision: str | No
     chain = list(_chain(error))
     kinds = {kind.__name__ for link in chain for kind in type(link).__mro__}
     said = next((link for link in chain if _status(link)), error)
-    answer = _answer(kinds, _status(said), _line(said), revision)
+    answer = _answer(kinds, _status(said), line_of(said), revision)
     if answer:
         return answer
     if isinstance(error, OSError) and error.errno in ON_DISK:
         return f"the model of the Hugging Face hub cannot be written here ({error}). Free space or give another folder."
-    return _unasked(kinds, chain[-1], allow_network) or f"the Hugging Face hub gave none ({_line(error)})."
+    return _unasked(kinds, chain[-1], allow_network)
 
 
 def _answer(kinds: set[str], status: int, line: str, revision: str | None) -> str:
@@ -129,9 +130,8 @@ def _unasked(kinds: set[str], cause: BaseException, allow_network: bool) -> str:
             "TRANSFORMERS_OFFLINE); else give a folder."
         )
     if kinds & UNREACHABLE:  # what lies at the bottom says more than what wraps it
-        return (
-            f"the Hugging Face hub cannot be reached ({_line(cause)}); {NO_COPY}. Check the network, or give a folder."
-        )
+        line = line_of(cause)
+        return f"the Hugging Face hub cannot be reached ({line}); {NO_COPY}. Check the network, or give a folder."
     return ""
 
 
@@ -158,7 +158,13 @@ def _offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _line(error: BaseException) -> str:
-    """An error's kind and the first line of its message, whole."""
+def line_of(error: BaseException) -> str:
+    """An error's kind and the first line of its message, whole.
+
+    Example
+    -------
+    >>> line_of(ValueError("one\\ntwo"))
+    'ValueError: one'
+    """
     message = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,11 +68,39 @@ def test_folder_holds_exactly_the_promised_files(run: Path, tmp_path: Path):
 
 def test_hyperparams_hold_the_model_and_nothing_of_the_training(run: Path, tmp_path: Path):
     path = export_pretrained(run, tmp_path / "out") / "hyperparams.yaml"
-    keys = ["num_spks", "sample_rate", "encoder", "masknet", "decoder", "modules", "pretrainer"]
+    keys = ["__lobes", "num_spks", "sample_rate", "encoder", "masknet", "decoder", "modules", "pretrainer"]
     assert list(YAML().load(path.read_text())) == keys
     hparams = load_hyperpyyaml(path.read_text())
     assert list(hparams["pretrainer"].loadables) == ["masknet"]
     assert hparams["modules"]["masknet"] is hparams["masknet"]
+
+
+# Another environment: SpeechBrain is there, Lobes is not.
+ABSENT = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "lobes":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+HYPERPYYAML = "from hyperpyyaml import load_hyperpyyaml\nload_hyperpyyaml(open(sys.argv[1] + '/hyperparams.yaml'))"
+STOCK = """
+from speechbrain.inference.separation import SepformerSeparation
+SepformerSeparation.from_hparams(source=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("code", [HYPERPYYAML, pytest.param(STOCK, marks=pytest.mark.slow)], ids=["yaml", "stock"])
+def test_without_lobes_the_first_line_of_the_error_says_how_to_install_it(run: Path, tmp_path: Path, code: str):
+    folder = export_pretrained(run, tmp_path / "out")
+    command = [sys.executable, "-c", ABSENT + code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    errors = [line for line in done.stderr.splitlines() if re.match(r"\w*Error: ", line)]
+    assert done.returncode == 1 and len(errors) == 1, done.stderr
+    assert errors[0].startswith("ImportError: ") and "Lobes (not installed? pip install path/to/clone, of" in errors[0]
 
 
 def test_same_run_gives_the_same_bytes(run: Path, tmp_path: Path):
@@ -109,6 +139,7 @@ def test_card_tells_what_is_known_and_runs(make_run: MakeRun, tmp_path: Path, mo
     assert "`python train.py hparams/a.yaml --data_folder P --seed=7`" in card and "commit abc" in card
     assert "Files come at the level that fits their mixture" in card and "A batch comes as the network gives it" in card
     assert "dereverberated" in card and "Apache License 2.0" in card
+    assert "`pip install path/to/clone`" in card
     assert "/machine" not in card and str(tmp_path) not in card
     monkeypatch.chdir(folder)
     [block] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)

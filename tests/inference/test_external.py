@@ -87,21 +87,78 @@ def test_a_word_goes_to_the_factory():
     assert torch.equal(Separator.from_hparams("other_project:scaled=0.25").separate_batch(mix)[..., 0], mix * 0.25)
 
 
-def test_asteroids_models(monkeypatch):
-    """A stand-in with the interface of asteroid 0.7: sample_rate, masker.n_src, [B,T] to [B,S,T]."""
+class Network(torch.nn.Module):
+    """A stand-in with the interface of asteroid 0.7: sample_rate, [B,T] to [B,S,T]; DCUNet has no `masker.n_src`."""
 
-    class Model(torch.nn.Module):
-        sample_rate, masker = 8000.0, types.SimpleNamespace(n_src=2)
+    sample_rate, masker = 8000.0, torch.nn.Sequential()
 
-        def forward(self, wav):
-            return torch.stack([wav / 2, wav / 4], 1)
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+        self.masker.fix_length_mode = None
 
-    base = types.SimpleNamespace(from_pretrained=lambda name: Model() if name == "owner/net" else None)
+    def forward(self, wav):
+        forms = {
+            "masking": lambda: torch.stack([wav / 2, wav / 4], 1),
+            "one source": lambda: wav[:, None] / 4 if self.masker.fix_length_mode == "pad" else wav.fail(),
+            "tuple": lambda: (wav, wav),
+            "stereo": lambda: wav[:, None, None].repeat(1, 2, 2, 1),
+            "channels": lambda: wav @ torch.ones(3),
+        }
+        return forms[self.name]()
+
+
+@pytest.fixture
+def asteroid(monkeypatch):
+    """A stand-in for the package; set `asteroid.from_pretrained` to change what a name gives."""
+    base = types.SimpleNamespace(from_pretrained=Network)
     monkeypatch.setitem(sys.modules, "asteroid", types.ModuleType("asteroid"))
     monkeypatch.setitem(sys.modules, "asteroid.models", types.SimpleNamespace(BaseModel=base))
-    separator = Separator.from_hparams("lobes.inference.third_party:asteroid=owner/net")
+    return base
+
+
+@pytest.mark.parametrize("name, sources", [("masking", 2), ("one source", 1)])
+def test_asteroids_models(asteroid, name, sources):
+    separator = Separator.from_hparams(f"lobes.inference.third_party:asteroid={name}")
     mix = torch.randn(2, 700)
-    assert separator.sample_rate == 8000 and torch.equal(separator.separate_batch(mix)[..., 1], mix / 4)
+    assert (separator.sample_rate, separator.num_sources) == (8000, sources)
+    assert torch.equal(separator.separate_batch(mix)[..., -1], mix / 4)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("tuple", "tuple: a model of Asteroid that gives a tuple for a mixture of shape .1, 8000.. Covered.*DCUNet"),
+        ("stereo", r"gives shape \(1, 2, 2, 8000\) for a mixture"),
+        ("channels", "takes no mixture of one channel: RuntimeError.*Covered are ConvTasNet.*DeMask"),
+    ],
+)
+def test_a_model_of_asteroid_of_another_kind_is_refused(asteroid, name, message):
+    with pytest.raises(UserError, match=message) as caught:
+        Separator.from_hparams(f"lobes.inference.third_party:asteroid={name}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_asteroid_without_a_rate_is_refused(asteroid, monkeypatch):
+    monkeypatch.setattr(Network, "sample_rate", None)
+    with pytest.raises(UserError, match="does not say its sample rate"):
+        Separator.from_hparams("lobes.inference.third_party:asteroid=masking")
+
+
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (ConnectionError("no route"), "owner/net: no such file, and the Hugging Face hub cannot be reached"),
+        (TypeError("an int64\nis none"), "a model of Asteroid that cannot be made: TypeError: an int64. Covered are"),
+    ],
+)
+def test_asteroid_offline_and_a_model_that_asteroid_cannot_make(asteroid, error, message):
+    def fails(name):
+        raise error
+
+    asteroid.from_pretrained = fails
+    with pytest.raises(UserError, match=message):
+        Separator.from_hparams("lobes.inference.third_party:asteroid=owner/net")
 
 
 @pytest.mark.parametrize("weights", [True, False])
@@ -133,6 +190,7 @@ def test_clearvoices_models(monkeypatch, tmp_path, weights):
 
 
 @pytest.mark.parametrize("package", ["asteroid", "clearvoice"])
-def test_a_package_that_is_not_installed_is_named(package):
-    with pytest.raises(UserError, match=f"{package} is not installed.*pip install {package}"):
+def test_a_package_that_is_not_installed_is_named(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=f"{package} is not installed.*pip install path/to/clone .*{package}=="):
         Separator.from_hparams(f"lobes.inference.third_party:{package}=some/model")

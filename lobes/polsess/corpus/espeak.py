@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lobes.errors import UserError
+from lobes.errors import UserError, install
 
 _SYNCHRONOUS, _CHARACTER_POSITION, _UTF8 = 2, 1, 1
 _SPEED, _PITCH, _RANGE = 1, 3, 4
@@ -51,7 +51,7 @@ def speak(utterances: Sequence[Utterance]) -> tuple[list[np.ndarray], int]:
     """
     if importlib.util.find_spec("espeakng_loader") is None:
         raise UserError(
-            'made speech needs espeak-ng: pip install "lobes[demo]" (espeakng-loader), or give speech=FOLDER '
+            f"made speech needs espeak-ng: {install(extra='demo')} (espeakng-loader), or give speech=FOLDER "
             "with one sub-folder per speaker."
         )
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ import numpy as np
 
 from lobes.data import audio
 from lobes.data.rates import resample
-from lobes.errors import UserError
+from lobes.errors import UserError, install
 from lobes.polsess.corpus.classes import FREQ_DAMP, HIGH_CUT_HZ, Reverb, reverb_of
 
 SPEED_OF_SOUND = 343.0
@@ -204,7 +204,7 @@ def _pyroomacoustics() -> ModuleType:
         import pyroomacoustics
     except ImportError as error:
         raise UserError(
-            'indoor rows need rooms: pip install "lobes[demo]" (pyroomacoustics), or give rirs=FOLDER of '
+            f"indoor rows need rooms: {install(extra='demo')} (pyroomacoustics), or give rirs=FOLDER of "
             "room responses, or set indoor_share to 0."
         ) from error
     # one thread: image sources are summed in one order on every machine, so a seed gives the same bytes

@@ -82,7 +82,7 @@ def test_an_unknown_voice_is_an_error():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install \"lobes\[demo\]\""):
+    with pytest.raises(UserError, match=r"pip install \"path/to/clone\[demo\]\""):
         speak([Utterance("tak", "pl")])
 
 

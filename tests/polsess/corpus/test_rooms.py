@@ -101,7 +101,7 @@ def test_useless_responses_are_refused(tmp_path, samples, rate, message):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyroomacoustics", None)
-    with pytest.raises(UserError, match=r"pip install \"lobes\[demo\]\""):
+    with pytest.raises(UserError, match=r"pip install \"path/to/clone\[demo\]\""):
         SimulatedRooms(8000)
 
 
