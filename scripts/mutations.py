@@ -1229,4 +1229,19 @@ MUTATIONS = [
         '"train-360"',
         ("tests/recipes/test_parallel_folders.py",),
     ),
+    # ---- the hub, other projects
+    Mutation(
+        "hub: a machine that may not ask is told as one without a network",
+        "lobes/runs/hub.py",
+        'if "OfflineModeIsEnabled" in kinds or',
+        'if "NoSuchError" in kinds and',
+        ("tests/runs/test_locate.py",),
+    ),
+    Mutation(
+        "asteroid: a network of several channels or of another kind is taken",
+        "lobes/inference/third_party.py",
+        "or out.ndim != 3 or (len(out), out.shape[-1]) != mix.shape:",
+        "or out.ndim < 3:",
+        ("tests/inference/test_external.py",),
+    ),
 ]

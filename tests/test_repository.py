@@ -237,3 +237,22 @@ def test_wheel_lists_the_models(tmp_path):
     assert rate == "8000"
     assert b"lobes/polsess/corpus" in b"".join(name.encode() for name in zipfile.ZipFile(wheel).namelist())
     assert {f"lobes/reports/templates/report.{e}" for e in ("html", "css")} <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_no_text_installs_lobes_from_a_release_that_there_is_not():
+    """`lobes.errors.install` says how; a command that names the package alone would fetch something else."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    bare = re.compile(r"pip install\b[^`\n]*?(?<![\w./-])['\"]?lobes\b(?![\w./-])")
+    assert bare.search("pip install lobes") and bare.search('pip install julius "lobes[demo]"')
+    texts = (".md", ".py", ".sh", ".yaml", ".yml", ".toml", ".cfg", ".j2", ".html", "Makefile")
+    files = [ROOT / name for name in listed.stdout.splitlines() if name.endswith(texts)]
+    found = {
+        str(path.relative_to(ROOT)): line
+        for path in files
+        if path.is_file() and path != Path(__file__).resolve()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if bare.search(line)
+    }
+    assert len(files) > 100 and not found

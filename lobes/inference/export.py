@@ -22,7 +22,7 @@ from lobes.runs import names
 from lobes.runs.folder import TrainedRun, read_run
 from lobes.runs.weights import write_sums
 
-# The first thing that the YAML file names. Where Lobes is missing, SpeechBrain's error repeats this name and so says how
+# The first name in the YAML file. Where Lobes is missing, the error of SpeechBrain repeats this name and so says how
 # to install it; where it is there, the first word counts. No dot: the rest would be looked for inside it.
 NEEDED = f"Lobes (not installed? {install()}, of its repository)"
 

@@ -63,7 +63,7 @@ class Asteroid:
                 reason = "" if Path(name).is_file() else explain(error)
                 reason = reason and f"no such file, and {reason}"
                 raise UserError(f"{name}: {reason or _refused(f'cannot be made: {line_of(error)}')}") from error
-        masker = getattr(self.model, "masker", None)
+        masker: Any = getattr(self.model, "masker", None)
         if getattr(masker, "fix_length_mode", "") is None:
             masker.fix_length_mode = "pad"  # a DCUNet without takes lengths of whole blocks alone; those are as before
         self.sample_rate = int(self.model.sample_rate or 0)
