@@ -205,7 +205,7 @@ def levels(samples: np.ndarray) -> np.ndarray:
 
     Of the lower half of the spectrum, where all resamplers agree.
     """
-    parts = np.array_split(resample(samples, 2, 1).astype(np.float64), SECTIONS)
+    parts = np.array_split(resample(samples, 2000, 1000).astype(np.float64), SECTIONS)
     return np.array([round(float(np.sqrt(np.mean(np.square(part))))) if len(part) else 0 for part in parts])
 
 
