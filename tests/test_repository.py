@@ -156,7 +156,7 @@ def test_workflow_runs_the_fast_tests_on_macos_and_windows():
     ]
     runs = [step["run"].split("-m ", 1)[1] for step in job["steps"] if "run" in step]
     assert runs[0] == "venv .venv" and "--require-hashes -r requirements.lock" in runs[1] and "-e ." in runs[2]
-    assert runs[3].split() == ["pytest", "-n", "logical"]
+    assert runs[3].split()[:3] == ["pytest", "-n", "logical"]
 
 
 def test_hooks_are_the_checks():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import signal
@@ -25,7 +26,10 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not mix with the answers
     try:
         answer_all(answers)
-    except BrokenPipeError:  # the parent has gone, which is its business: not a word, also not when `answers` is closed
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EINVAL):  # of a closed pipe; the second on Windows
+            raise
+        # the parent has gone, which is its business: not a word, also not when `answers` is closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
 
 

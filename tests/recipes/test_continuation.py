@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from lobes import cli
 from lobes.inference import export_pretrained
@@ -34,8 +35,7 @@ def starts(run):
 
 
 def value_of(run, key):
-    [line] = [line for line in (run / "hyperparams.yaml").read_text().splitlines() if line.startswith(f"{key}:")]
-    return line.partition(":")[2].partition("#")[0].strip()
+    return YAML().load((run / "hyperparams.yaml").read_text())[key]
 
 
 @pytest.fixture
@@ -84,13 +84,13 @@ def test_t2_61_fewer_batches_than_a_window_train_and_are_tested(go, tmp_path, ba
     go(tmp_path / "run", batch_size=batch_size, grad_accumulation_factor=4, N_epochs=epochs, max_steps=5)
     assert [int(row["step"]) for row in curve(tmp_path / "run")] == list(range(1, steps + 1))
     assert all(float(row["grad_norm"]) > 0 for row in curve(tmp_path / "run"))
-    assert value_of(tmp_path / "run", "grad_accumulation_factor") == "4"
+    assert value_of(tmp_path / "run", "grad_accumulation_factor") == 4
 
 
 def test_t2_62_another_learning_rate_is_used_and_recorded(go, run, capsys):
     go(run, lr=0.05, N_epochs=3, batch_size=2)
     assert [(row["step"], float(row["lr"])) for row in curve(run)] == [("2", 0.001), ("3", 0.05), ("4", 0.05)]
-    assert value_of(run, "lr") == "0.05" and value_of(run, "batch_size") == "2"
+    assert value_of(run, "lr") == 0.05 and value_of(run, "batch_size") == 2
     first, second = starts(run)
     assert (first["step"], first["changed"]) == (0, {}) and second["step"] == 2
     assert second["changed"]["lr"] == [0.001, 0.05] and second["changed"]["N_epochs"] == [1, 3]
@@ -153,7 +153,7 @@ def test_a_test_alone_takes_the_options_of_the_training_but_for_those_of_the_tes
     go(run, "--test_only", test_metrics="[si_sdr,sdr]", lr=None, N_epochs=None, batch_size=None)
     assert (run / "hyperparams.yaml").read_text().splitlines()[:3] == before[:3]  # the command of the training
     values = [value_of(run, key) for key in ("lr", "N_epochs", "batch_size", "test_metrics", "output_folder")]
-    assert values == ["0.001", "1", "1", "[si_sdr, sdr]", str(run)]
+    assert values == [0.001, 1, 1, ["si_sdr", "sdr"], str(run)]
 
 
 def test_debug_writes_into_a_folder_of_its_own(go, run, capsys):
@@ -185,7 +185,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_may_start_with_other
     for path in (*run.glob("save/CKPT*"), *run.glob("*.json"), run / "per_utterance.csv"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     go(run, seed=2)
-    assert value_of(run, "seed") == "2" and [row["step"] for row in curve(run)] == ["2"]
+    assert value_of(run, "seed") == 2 and [row["step"] for row in curve(run)] == ["2"]
 
 
 def test_folders_of_something_else_are_not_written_to(refused, run, tmp_path):

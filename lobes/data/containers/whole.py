@@ -58,7 +58,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
     with contextlib.ExitStack() as stack:
         try:
             parts = [stack.enter_context(view) for view in views(path) or []]
-            sources: Sequence[View | bytes] = parts if parts else [os.fsencode(path)]
+            name = os.fspath(path) if os.name == "nt" else os.fsencode(path)  # Windows has no names of bytes
+            sources: Sequence[View | str | bytes] = parts if parts else [name]
             files = [stack.enter_context(sf.SoundFile(source)) for source in sources]
             _refuse_guess(path, files[0])
         except DamagedError as error:
