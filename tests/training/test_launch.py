@@ -10,6 +10,7 @@ import pytest
 from hyperpyyaml import load_hyperpyyaml
 
 from lobes.errors import UserError, exit_on_user_error
+from lobes.runs.starts import Start
 from lobes.training import launch
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,7 @@ def test_t2_64_the_run_folders_file_says_what_was_typed(small, tmp_path, text):
     argv = [str(small), f"--name={text}"]
     handlers = list(logging.getLogger().handlers)
     try:
-        launch.make_run_folder(str(tmp_path / "run"), resolve(small, {"name": text}), __file__, argv)
+        launch.make_run_folder(str(tmp_path / "run"), Start(resolve(small, {"name": text})), __file__, argv)
     finally:
         logging.getLogger().handlers[:] = handlers
     folder = f"results/{text}/1"
