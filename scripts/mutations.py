@@ -1231,7 +1231,7 @@ MUTATIONS = [
     ),
     # ---- the hub, other projects
     Mutation(
-        "hub: a machine that may not ask is told as one without a network",
+        "hub: a machine that may not ask gets the line of one without a network",
         "lobes/runs/hub.py",
         'if "OfflineModeIsEnabled" in kinds or',
         'if "NoSuchError" in kinds and',
