@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import multiprocessing
 import os
 import sys
 from collections import defaultdict
@@ -154,6 +155,8 @@ class SeparationBrain(SafeStepBrain):
             kwargs["num_workers"] = most
             if stage == sb.Stage.TRAIN:
                 logger.info("num_workers: %d wanted, %d cores can be used, so %d", wanted, most, most)
+        if kwargs.get("num_workers") and multiprocessing.get_start_method() != "fork":
+            kwargs["persistent_workers"] = True  # a spawned one imports PyTorch and SpeechBrain: not in every epoch
         loader = super().make_dataloader(dataset, stage, *args, **kwargs)
         if stage == sb.Stage.TRAIN:
             self.batches_per_epoch, self._train_loader = len(loader), loader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
 import pickle
 import subprocess
@@ -51,12 +52,19 @@ def test_what_a_loader_worker_gets_can_be_pickled(name, train, smallest_data, tm
     recipe, *words = RECIPES[name]
     train(recipe, *words, "--data_folder", smallest_data[recipe], "--output_folder", tmp_path / "run", *COMMON)
     assert set(loaders) == {"train", "valid", "test"}
+    spawns = multiprocessing.get_start_method() != "fork"
+    assert all(loader.persistent_workers == spawns for loader in loaders.values())
     for loader in loaders.values():
         given = (loader.dataset, loader.collate_fn, loader.worker_init_fn, loader.generator)
         dataset, collate, *_ = pickle.loads(pickle.dumps(given))
         one, other = loader.collate_fn([loader.dataset[0]]), collate([dataset[0]])
         assert torch.equal(one.mix_sig.data, other.mix_sig.data)
         assert torch.equal(one.sources_sig.data, other.sources_sig.data)
+
+
+def test_spawned_workers_outlive_an_epoch(train, smallest_data, tmp_path, monkeypatch):
+    monkeypatch.setattr("multiprocessing.get_start_method", lambda: "spawn")
+    test_what_a_loader_worker_gets_can_be_pickled("custom", train, smallest_data, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
