@@ -108,6 +108,8 @@ def _answer(kinds: set[str], status: int, line: str, revision: str | None) -> st
         )
     if "RevisionNotFoundError" in kinds:
         return f"the Hugging Face hub has a model of that name, but no revision {revision!r} of it."
+    if "EntryNotFoundError" in kinds and "LocalEntryNotFoundError" not in kinds:
+        return f"the hub's model of that name is of another kind: it lacks a file that is wanted ({line})."
     if "RepositoryNotFoundError" in kinds or status == 404:
         return (
             "the Hugging Face hub knows no model of that name, or it is private. Check the spelling of the folder or "

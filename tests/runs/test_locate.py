@@ -78,6 +78,7 @@ UNREACHABLE = r"cannot be reached \({}.*no whole copy .*[Cc]heck the network"
         (answered("HfHubHTTPError", 401, "Invalid credentials"), "no permission.*Invalid credentials.*HF_TOKEN"),
         (answered("HfHubHTTPError", 403), "no permission"),
         (huggingface_hub.errors.LocalTokenNotFoundError("token needed"), "no permission.*token needed.*hf auth login"),
+        (answered("RemoteEntryNotFoundError", 404), "is of another kind: it lacks a file .*RemoteEntryNotFoundError"),
         (answered("RevisionNotFoundError", 404), "a model of that name, but no revision 'v9' of it"),
         (no_copy(answered("HfHubHTTPError", 503)), "answered with an error .HfHubHTTPError.*Try again later"),
         (huggingface_hub.errors.HFValidationError("no -- in a name"), "no valid hub id either .*no -- in a name"),
