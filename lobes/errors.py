@@ -108,6 +108,9 @@ def in_one_line(error: BaseException) -> str:
         text = text.rpartition("lobes.errors.UserError: ")[2] if text.startswith("Caught UserError") else text
     elif isinstance(error, OSError):
         text = _of_system(error)
+    elif isinstance(error, ModuleNotFoundError) and _of_others(error.name or "lobes"):
+        package = str(error.name).partition(".")[0]
+        text = f"the package {package} is missing. To install all that Lobes needs: {install()}, of its repository."
     elif isinstance(error, MemoryError) or _NO_MEMORY.search(text):
         text = f"out of memory: {text.splitlines()[0] if text else 'no reason given'} Use smaller batches or examples."
     elif isinstance(error, RuntimeError) and _FULL_DISK.search(text):
@@ -116,6 +119,11 @@ def in_one_line(error: BaseException) -> str:
     else:
         return ""
     return " ".join(text.split())
+
+
+def _of_others(module: str) -> bool:
+    """Whether a module is not one of ours: a missing one of ours is a bug."""
+    return module.partition(".")[0] != "lobes"
 
 
 def _of_system(error: OSError) -> str:

@@ -100,6 +100,15 @@ def test_every_refusal_of_the_system(number, capsys):
     assert line.startswith(f"error: run/save: {os.strerror(number)}.")
 
 
+def test_a_missing_package_is_named_with_the_way_to_install_it(capsys):
+    """As SpeechBrain's inference raises it where huggingface_hub is missing."""
+    line = ended(capsys, raising(ModuleNotFoundError("No module named 'huggingface_hub.x'", name="huggingface_hub.x")))
+    assert line.startswith("error: the package huggingface_hub is missing. To install all that")
+    assert "pip install path/to/clone" in line
+    with pytest.raises(ModuleNotFoundError):
+        ended(capsys, raising(ModuleNotFoundError("a bug", name="lobes.no_such_module")))
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 64 kB, where the machine lets us mount one."""
