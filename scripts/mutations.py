@@ -1005,9 +1005,23 @@ MUTATIONS = [
     Mutation(
         "evaluation: an empty column counts as a source",
         "lobes/evaluation/manifest.py",
-        "return [column for column in numbered if row.get(column)]",
-        "return [column for column in numbered]",
+        "column for column in row if row[column] and (match := SOURCE.fullmatch(column))}",
+        "column for column in row if (match := SOURCE.fullmatch(column))}",
         ("tests/evaluation/test_manifest.py", "lobes/evaluation/manifest.py"),
+    ),
+    Mutation(
+        "evaluation: the first row alone says which sources there are",
+        "lobes/evaluation/manifest.py",
+        "filled = filled_columns(rows)",
+        "filled = rows[0]",
+        ("tests/evaluation/test_manifest.py",),
+    ),
+    Mutation(
+        "evaluation: damage that headers do not show is found while scoring",
+        "lobes/evaluation/manifest.py",
+        "        audio.read(path)\n        return audio.probe(path)",
+        "        return audio.probe(path)",
+        ("tests/evaluation/test_manifest.py",),
     ),
     Mutation(
         "evaluation: files at another rate are not resampled",

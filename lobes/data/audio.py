@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # A header may claim any length; memory is taken only block by block, as the samples really come.
 BLOCK_FRAMES = 1 << 22
+CANCELLED = 1e-3  # 30 dB; two unlike channels lose 3 dB in their mean
 INTEGER_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW")
 
 
@@ -131,7 +132,12 @@ def read_mono_with_rate(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     ((4000,), 8000)
     """
     samples, rate = read(path)
-    return (samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)), rate
+    if samples.ndim == 1:
+        return samples, rate
+    mono = samples.mean(axis=1, dtype=np.float32)
+    if np.square(mono).mean() < CANCELLED * np.square(samples).mean():
+        logger.warning("%s: its channels cancel each other in their mean; give one of them", printable(path))
+    return mono, rate
 
 
 def write(path: str | os.PathLike[str], x: np.ndarray, rate: int, subtype: str = "PCM_16") -> None:

@@ -22,7 +22,7 @@ from lobes.data.tables import read_table
 from lobes.errors import UserError, did_you_mean
 from lobes.evaluation.job import ScoreJob
 from lobes.evaluation.results import score_and_write
-from lobes.metrics.utterance import METRICS, check_metrics
+from lobes.metrics.utterance import METRICS, check_metrics, inputs_of, numbers_of
 
 THREADS = 8
 
@@ -61,7 +61,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Separate every mixture of a manifest and score it, and the untouched mixture, against its sources.
 
-    Metrics, manifest and the headers of all files are checked before the first item is separated.
+    Metrics, manifest and all files are checked before the first item is separated.
 
     Arguments
     ---------
@@ -84,7 +84,7 @@ def evaluate(
     group_by : str, optional
         A column of the manifest whose values count equally in the means; by default that of the layout, if any.
     layout_of : callable
-        From the first row, how rows become items; None: mix_wav and s1_wav ... are the mixture and its sources.
+        From the filled columns, how rows become items; None: mix_wav and s1_wav ... are mixture and sources.
 
     Returns
     -------
@@ -99,9 +99,9 @@ def evaluate(
     """
     check_metrics(metrics)
     rows = read_rows(manifest, data_root)
-    layout: RowLayout = layout_of(rows[0]) or _stored(manifest, rows[0], num_sources)
-    if group_by is not None and group_by not in {*rows[0], layout.group_by}:
-        raise UserError(f"{manifest} has no column {group_by}.{did_you_mean(group_by, rows[0])}")
+    filled = filled_columns(rows)
+    layout: RowLayout = layout_of(filled) or _stored(manifest, filled, num_sources)
+    _check_group_by(manifest, group_by, {*rows[0], layout.group_by}, metrics)
     _check_files(manifest, rows, layout, sample_rate)
     out = Path(out_folder)
     out.mkdir(parents=True, exist_ok=True)
@@ -154,8 +154,19 @@ def sources_of(row: Row) -> list[str]:
     >>> sources_of({"ID": "a", "mix_wav": "m.wav", "s1_wav": "x.wav", "s2_wav": "", "noise_wav": "n.wav"})
     ['s1_wav']
     """
-    numbered = (f"s{number}_wav" for number in range(1, len(row)))
-    return [column for column in numbered if row.get(column)]
+    found = {int(match[1]): column for column in row if row[column] and (match := SOURCE.fullmatch(column))}
+    return [found[number] for number in sorted(found)]
+
+
+def filled_columns(rows: Sequence[Row]) -> dict[str, str]:
+    """Each column with its first filled cell: what a manifest holds, if not in every row.
+
+    Example
+    -------
+    >>> filled_columns([{"ID": "a", "s1_wav": ""}, {"ID": "b", "s1_wav": "s.wav"}])
+    {'ID': 'a', 's1_wav': 's.wav'}
+    """
+    return {column: next((row[column] for row in rows if row.get(column)), "") for column in rows[0]}
 
 
 class _Stored:
@@ -185,8 +196,21 @@ def _stored(manifest: str | os.PathLike[str], row: Row, num_sources: int) -> _St
     return _Stored(sources)
 
 
+def _check_group_by(
+    manifest: str | os.PathLike[str], name: str | None, columns: set[str], metrics: Sequence[str]
+) -> None:
+    """Refuse a column that is not there, or whose values would stand where the results stand."""
+    if name is None:
+        return
+    if name not in columns:
+        raise UserError(f"{manifest} has no column {name}.{did_you_mean(name, columns)}")
+    numbers = numbers_of(metrics)
+    if name in {"id", "status", *numbers, *inputs_of(numbers)}:
+        raise UserError(f"{manifest}: results have a column {name}, too. Rename that of the manifest to group by it.")
+
+
 def _check_files(manifest: str | os.PathLike[str], rows: Sequence[Row], layout: RowLayout, sample_rate: int) -> None:
-    """Refuse what cannot be scored, all of it at once, from the headers of the files."""
+    """Refuse what cannot be scored, all of it at once; files are read whole, since headers do not show all damage."""
     needed = [layout.columns(row) for row in rows]
     files = [row[c] for row, columns in zip(rows, needed, strict=True) for c in columns if row.get(c)]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -203,8 +227,9 @@ def _check_files(manifest: str | os.PathLike[str], rows: Sequence[Row], layout: 
 
 
 def _header(path: str) -> audio.AudioInfo | str:
-    """The header of a file, or what is wrong with it."""
+    """The header of a file that can be read to its end, or what is wrong with it."""
     try:
+        audio.read(path)
         return audio.probe(path)
     except UserError as error:
         return str(error).rstrip(".")

@@ -64,7 +64,7 @@ def layout_of(row: Row, num_sources: int, task: str | None = None, trained: str 
     Arguments
     ---------
     row : mapping
-        The first row.
+        The filled columns.
     num_sources : int
         Of the model; with two, the task can only be SB.
     task : str, optional

@@ -95,6 +95,9 @@ def last_words(folder: Path, verb: str, debug: bool = False) -> str:
         return f"debug: what was written is in {folder}; no model is kept"
     there = [name for name in (names.SUMMARY, names.UTTERANCES, names.CURVE, names.AUDIO) if (folder / name).exists()]
     run = shlex.quote(str(folder))
+    mixtures = sorted((folder / names.AUDIO).glob("*/mix.wav"))
+    file = shlex.quote(str(mixtures[0])) if mixtures else "FILE"
     return (
-        f"results in {run}: {', '.join(there)}\nnext:\n  lobes {verb} {run} FILE -o out\n  lobes export {run} exported"
+        f"results in {run}: {', '.join(there)}\nnext:\n"
+        f"  lobes {verb} {run} {file} -o out\n  lobes export {run} exported"
     )

@@ -99,6 +99,37 @@ def test_everything_that_cannot_be_scored_is_counted_at_once(data):
         run(data, never)
 
 
+def test_damage_that_a_header_does_not_show_is_found_first(data):
+    audio.write(data / "data" / "s1" / "a.wav", np.zeros(4000), 16000, "FLOAT")
+    samples = np.zeros(4000, np.float32)
+    samples[7] = np.nan
+    (data / "data" / "s1" / "a.wav").write_bytes(
+        (data / "data" / "s1" / "a.wav").read_bytes()[:-16000] + samples.tobytes()
+    )
+    with pytest.raises(UserError, match="1 of 2 items cannot be scored: a: .*sample 7 is nan"):
+        run(data, never)
+
+
+def test_every_row_counts_for_the_sources_not_the_first_alone(data):
+    """A first row without s2 would make a mixture of two speakers one of a single speaker."""
+    text = "ID,mix_wav,s1_wav,s2_wav,s12_wav\nb,mix/b.wav,s1/b.wav,{},{}\na,mix/a.wav,s1/a.wav,{},{}\n"
+    where = (table(data, text.format("", "", "s2/a.wav", "")), data / "out")
+    with pytest.raises(UserError, match=r"2 source\(s\) \(s1_wav, s2_wav\), the model gives 1"):
+        evaluate(never, 1, 16000, *where)
+    with pytest.raises(UserError, match="b: s2_wav is empty"):
+        evaluate(never, 2, 16000, *where)
+    where = (table(data, text.format("", "", "", "s2/a.wav")), data / "out")
+    with pytest.raises(UserError, match=r"\(s1_wav, s12_wav\)"):
+        evaluate(never, 1, 16000, *where)
+
+
+def test_a_column_of_the_results_cannot_group_them(data):
+    text = "ID,mix_wav,s1_wav,s2_wav,pesq,status\nb,mix/b.wav,s1/b.wav,s2/b.wav,1.5,x\n"
+    for name in ("pesq", "status"):
+        with pytest.raises(UserError, match=f"results have a column {name}, too"):
+            evaluate(never, 2, 16000, table(data, text), data / "out", group_by=name)
+
+
 def test_unknown_metrics_are_refused_first(data):
     where = (data / "no.csv", data / "out")
     for metric, message in (("pesk", "Did you mean 'pesq'"), ("no_module:f", "cannot be imported")):

@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from io import FileIO
+from pathlib import Path
 
 import soundfile as sf
 
@@ -32,6 +33,7 @@ EXTENTS: dict[bytes, Callable[[Data], Extent | None]] = {
     rb"\xf0\x7e": fixed.sds,
 }
 HEAD = 4096  # most headers of WAV files are shorter, and read without mapping the file
+MPEG_NAMES = {".mp1", ".mp2", ".mp3"}  # libsndfile looks for frames there, and its decoder writes to stderr meanwhile
 # Magic bytes of headers without a size, and how long these headers are at least
 SIZELESS = {rb"\x64\xa3|[\x00-\x04]\x00\xa3\x64": 24, rb"PVF1\n": 15, rb" paf|fap ": 24, rb"Extended Instrument: ": 24}
 
@@ -60,8 +62,11 @@ def opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
             parts = [stack.enter_context(view) for view in views(path) or []]
             name = os.fspath(path) if os.name == "nt" else os.fsencode(path)  # Windows has no names of bytes
             sources: Sequence[View | str | bytes] = parts if parts else [name]
+            if not parts and Path(os.fsdecode(path)).suffix.lower() in MPEG_NAMES:
+                _refuse_other(path)
             files = [stack.enter_context(sf.SoundFile(source)) for source in sources]
-            _refuse_guess(path, files[0])
+            if files[0].format == "RAW":
+                _refuse_other(path)
         except DamagedError as error:
             hint = f" Copy the file again, or keep what is there: {foreign.command(path)}." if error.is_cut else ""
             raise UserError(f"{printable(path)}: {error}.{hint}") from error
@@ -72,9 +77,9 @@ def opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
         yield files
 
 
-def _refuse_guess(path: str | os.PathLike[str], file: sf.SoundFile) -> None:
+def _refuse_other(path: str | os.PathLike[str]) -> None:
     """Names like a.vox and a.snd let libsndfile read anything as samples without a header, a web page too."""
-    words = foreign.other(path, _head(path)) if file.format == "RAW" else None
+    words = foreign.other(path, _head(path))
     if words:
         raise UserError(f"{printable(path)}: {words}.")
 

@@ -122,3 +122,12 @@ def test_no_permission(tmp_path, monkeypatch):
     monkeypatch.setattr(whole, "views", refuse)
     with pytest.raises(UserError, match=r"a\.wav: cannot be read \(Permission denied\)"):
         audio.read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("content", [b"<html>not found</html>", b"this is not audio\n" * 200])
+def test_what_is_no_mp3_is_one_line_and_the_decoder_says_nothing(tmp_path, capfd, content):
+    path = tmp_path / "a.mp3"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="web page|text"):
+        audio.read(path)
+    assert capfd.readouterr().err == ""
