@@ -1005,8 +1005,8 @@ MUTATIONS = [
     Mutation(
         "evaluation: an empty column counts as a source",
         "lobes/evaluation/manifest.py",
-        "return [column for column in numbered if row.get(column)]",
-        "return [column for column in numbered]",
+        "return [column for _, column in numbered if row.get(column)]",
+        "return [column for _, column in numbered]",
         ("tests/evaluation/test_manifest.py", "lobes/evaluation/manifest.py"),
     ),
     Mutation(
@@ -1193,6 +1193,20 @@ MUTATIONS = [
         "if max(numbers, default=0) > num_spks:",
         "if False:",
         ("tests/recipes/test_layouts.py",),
+    ),
+    Mutation(
+        "prepare: files of another length leave the manifests as they are",
+        "lobes/data/parallel_folders.py",
+        "zlib.crc32(repr(list(zip(names, sizes, strict=True))).encode",
+        "zlib.crc32(repr(names).encode",
+        ("tests/recipes/test_layouts.py",),
+    ),
+    Mutation(
+        "evaluation: a row of more sources than the first is scored",
+        "lobes/evaluation/manifest.py",
+        'more = [row["ID"] for row in rows if not set(sources_of(row)) <= set(sources)]',
+        "more: list[str] = []",
+        ("tests/evaluation/test_manifest.py",),
     ),
     Mutation(
         "tables: files decide nothing about the encoding",

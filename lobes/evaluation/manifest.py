@@ -99,7 +99,8 @@ def evaluate(
     """
     check_metrics(metrics)
     rows = read_rows(manifest, data_root)
-    layout: RowLayout = layout_of(rows[0]) or _stored(manifest, rows[0], num_sources)
+    layout: RowLayout = layout_of(rows[0]) or _stored(manifest, rows, num_sources)
+    rows = read_rows(manifest, data_root, layout.columns)
     if group_by is not None and group_by not in {*rows[0], layout.group_by}:
         raise UserError(f"{manifest} has no column {group_by}.{did_you_mean(group_by, rows[0])}")
     _check_files(manifest, rows, layout, sample_rate)
@@ -111,9 +112,14 @@ def evaluate(
 
 
 def read_rows(
-    manifest: str | os.PathLike[str], data_root: str | os.PathLike[str] | None = None
+    manifest: str | os.PathLike[str],
+    data_root: str | os.PathLike[str] | None = None,
+    used: Callable[[Row], Sequence[str]] | None = None,
 ) -> list[dict[str, str]]:
     """Read the rows of a manifest, with paths that can be opened; no audio file is read.
+
+    `used` returns the columns of a row whose paths are wanted, of which others stay as they are written; by default
+    those of the mixture and the sources.
 
     Raises
     ------
@@ -136,7 +142,7 @@ def read_rows(
         raise UserError(f"--data-root {data_root}: no such folder.")
     root = os.path.dirname(os.path.abspath(manifest)) if data_root is None else data_root
     table = read_table(manifest, ("ID", "mix_wav"), root)
-    rows = table.resolved(root)
+    rows = table.resolved(root, used or (lambda row: ["mix_wav", *sources_of(row)]))
     needs_root = any(PLACEHOLDER.match(row["mix_wav"]) for row in table.rows)
     if data_root is None and needs_root and not any(os.path.isfile(row["mix_wav"]) for row in rows):
         raise UserError(
@@ -154,8 +160,8 @@ def sources_of(row: Row) -> list[str]:
     >>> sources_of({"ID": "a", "mix_wav": "m.wav", "s1_wav": "x.wav", "s2_wav": "", "noise_wav": "n.wav"})
     ['s1_wav']
     """
-    numbered = (f"s{number}_wav" for number in range(1, len(row)))
-    return [column for column in numbered if row.get(column)]
+    numbered = sorted((int(match[1]), column) for column in row if (match := SOURCE.fullmatch(column)))
+    return [column for _, column in numbered if row.get(column)]
 
 
 class _Stored:
@@ -174,13 +180,19 @@ class _Stored:
         return mix, np.stack(targets, 1), {}, True
 
 
-def _stored(manifest: str | os.PathLike[str], row: Row, num_sources: int) -> _Stored:
-    """The layout of files that lie ready, whose sources must be as many as the model's."""
-    sources = sources_of(row)
+def _stored(manifest: str | os.PathLike[str], rows: Sequence[Row], num_sources: int) -> _Stored:
+    """The layout of files that lie ready, whose sources must be as many as the model's, in every row."""
+    sources = sources_of(rows[0])
     if len(sources) != num_sources:
         raise UserError(
             f"{manifest} has {len(sources)} source(s) ({', '.join(sources) or 'no s1_wav'}), the model gives "
             f"{num_sources}. Take a model for that task, or a manifest with the columns of that task."
+        )
+    more = [row["ID"] for row in rows if not set(sources_of(row)) <= set(sources)]
+    if more:
+        raise UserError(
+            f"{manifest}: {len(more)} of {len(rows)} rows have other sources than the first row's {', '.join(sources)}"
+            f": {shorten(more)}. Evaluate mixtures of other numbers of sources by manifests of their own."
         )
     return _Stored(sources)
 
