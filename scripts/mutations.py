@@ -1209,6 +1209,20 @@ MUTATIONS = [
         ("tests/recipes/test_layouts.py",),
     ),
     Mutation(
+        "prepare: files of another length leave the manifests as they are",
+        "lobes/data/parallel_folders.py",
+        "zlib.crc32(repr(list(zip(names, sizes, strict=True))).encode",
+        "zlib.crc32(repr(names).encode",
+        ("tests/recipes/test_layouts.py",),
+    ),
+    Mutation(
+        "evaluation: a row of more sources than the first is scored",
+        "lobes/evaluation/manifest.py",
+        'more = [row["ID"] for row in rows if not set(sources_of(row)) <= set(sources)]',
+        "more: list[str] = []",
+        ("tests/evaluation/test_manifest.py",),
+    ),
+    Mutation(
         "tables: files decide nothing about the encoding",
         "lobes/data/tables.py",
         "return bool(files or not names) and all(",

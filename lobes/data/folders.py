@@ -12,6 +12,7 @@ from lobes.errors import UserError, did_you_mean
 
 READ = (".wav", ".flac")  # of two files of one name the first is taken
 OTHER_SOUND = (".wave", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".au", ".sph", ".w64", ".caf")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
 LEFT_BY_SYSTEMS = (".", "~$", "@eadir", "#recycle", "$recycle.bin", "system volume information", "__macosx")
 
 
@@ -131,14 +132,31 @@ def missing_folder(folder: Path, hints: Mapping[str, str]) -> UserError:
     found mix_clean: set --mixtures clean.
     """
     gone = next(place for place in (folder, *folder.parents) if place.parent.is_dir())
+    if gone.is_file():
+        return UserError(f"{gone}: is a file, expected a folder.")
     if not gone.parent.name:
         return UserError(f"{folder}: no such folder.")
     options = _options(gone.parent, hints)
-    near = "" if options else did_you_mean(gone.name, [path.name for path in gone.parent.iterdir() if path.is_dir()])
+    near = "" if options else _near(gone)
     return UserError(
         f"{folder}: no such folder. In {gone.parent} expected {gone.name}; found {holds(gone.parent)}"
         + (f": set {' or '.join(options)}." if options else f".{near}")
     )
+
+
+def _near(gone: Path) -> str:
+    """What may be meant by a folder that is not there: a similar name, or an archive that is not unpacked."""
+    folders = [path.name for path in gone.parent.iterdir() if path.is_dir()]
+    archives = sorted(path.name for path in gone.parent.iterdir() if path.name.lower().endswith(ARCHIVES))
+    same = [name for name in folders if _folded(name) == _folded(gone.name)]
+    if same and same[0].casefold() != gone.name.casefold():
+        return f" {same[0]} is written in another Unicode form: copy its name, or let the shell complete it."
+    unpack = f" Unpack {shorten(archives)}." if archives else ""
+    return f" Did you mean {same[0]!r}?" if same else did_you_mean(gone.name, folders) or unpack
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _options(folder: Path, hints: Mapping[str, str]) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,8 @@ def names_by_stem(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
 def _refuse_without_sound(part: str, folder: Path, hints: Mapping[str, str]) -> None:
     if not folder.is_dir():
         sources = sources_in(folder.parent) if folder.parent.is_dir() and SOURCE.fullmatch(f"{part}_wav") else []
-        fewer = {name: f"--num_spks {len(sources)}" for name in sources[-1:]}
+        complete = sources == source_parts(len(sources))[1:]  # else s1 is missing, or one in between
+        fewer = {name: f"--num_spks {len(sources)}" for name in sources[-1:] if complete}
         raise missing_folder(folder, hints if part == "mix" else fewer)
     if not sound_files(folder):
         raise UserError(
@@ -248,8 +250,13 @@ def check_and_write(
 
 
 def count(folder: Path) -> list[Any]:
-    """Return a folder and the number of its files of sound, which show whether a preparation is out of date."""
-    return [str(folder), len(sound_files(folder))]
+    """Return a folder, the number of its files of sound, and a sum over their names and sizes.
+
+    They show whether a preparation is out of date.
+    """
+    names = sound_files(folder)
+    sizes = [os.path.getsize(folder / name) if (folder / name).is_file() else -1 for name in names]
+    return [str(folder), len(names), zlib.crc32(repr(list(zip(names, sizes, strict=True))).encode("utf-8", "replace"))]
 
 
 def refuse_shared_speakers(rows: Mapping[str, Sequence[Row]], allowed: Sequence[str]) -> None:

@@ -38,9 +38,10 @@ def refuse_other_number(
     data_folder: str | os.PathLike[str],
     speakers: Callable[[str], Sequence[str]] = lambda stem: (),
 ) -> None:
-    """Raise a UserError if mixtures have another number of speakers than there are parts s1, s2 ...
+    """Raise a UserError if mixtures have more speakers than there are parts s1, s2 ...
 
-    A folder s1, s2 ... that is missing is another matter: whoever reads it finds that.
+    Fewer are another matter: a folder s1, s2 ... is missing then, and whoever reads it finds that. Where all are there,
+    they count, whatever the names say.
 
     Arguments
     ---------
@@ -55,13 +56,13 @@ def refuse_other_number(
         num_spks = sum(part[0] == "s" and part[1:].isdigit() for part in parts)
         _refuse_other_folders(parts["mix"].parent, num_spks)
         stems = (Path(name).stem for name in sound_files(parts["mix"]))
-        other = next((stem for stem in stems if len(speakers(stem)) not in (0, num_spks)), None)
+        other = next((stem for stem in stems if len(speakers(stem)) > num_spks), None)
         if other:
             _refuse(
                 len(speakers(other)), num_spks, f"{parts['mix']}: {other} is a name of {len(speakers(other))} speakers"
             )
     named = [int(n) for match in DATA_SET.finditer(Path(data_folder).name) for n in match.groups() if n]
-    if named and named[0] != num_spks:
+    if named and named[0] > num_spks:
         _refuse(named[0], num_spks, f"data_folder {data_folder} is a name of {named[0]} speakers")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,14 @@ class TextTable:
         """Return where a row stands, as an error begins: `train.csv, line 3`."""
         return f"{self.path}, line {self.lines[index]}"
 
-    def resolved(self, data_folder: str | os.PathLike[str] | None = None) -> list[dict[str, str]]:
+    def resolved(
+        self,
+        data_folder: str | os.PathLike[str] | None = None,
+        used: Callable[[dict[str, str]], Iterable[str]] | None = None,
+    ) -> list[dict[str, str]]:
         """Return the rows with absolute paths in the columns that end in `_wav`: see `lobes.data.paths.resolve_path`.
+
+        Where `used` is given, it returns the columns of a row that are read; others stay as they are written.
 
         Raises
         ------
@@ -40,8 +46,9 @@ class TextTable:
             A path that cannot be meant here, or that may mean two files, with its line.
         """
         return [
-            {c: self.file(n, c, data_folder) if c.endswith("_wav") and row[c] else row[c] for c in row}
+            {c: self.file(n, c, data_folder) if c in files and row[c] else row[c] for c in row}
             for n, row in enumerate(self.rows)
+            for files in [[c for c in (used(row) if used else row) if c.endswith("_wav")]]
         ]
 
     def file(self, index: int, column: str, data_folder: str | os.PathLike[str] | None = None) -> str:

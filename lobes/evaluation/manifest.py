@@ -101,6 +101,7 @@ def evaluate(
     rows = read_rows(manifest, data_root)
     filled = filled_columns(rows)
     layout: RowLayout = layout_of(filled) or _stored(manifest, filled, num_sources)
+    rows = read_rows(manifest, data_root, layout.columns)
     _check_group_by(manifest, group_by, {*rows[0], layout.group_by}, metrics)
     _check_files(manifest, rows, layout, sample_rate)
     out = Path(out_folder)
@@ -111,9 +112,14 @@ def evaluate(
 
 
 def read_rows(
-    manifest: str | os.PathLike[str], data_root: str | os.PathLike[str] | None = None
+    manifest: str | os.PathLike[str],
+    data_root: str | os.PathLike[str] | None = None,
+    used: Callable[[Row], Sequence[str]] | None = None,
 ) -> list[dict[str, str]]:
     """Read the rows of a manifest, with paths that can be opened; no audio file is read.
+
+    `used` returns the columns of a row whose paths are wanted, of which others stay as they are written; by default
+    those of the mixture and the sources.
 
     Raises
     ------
@@ -136,7 +142,7 @@ def read_rows(
         raise UserError(f"--data-root {data_root}: no such folder.")
     root = os.path.dirname(os.path.abspath(manifest)) if data_root is None else data_root
     table = read_table(manifest, ("ID", "mix_wav"), root)
-    rows = table.resolved(root)
+    rows = table.resolved(root, used or (lambda row: ["mix_wav", *sources_of(row)]))
     needs_root = any(PLACEHOLDER.match(row["mix_wav"]) for row in table.rows)
     if data_root is None and needs_root and not any(os.path.isfile(row["mix_wav"]) for row in rows):
         raise UserError(
@@ -185,9 +191,9 @@ class _Stored:
         return mix, np.stack(targets, 1), {}, True
 
 
-def _stored(manifest: str | os.PathLike[str], row: Row, num_sources: int) -> _Stored:
+def _stored(manifest: str | os.PathLike[str], filled: Row, num_sources: int) -> _Stored:
     """The layout of files that lie ready, whose sources must be as many as the model's."""
-    sources = sources_of(row)
+    sources = sources_of(filled)
     if len(sources) != num_sources:
         raise UserError(
             f"{manifest} has {len(sources)} source(s) ({', '.join(sources) or 'no s1_wav'}), the model gives "

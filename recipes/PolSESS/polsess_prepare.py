@@ -23,7 +23,7 @@ import numpy as np
 from lobes.data import tables
 from lobes.data.checks import check_audio, check_sum
 from lobes.data.done_marker import DoneMarker
-from lobes.data.folders import missing_folder
+from lobes.data.folders import holds, missing_folder
 from lobes.data.manifest import portable, refuse_duplicates, shorten, write_manifest
 from lobes.data.paths import absolute, refuse_inside, resolve_path
 from lobes.errors import UserError, did_you_mean, exit_on_user_error
@@ -249,7 +249,7 @@ def _corpus_folder(data_folder: str | os.PathLike[str], splits: Sequence[str]) -
         hint = f" Did you mean {root / below[0]}?" if below else ""
         raise UserError(
             f"data_folder {data_folder}: expected a PolSESS folder with {', '.join(FOLDERS[s] for s in splits)}; "
-            f"{', '.join(missing)} missing, it holds {shorten(inside) or 'no folders'}.{hint}"
+            f"{', '.join(missing)} missing, it holds {holds(root)}.{hint}"
         )
     return root
 

@@ -29,7 +29,7 @@ from lobes.data.done_marker import DoneMarker
 from lobes.data.files import replacing, write_whole
 from lobes.data.folders import by_stem, holds, missing_folder, sound_files
 from lobes.data.manifest import SPLITS, portable, shorten, write_manifest
-from lobes.data.parallel_folders import names_by_stem, refuse_unknown
+from lobes.data.parallel_folders import count, names_by_stem, refuse_unknown
 from lobes.data.paths import absolute, refuse_inside
 from lobes.data.rates import resample
 from lobes.errors import UserError, exit_on_user_error
@@ -92,7 +92,7 @@ def prepare_voicebank(
     folders = {split: at_rate(find_folders(root, name), sample_rate, copies) for split, name in sets.items()}
     options = {
         "data_folder": str(root),
-        "files": {split: [len(sound_files(pair["mix"])), str(pair["mix"])] for split, pair in folders.items()},
+        "files": {split: [count(folder) for folder in pair.values()] for split, pair in folders.items()},
         **{"valid_speakers": list(valid_speakers)},
         **{"check_files": check_files, "sample_rate": sample_rate},
     }

@@ -98,8 +98,11 @@ def prepare_wsj0mix(
 
 def refuse_other_acoustics(acoustics: str, targets: str, verify_sum: int | None) -> None:
     """Raise a UserError for reverberant targets of anechoic mixtures, and for sums that cannot be right."""
-    if acoustics == "anechoic" and targets == "reverb":
-        raise UserError("targets: expected anechoic, as these mixtures have no reverberation, got 'reverb'.")
+    if acoustics != "reverb" and targets == "reverb":
+        raise UserError(
+            "targets: expected anechoic, as these mixtures have no reverberation, got 'reverb'. Leave --targets out, "
+            "or take reverberant mixtures of WHAMR! (--mixtures both_reverb)."
+        )
     if acoustics == "reverb" and targets == "anechoic" and verify_sum is not None:
         raise UserError(
             "verify_sum: reverberant mixtures are not the sum of anechoic targets. Set --targets reverb to check them, "

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lobes.data.folders import holds, missing_folder
-from lobes.data.manifest import SOURCE, SPLITS, chosen_rows
+from lobes.data.manifest import SOURCE, SPLITS, chosen_rows, shorten
 from lobes.data.parallel_folders import (
     check_and_write,
     command_line,
@@ -71,14 +71,17 @@ def prepare_custom(
     refuse_inside(save_folder, root, "save_folder")
     if tables := find_tables(root):
         rows = {split: read_mixtures(table, root, num_spks, check_files) for split, table in tables.items()}
+        refuse_shared_mixtures(tables, rows)
         refuse_shared_speakers(rows, ())
         check_and_write(rows, root, Path(save_folder), sample_rate, check_files, verify_sum)
         return
     if not root.is_dir():
         raise UserError(f"data_folder {missing_folder(root, {})}")
     if not (root / "train" / "mix").is_dir():
+        inside = f", its train holds {holds(root / 'train')}" if (root / "train").is_dir() else ""
         raise UserError(
-            f"data_folder {root}: expected train.csv or a folder train/mix, found neither; it holds {holds(root)}."
+            f"data_folder {root}: expected train.csv or a folder train/mix, found neither; it holds "
+            f"{holds(root)}{inside}."
         )
     splits = {
         split: {
@@ -114,7 +117,31 @@ def read_mixtures(path: Path, root: Path, num_spks: int, check_files: str = "all
             )
     rows = table.resolved(root)
     refuse_missing_files(table, chosen_rows(rows, check_files), root)
+    refuse_equal_parts(table, rows, num_spks)
     return rows
+
+
+def refuse_equal_parts(table: TextTable, rows: Sequence[Mapping[str, Any]], num_spks: int) -> None:
+    """Raise a UserError where one file is two sources, or the mixture of several sources and one of them."""
+    parts = [f"{part}_wav" for part in source_parts(num_spks)[0 if num_spks > 1 else 1 :]]
+    for n, row in enumerate(rows):
+        twice = [column for column in parts if [row[part] for part in parts].count(row[column]) > 1]
+        if twice:
+            raise UserError(
+                f"{table.where(n)}: {' and '.join(twice)} are one file, {row[twice[0]]}. Correct the table."
+            )
+
+
+def refuse_shared_mixtures(tables: Mapping[str, Path], rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Raise a UserError for mixtures that are in the table of training and in another one."""
+    trained = {row["mix_wav"] for row in rows["train"]}
+    for split in ("valid", "test"):
+        shared = [row["ID"] for row in rows[split] if row["mix_wav"] in trained]
+        if shared:
+            raise UserError(
+                f"{tables[split]}: {len(shared)} of its mixtures are in {tables['train'].name}, too: "
+                f"{shorten(shared)}. A score on mixtures of training says nothing about others; make the tables anew."
+            )
 
 
 def refuse_missing_files(table: TextTable, rows: Sequence[Mapping[str, Any]], root: Path) -> None:

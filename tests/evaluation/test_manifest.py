@@ -152,6 +152,21 @@ def test_paths_are_relative_to_the_manifest_and_other_columns_are_not_needed(dat
         assert summary["n"] == 1 and (data / "other" / "out" / "summary.json").is_file()
 
 
+def test_paths_that_are_not_used_need_no_meaning(data):
+    text = "ID,mix_wav,s1_wav,noise_wav\na,mix/a.wav,s1/a.wav,C:\\noise\\a.wav\n"
+    where = (table(data, text), data / "out")
+    assert evaluate(lambda mix: mix[:, None], 1, 16000, *where, metrics=("si_sdr",), workers=0)["n"] == 1
+
+
+@pytest.mark.parametrize(
+    "columns, more", [("s1_wav,s2_wav", "s1/b.wav,s2/b.wav"), ("s1_wav,s9_wav", "s1/b.wav,s2/b.wav")]
+)
+def test_a_row_of_more_sources_than_the_first_is_refused(data, columns, more):
+    text = f"ID,mix_wav,{columns}\na,mix/a.wav,s1/a.wav,\nb,mix/b.wav,{more}\n"
+    with pytest.raises(UserError, match=rf"has 2 source\(s\) \({columns.replace(',', ', ')}\), the model gives 1"):
+        evaluate(never, 1, 16000, table(data, text), data / "out")
+
+
 def test_a_root_that_is_missing_is_named(data):
     """T2-24: one line that names the option."""
     with pytest.raises(UserError, match="begin with .data_root, and .* not in its own folder. Add --data-root"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,43 @@ def test_mixtures_of_three(libri, wsj, tmp_path):  # T2-42
     with pytest.raises(UserError, match="mixtures of 3 speakers, num_spks is 2"):
         wsj(data)
     assert wsj(data, num_spks=3)["speaker3"] == "02e"
+
+
+def test_folders_of_sources_count_where_names_have_fewer_speakers(libri, tmp_path):  # T2-42
+    data = make(tmp_path / "Libri2Mix", LIBRI, ("mix_clean", "s1", "s2", "s3"))
+    with pytest.raises(UserError, match="Set --num_spks 3"):
+        libri(data)
+    assert libri(data, num_spks=3)["s3_wav"]
+
+
+def test_files_that_change_make_the_manifests_anew(libri, tmp_path):
+    data = make(tmp_path / "Libri2Mix", LIBRI, ("mix_clean", "s1", "s2"))
+    assert libri(data)["duration"] == "0.02"
+    for path in data.rglob("test/*/*.wav"):
+        soundfile.write(path, np.full(320, 0.1), 8000)
+    assert libri(data)["duration"] == "0.04"
+    for path in data.rglob("test/*/*.wav"):
+        path.rename(path.with_stem("51-1-1_52-1-1"))
+    assert libri(data)["ID"] == "51-1-1_52-1-1"
+
+
+def test_targets_of_another_data_set_are_refused(wsj, tmp_path):
+    data = make(tmp_path / "wham", WSJ, ("mix_both", "noise", "s1", "s2"))
+    with pytest.raises(UserError, match="these mixtures have no reverberation, got 'reverb'. Leave --targets out"):
+        wsj(data, mixtures="both", targets="reverb")
+
+
+def test_what_stands_in_place_of_a_folder_is_named(libri, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file: is a file, expected a folder"):
+        libri(tmp_path / "file")
+    (tmp_path / "Libri2Mix").mkdir()
+    (tmp_path / "Libri2Mix" / "wav8k.zip").touch()
+    with pytest.raises(UserError, match="found wav8k.zip. Unpack wav8k.zip. data_folder is the one"):
+        libri(tmp_path / "Libri2Mix")
+    make(tmp_path / "zażółć", LIBRI, ("mix_clean",))
+    with pytest.raises(UserError, match="zażółć is written in another Unicode form"):
+        libri(tmp_path / unicodedata.normalize("NFD", "zażółć"))
 
 
 def test_a_third_speaker_is_found_in_manifests_that_are_there(libri, tmp_path):

@@ -192,6 +192,12 @@ REFUSED = {
         table("train", end=",train/s2/a1.wav").replace("s2_wav", "s2_wav,s3_wav"),
         "line 2: s3_wav is a source.*num_spks is 2",
     ),
+    "one file in two columns": (PLAIN.replace("s2/a2", "s1/a2"), "line 3: s1_wav and s2_wav are one file, .*s1/a2.wav"),
+    "the mixture as a source": (
+        PLAIN.replace("train/s1/a2", "train/mix/a2"),
+        "line 3: mix_wav and s1_wav are one file",
+    ),
+    "mixtures of the test": (table("test"), "test.csv: 1 of its mixtures are in train.csv, too: "),
     "a file that is not there": (
         PLAIN.replace("s1/a2", "s1/a9"),
         "line 3: s1_wav is written train/s1/a9.wav.* 1 of 6 files",
@@ -289,6 +295,12 @@ def test_folders_of_other_names_and_layouts_are_named(data, prepare, tmp_path):
     (data / "valid").rename(data / "dev")
     with pytest.raises(UserError, match="valid/mix: no such folder. In .* expected valid; found dev, test, train"):
         prepare(data)
+    (data / "train" / "s1").rename(data / "train" / "S1")
+    with pytest.raises(
+        UserError, match="expected s1; found S1, mix, s2. Did you mean 'S1'"
+    ):  # s2 alone is not 1 source
+        prepare(data)
+    (data / "train" / "S1").rename(data / "train" / "s1")
     for path in (data / "test" / "s2").iterdir():
         path.unlink()
     (data / "dev").rename(data / "valid")
