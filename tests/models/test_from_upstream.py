@@ -1,6 +1,7 @@
 """Published weights by the network's name: both ways, whatever trainers put around them, and clear refusals."""
 
 import argparse
+import collections
 import copy
 import pathlib
 import sys
@@ -220,6 +221,8 @@ EXTRAS = {  # what is saved with the weights
     "numbers": {"score": np.float32(1.5), "flag": np.bool_(True), "count": np.int64(7), "half": np.float16(2)},
     "arrays": np.random.RandomState(0).get_state(),
     "paths": [pathlib.Path("/tmp/x"), pathlib.PurePosixPath("y"), pathlib.PureWindowsPath("C:/z")],
+    "containers": [collections.defaultdict(list, {"loss": [1.0]}), collections.deque([1, 2], 3), frozenset({1})],
+    "types": {"slice": slice(1, 2), "type": float},
     "tensor types": {"device": torch.device("cpu"), "dtype": torch.float16, "size": torch.Size([2, 3])},
 }
 
