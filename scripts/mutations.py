@@ -530,6 +530,20 @@ MUTATIONS = [
         ("tests/nnet/test_bimamba.py",),
     ),
     Mutation(
+        "published weights: SPMamba and TF-GridNet do not get the level",
+        "lobes/models/convert/gridnet_reference.py",
+        "        level=level,",
+        '        level="item",',
+        ("tests/models/test_from_upstream.py::test_level_is_an_option_of_all",),
+    ),
+    Mutation(
+        "DPMamba: chunks of the published form for networks of other sizes",
+        "lobes/models/convert/mamba_reference.py",
+        "if not (published and sizes in _PUBLISHED_SKIPS)",
+        "if not (sizes in _PUBLISHED_SKIPS)",
+        ("tests/models/test_from_upstream.py::test_dpmambas_of_other_sizes_are_not_taken_for_published_ones",),
+    ),
+    Mutation(
         "checkpoints: code in a file is run",
         "lobes/models/convert/tensors_only.py",
         'map_location="cpu", weights_only=True',

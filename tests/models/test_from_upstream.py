@@ -1,6 +1,7 @@
 """Published weights by the network's name: both ways, whatever trainers put around them, and clear refusals."""
 
 import argparse
+import collections
 import copy
 import pathlib
 import sys
@@ -78,24 +79,39 @@ def test_what_trainers_wrap_around_the_weights(network, layout):
     assert same(to_upstream(from_upstream(name, WRAPPED[layout](published), **unseen)), published)
 
 
-@pytest.mark.parametrize("fault", ["missing", "unknown", "wrong shape", "no tensor", "empty"])
+@pytest.mark.parametrize("fault", ["missing", "unknown", "wrong shape", "no tensor", "empty", "quantised", "complex"])
 def test_weights_that_do_not_fit(network, fault):
     name, model, unseen = network
     weights = to_upstream(model)
     key = sorted(weights)[len(weights) // 2]
     changed = {"missing": {}, "unknown": {**weights, "more.weight": torch.ones(2)}, "no tensor": {**weights, key: 3}}
     changed["empty"] = {**weights, key: torch.ones(0)}
+    changed["quantised"] = {**weights, key: weights[key].to(torch.int8)}
+    changed["complex"] = {**weights, key: weights[key].to(torch.complex64)}
     changed["wrong shape"] = {**weights, key: torch.ones(7, 1, 1, 1, 1)}
     changed["missing"] = {k: v for k, v in weights.items() if k != key}
     with pytest.raises(UserError, match="more.weight" if fault == "unknown" else key.replace(".", r"\.")) as error:
         from_upstream(name, changed[fault], **unseen)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and str(error.value).startswith("state dict: ")
+
+
+def test_level_is_an_option_of_all(network):
+    name, model, unseen = network
+    weights, mix = to_upstream(model), torch.randn(1, 700)
+    as_it_is = from_upstream(name, weights, level="none", **unseen)
+    model.level = "none"
+    with torch.no_grad():
+        assert torch.equal(as_it_is(mix), model(mix))
+        model.level = "item"
+        assert not torch.equal(as_it_is(mix), model(mix))
+    with pytest.raises(UserError, match="level: expected item or none, got 'unit'"):
+        from_upstream(name, weights, level="unit", **unseen)
 
 
 def test_another_network_is_named(network):
     name, model, _ = network
     for other in MODELS:
-        if other not in (name, "bsrnn"):
+        if other != name:
             with pytest.raises(UserError, match=rf"found those of .*from_upstream\('{name}'"):
                 from_upstream(other, to_upstream(model))
 
@@ -115,17 +131,35 @@ def test_names_and_options_are_checked():
         from_upstream("mamba_tasnet", {f"{side}.{key}": value for side in "ab" for key, value in two.items()})
 
 
+@pytest.mark.parametrize("source", [None, [1], torch.nn.Linear(2, 2)])
+def test_what_is_no_source_is_refused(source):
+    with pytest.raises(UserError, match=f"a checkpoint or a state dict, got {type(source).__name__}"):
+        from_upstream("bsrnn", source)
+
+
+@pytest.mark.parametrize("rate", ["8k", 0, -8000, 8000.5, True])
+def test_a_sample_rate_is_a_number_of_hz(rate):
+    with pytest.raises(UserError, match=f"sample_rate: expected a number of Hz, such as 8000, got {rate!r}"):
+        from_upstream("mamba_tasnet", {}, sample_rate=rate)
+
+
 def test_what_no_shape_of_dpmamba_shows():
     weights = to_upstream(get_model("dpmamba_tiny"))
-    with pytest.raises(UserError, match="64 channels and 2 layers.* give K=<frames> and skip_around_intra="):
+    with pytest.raises(UserError, match="64 channels and 2 layers.*give K=<frames> and skip_around_intra="):
         from_upstream("dpmamba", weights, K=100)
     with pytest.raises(UserError, match="K: expected the frames of a chunk, at least 2, got 1"):
         from_upstream("dpmamba", weights, K=1, skip_around_intra=False)
     with pytest.raises(UserError, match="skip_around_intra: expected True or False, got 'no'"):
         from_upstream("dpmamba", weights, K=100, skip_around_intra="no")
-    small = {"N": 128, "L": 4, "d_state": 1, "d_conv": 1}  # 128 channels in 8 layers are the published XS
-    published = from_upstream("dpmamba", to_upstream(get_model("dpmamba_s", **small)))
-    assert published.masknet.K == 250 and not published.masknet.dual_mdl[0].skip_around_intra
+    smallest = from_upstream("dpmamba", to_upstream(get_model("dpmamba_s", N=128)))  # the published XS
+    assert smallest.masknet.K == 250 and not smallest.masknet.dual_mdl[0].skip_around_intra
+
+
+@pytest.mark.parametrize("other", [{"L": 8}, {"d_state": 1}, {"d_conv": 1}, {"n_blocks": 2, "expand": 1}])
+def test_dpmambas_of_other_sizes_are_not_taken_for_published_ones(other):
+    weights = to_upstream(get_model("dpmamba_s", N=128, **other))
+    with pytest.raises(UserError, match="no published DPMamba has the sizes of this one"):
+        from_upstream("dpmamba", weights)
 
 
 @pytest.mark.parametrize("strange", [torch.tensor(1.0), torch.ones(3), torch.ones(16, 8, 1)])
@@ -151,7 +185,8 @@ def test_earlier_and_other_forms_have_no_published_one():
     earlier.masknet = MambaMaskNet(128, 64, 1)
     paths = get_model("dpmamba_tiny")
     paths.masknet.dual_mdl[1].inter_mdl = SharedBiMamba(64)
-    for model in (earlier, paths, get_model("convtasnet_tiny"), get_model("mbs_net"), torch.nn.Linear(2, 2)):
+    linear = get_model("dpmamba_tiny", linear_layer_after_inter_intra=True)
+    for model in (earlier, paths, linear, get_model("convtasnet_tiny"), get_model("mbs_net"), torch.nn.Linear(2, 2)):
         with pytest.raises(UserError, match=f"a {type(model).__name__} has no published form"):
             to_upstream(model)
 
@@ -168,12 +203,13 @@ def test_a_folder_with_a_file_for_each_part(tmp_path):
         from_upstream("mamba_tasnet", tmp_path)
 
 
-def test_weights_in_fp64_and_in_half_precision():
-    published = to_upstream(get_model("mamba_tasnet_tiny", n_layers=1))
+def test_weights_in_fp64_and_in_half_precision(network):
+    name, model, unseen = network
+    published = to_upstream(model)
     double = {key: value.double() + 1e-12 for key, value in published.items()}
-    assert same(to_upstream(from_upstream("mamba_tasnet", double)), double)
-    half = from_upstream("mamba_tasnet", {key: value.half() for key, value in published.items()})
-    assert half.decoder.weight.dtype == torch.float32
+    assert same(to_upstream(from_upstream(name, double, **unseen)), double)
+    half = from_upstream(name, {key: value.half() for key, value in published.items()}, **unseen)
+    assert all(p.dtype == torch.float32 for p in half.parameters())
 
 
 # ------------------------------------------------------------------ files
@@ -185,6 +221,8 @@ EXTRAS = {  # what is saved with the weights
     "numbers": {"score": np.float32(1.5), "flag": np.bool_(True), "count": np.int64(7), "half": np.float16(2)},
     "arrays": np.random.RandomState(0).get_state(),
     "paths": [pathlib.Path("/tmp/x"), pathlib.PurePosixPath("y"), pathlib.PureWindowsPath("C:/z")],
+    "containers": [collections.defaultdict(list, {"loss": [1.0]}), collections.deque([1, 2], 3), frozenset({1})],
+    "types": {"slice": slice(1, 2), "type": float},
     "tensor types": {"device": torch.device("cpu"), "dtype": torch.float16, "size": torch.Size([2, 3])},
 }
 

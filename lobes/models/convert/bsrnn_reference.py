@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from lobes.errors import UserError
 from lobes.models.bsrnn import BSRNN, BandLSTM, TimeLSTM
+from lobes.models.convert.checkpoint import MISFITS, require_equal_shapes, unfit
 from lobes.nnet.band_split import BandDecoder, BandSplit
 from lobes.nnet.bands import FIXED
 
@@ -28,6 +30,7 @@ def from_reference(
     level: str = "item",
     reflected_hop: bool = False,
     gradient_checkpointing: bool = False,
+    origin: str | Path = "state dict",
 ) -> BSRNN:
     """Make the BSRNN of a state dict with the open code's keys; its sizes come from the shapes.
 
@@ -37,6 +40,8 @@ def from_reference(
         On any device; the model is on the CPU.
     sample_rate, hop_length, level, reflected_hop, gradient_checkpointing
         Of `BSRNN`; the shapes do not show them. The open code has `level="none"`.
+    origin : str or Path
+        Where the weights are from, for messages.
 
     Raises
     ------
@@ -51,12 +56,15 @@ def from_reference(
     """
     options: dict[str, Any] = {"sample_rate": sample_rate, "hop_length": hop_length, "level": level}
     options |= {"reflected_hop": reflected_hop, "gradient_checkpointing": gradient_checkpointing}
-    model = BSRNN(**_sizes(state), **options)
+    try:
+        sizes = _sizes(state)
+    except MISFITS as error:
+        raise unfit(origin, "BSRNN", error) from None
+    model = BSRNN(**sizes, **options)
+    require_equal_shapes(dict(_views(model)), state, origin, "a BSRNN")
+    if any(value.dtype == torch.float64 for value in state.values()):
+        model.double()
     views = dict(_views(model))
-    faults = [name for name in sorted({*views, *state}) if _shape(views, name) != _shape(state, name)]
-    if faults:
-        first = ", ".join(f"{name} {_shape(state, name)} for {_shape(views, name)}" for name in faults[:3])
-        raise UserError(f"BSRNN: {len(faults)} tensors differ in shape from the open code's ({first})")
     for name, view in views.items():
         view.copy_(state[name])
     return model
@@ -114,15 +122,8 @@ def _band_views(name: str, part: Any, owner: BandSplit | BandDecoder) -> Iterato
 
 def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Options of `BSRNN` that follow from the shapes."""
-    widths = tuple(state[f"band_split.norm{band}.weight"].numel() // 2 for band in _numbers(state, "band_split.norm"))
-    if widths != FIXED:
-        found = ", ".join(map(str, widths)) or "no key band_split.norm1.weight"
-        raise UserError(f"BSRNN: expected weights of the open code, for bands of {FIXED} bins, found {found}")
-    try:
-        channels = state["norm_t1.weight"].numel()
-        hidden = [len(state[f"mask_decoder.fc1{band}.weight"]) // channels for band in range(1, len(FIXED) + 1)]
-    except KeyError as error:
-        raise UserError(f"BSRNN: {error} is missing in the weights") from None
+    channels = state["norm_t1.weight"].numel()
+    hidden = [len(state[f"mask_decoder.fc1{band}.weight"]) // channels for band in range(1, len(FIXED) + 1)]
     expansion = hidden[0] if len(set(hidden)) == 1 else hidden
     return {"n_channels": channels, "n_layers": len(_numbers(state, "norm_t")), "expansion": expansion}
 
@@ -130,7 +131,3 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
 def _numbers(state: Mapping[str, Tensor], name: str) -> list[int]:
     found = (re.fullmatch(re.escape(name) + r"(\d+)\.weight", key) for key in state)
     return sorted(int(match[1]) for match in found if match)
-
-
-def _shape(state: Mapping[str, Tensor], name: str) -> list[int] | None:
-    return list(state[name].shape) if name in state else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -166,12 +166,19 @@ def _cut(part: Mapping, prefix: str, origin: str) -> dict[str, Tensor]:
         if not str(key).startswith(prefix):
             continue
         name = ".".join(word for word in str(key).removeprefix(prefix).split(".") if word not in _WRAPPERS)
-        if not isinstance(value, Tensor) or not value.numel() or name in weights:
-            kind = "an empty tensor" if isinstance(value, Tensor) else type(value).__name__
-            found = "a second time" if name in weights else f"as {kind}"
-            raise UserError(f"{origin}: expected each weight once and as a tensor, found {key} {found}")
+        if fault := "a second time" if name in weights else _fault(value):
+            raise UserError(f"{origin}: expected each weight once and as a tensor of numbers, found {key} {fault}")
         weights[name] = value
     return weights
+
+
+def _fault(value: Any) -> str | None:
+    """What is wrong with a weight: of integers (quantised) or complex numbers, no network is the published one."""
+    if not isinstance(value, Tensor):
+        return f"as {type(value).__name__}"
+    if value.is_meta or not value.numel():
+        return "as an empty tensor"
+    return None if value.is_floating_point() else f"as {value.dtype}"
 
 
 def _found(content: Mapping) -> str:

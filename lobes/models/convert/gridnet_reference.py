@@ -76,6 +76,7 @@ def model_of(
     hop_length: int | None = None,
     emb_hs: int = 1,
     gradient_checkpointing: bool = False,
+    level: str = "item",
 ) -> Model:
     """Make the model of a state dict with the reference's keys. All sizes that the shapes show are taken from them.
 
@@ -95,8 +96,8 @@ def model_of(
         STFT hop in samples; by default n_fft / 4, as in all published configurations.
     emb_hs : int
         Hop of the windows; 1 in all published configurations.
-    gradient_checkpointing : bool
-        As in the model.
+    gradient_checkpointing, level
+        As in the model. The published code brings each mixture to unit level, too.
 
     Raises
     ------
@@ -116,6 +117,7 @@ def model_of(
         hop_length=n_fft // 4 if hop_length is None else hop_length,
         emb_hs=emb_hs,
         gradient_checkpointing=gradient_checkpointing,
+        level=level,
         **sizes,
     )
     require_equal_shapes(to_published(model.state_dict()), weights, origin, f"{title} with {sizes}")

@@ -35,6 +35,7 @@ _BLOCK = re.compile(r"(masknet\.\S+?\.layers\.\d+\.)(?!norm\.|mixer\.)(\S+)")  #
 _BACKWARD = {"A_log": "A_b_log", "D": "D_b"}  # parameters; to modules `_b` is added
 # channels and dual blocks -> `skip_around_intra` in the published configurations XS, S, M and L of DPMamba
 _PUBLISHED_SKIPS = {(128, 8): False, (256, 8): False, (256, 16): True, (512, 16): True}
+_PUBLISHED_KERNEL, _PUBLISHED_BLOCKS = 16, {"d_state": 16, "d_conv": 4, "expand": 2, "n_blocks": 1}  # in all of them
 _PUBLISHED_K = 250
 
 
@@ -100,6 +101,8 @@ def dpmamba(
         sources = len(weights["masknet.conv2d.weight"]) // d_model
     except MISFITS as error:
         raise unfit(origin, "DPMamba", error) from None
+    published = n_filters == d_model and kernel == _PUBLISHED_KERNEL and blocks == _PUBLISHED_BLOCKS
+    chunks = _unseen(origin, (d_model, layers), published, K, skip_around_intra)
     masknet = Dual_Path_Model(
         n_filters,
         d_model,
@@ -109,7 +112,7 @@ def dpmamba(
         norm="ln",
         linear_layer_after_inter_intra=False,
         num_spks=sources,
-        **_unseen(origin, (d_model, layers), K, skip_around_intra),
+        **chunks,
     )
     return _filled(separator(masknet, kernel, sources, sample_rate, level), weights, origin, "a DPMamba")
 
@@ -122,10 +125,13 @@ def is_published_form(model: nn.Module) -> bool:
     >>> is_published_form(separator(MambaTasNetMaskNet(8, 16, 1), 16, 2))
     True
     """
-    masknet = getattr(model, "masknet", None)
-    paths = [getattr(layer, name) for layer in getattr(masknet, "dual_mdl", ()) for name in ("intra_mdl", "inter_mdl")]
+    masknet: Any = getattr(model, "masknet", None)
+    layers = getattr(masknet, "dual_mdl", ())
+    paths = [getattr(layer, name) for layer in layers for name in ("intra_mdl", "inter_mdl")]
     stacks = bool(paths) and all(isinstance(path, BiMambaStack) for path in paths)
-    return isinstance(model, MaskingSeparator) and (stacks or isinstance(masknet, MambaTasNetMaskNet))
+    more = any(layer.linear_layer_after_inter_intra or layer.norm != "ln" for layer in layers)
+    dual_path = stacks and not more and not masknet.use_global_pos_enc
+    return isinstance(model, MaskingSeparator) and (dual_path or isinstance(masknet, MambaTasNetMaskNet))
 
 
 def separator(
@@ -226,12 +232,12 @@ def _count(weights: Mapping[str, Tensor], beginning: str) -> int:
     return len({key.removeprefix(beginning).split(".")[0] for key in weights if key.startswith(beginning)})
 
 
-def _unseen(origin: str, sizes: tuple[int, int], K: int | None, skip: bool | None) -> dict[str, Any]:
+def _unseen(origin: str, sizes: tuple[int, int], published: bool, K: int | None, skip: bool | None) -> dict[str, Any]:
     """What no shape shows: as given, or as in the published configuration of these sizes."""
-    if sizes not in _PUBLISHED_SKIPS and (K is None or skip is None):
+    if not (published and sizes in _PUBLISHED_SKIPS) and (K is None or skip is None):
         raise UserError(
-            f"{origin}: no published DPMamba has {sizes[0]} channels and {sizes[1]} layers, so its chunks and its "
-            "residual are not known; give K=<frames> and skip_around_intra=<True or False>"
+            f"{origin}: no published DPMamba has the sizes of this one ({sizes[0]} channels and {sizes[1]} layers), so "
+            "its chunks and its residual are not known; give K=<frames> and skip_around_intra=<True or False>"
         )
     K = _PUBLISHED_K if K is None else K
     if isinstance(K, bool) or not isinstance(K, int) or K < 2:

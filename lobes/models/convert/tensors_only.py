@@ -17,6 +17,7 @@ import torch
 from lobes.errors import UserError
 
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)")
+_ADVICE = re.compile(r"Weights only load failed\..*?Error: ", re.DOTALL)  # the reason comes after it
 
 
 def read_tensors(path: str | Path) -> Mapping:
@@ -47,11 +48,23 @@ def _plain_types() -> list[Any]:
     return [
         *(torch.torch_version.TorchVersion, argparse.Namespace, types.SimpleNamespace, np.ndarray, np.dtype),
         *(datetime.datetime, datetime.date, datetime.timedelta),
+        *(frozenset, slice, list, dict, tuple, int, float, bool, str),  # the types themselves, too
+        *((_empty_dict, "collections.defaultdict"), (_empty_list, "collections.deque")),
         *(kind for name, kind in vars(np.dtypes).items() if name.endswith("DType")),
         *((call, f"numpy.{home}.multiarray.{name}") for home in ("core", "_core") for name, call in calls.items()),
         *((kind, f"{home}.{name}") for home in ("pathlib", "pathlib._local") for name, kind in paths.items()),
         *((dict, f"{home}.{file}.AttributeDict") for home in lightning for file in ("parsing", "data")),
     ]
+
+
+def _empty_dict(*_: Any) -> dict[Any, Any]:
+    """What torch fills in place of a dict with defaults, which it does not read."""
+    return {}
+
+
+def _empty_list(*_: Any) -> list[Any]:
+    """What torch fills in place of a deque."""
+    return []
 
 
 def _reason(error: Exception) -> str:
@@ -62,7 +75,7 @@ def _reason(error: Exception) -> str:
             f"holds a {found[1]}, which is not read, since it could run code. If you trust the file, open it where "
             "that is installed and save the state_dict alone: torch.save(checkpoint['state_dict'], 'weights.pth')"
         )
-    first = re.sub(r"\x1b\[\d*m", "", words).strip().split("\n")[0][:150] or type(error).__name__
+    first = _ADVICE.sub("", re.sub(r"\x1b\[\d*m", "", words)).strip().split("\n")[0][:150] or type(error).__name__
     return (
         f"cannot be read as tensors only, the file is damaged or no checkpoint of PyTorch ({first}). If you trust the "
         "file, save the state_dict alone with torch.save and load that"

@@ -35,9 +35,9 @@ def from_upstream(name: str, source: str | Path | Mapping, **options: Any) -> nn
         with `encoder.`, `masknet.` and `decoder.`, or it is a folder with `encoder.ckpt`, `masknet.ckpt` and
         `decoder.ckpt`. No code in a file is run.
     **options
-        What no shape shows: `sample_rate` in Hz for all; `hop_length` and `emb_hs` for spmamba and tf_gridnet; `K` and
-        `skip_around_intra` for dpmamba; `level` (`item`, or `none` for networks that see the mixture as it is, as the
-        published code has it) for mamba_tasnet, dpmamba and bsrnn, and what else bsrnn's `from_reference` lists.
+        What no shape shows: `sample_rate` in Hz and `level` for all (`item`, or `none` for a network that sees the
+        mixture as it is, as the published mamba_tasnet, dpmamba and bsrnn do); `hop_length` and `emb_hs` for spmamba
+        and tf_gridnet; `K` and `skip_around_intra` for dpmamba; and what else bsrnn's `from_reference` lists.
 
     Returns
     -------
@@ -66,6 +66,12 @@ def from_upstream(name: str, source: str | Path | Mapping, **options: Any) -> nn
         if option not in accepted:
             hint = did_you_mean(option, accepted)
             raise UserError(f"from_upstream({name!r}): unknown option {option}.{hint} Known: {', '.join(accepted)}")
+    if not isinstance(source, str | Path | Mapping):
+        kind = type(source).__name__
+        raise UserError(f"from_upstream: expected the path of a checkpoint or a state dict, got {kind}")
+    rate = options.get("sample_rate", 1)
+    if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
+        raise UserError(f"sample_rate: expected a number of Hz, such as 8000, got {rate!r}")
     return build(source, **options).eval()
 
 
@@ -114,8 +120,11 @@ def _builder(name: str) -> tuple[Callable[..., nn.Module], list[str]]:
     if name == "bsrnn":
         from lobes.models.convert import bsrnn_reference
 
-        options = _options(bsrnn_reference.from_reference, ("state",))
-        return lambda source, **given: bsrnn_reference.from_reference(weights_of(source, name)[0], **given), options
+        def bsrnn(source: str | Path | Mapping, **given: Any) -> nn.Module:
+            weights, origin = weights_of(source, name)
+            return bsrnn_reference.from_reference(weights, origin=origin, **given)
+
+        return bsrnn, _options(bsrnn_reference.from_reference, ("state", "origin"))
     function: Callable[..., nn.Module] = getattr(mamba_reference, name)
     return function, _options(function, ("source",))
 
