@@ -61,7 +61,7 @@ def explained() -> Iterator[None]:
         yield
     except MarkedYAMLError as error:
         raise UserError(f"the recipe cannot be loaded: {error.problem or error}.") from error
-    except TypeError as error:
+    except (TypeError, ValueError, ImportError, AttributeError) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         if "hyperpyyaml" not in last.filename:
             raise

@@ -12,6 +12,7 @@ from lobes.config.lists import read_list
 
 _INTEGER = re.compile(r"[+-]?[0-9]+([eE]\+?[0-9]{1,2})?")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_LARGEST = 2**63 - 1  # what a tensor can hold
 _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list such as [a, b]",
           dict: "a mapping such as {a: 1}"}  # fmt: skip
@@ -120,7 +121,11 @@ class Kind:
         return isinstance(value, int if self.type is int else int | float) and self._in_range(value)
 
     def _in_range(self, value: float) -> bool:
-        if not math.isfinite(value) or (self.above is not None and value <= self.above):
+        if (
+            not math.isfinite(value)
+            or (self.type is int and abs(value) > _LARGEST)
+            or (self.above is not None and value <= self.above)
+        ):
             return False
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from io import StringIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lobes.config.kinds import Kind, kind_of
 from lobes.config.layers import Layer, fold, read_layers, refuse_unknown
 from lobes.config.presets import Preset, preset_path, read_preset
 from lobes.config.references import NAME, resolve_references, tag_of
-from lobes.config.table import KNOWN, PLACES, hint_for
+from lobes.config.table import KNOWN, NEEDED, PLACES, hint_for
 from lobes.errors import UserError
 
 
@@ -35,7 +36,10 @@ class Recipe:
         problems = self.set(options, extra_options) + self.problems()
         if problems:
             raise UserError(" ".join(problems))
-        return resolve_tree(self.tree, {}, drop=self.parts, name=self.path)
+        text = resolve_tree(self.tree, {}, drop=self.parts, name=self.path)
+        if problems := self.wrong_values():  # that references have led to
+            raise UserError(" ".join(problems))
+        return text
 
     def set(self, options: Mapping[str, str], extra_options: Iterable[str] = ()) -> list[str]:
         """Put typed texts in their places; returns a sentence for each option that there is not."""
@@ -47,7 +51,7 @@ class Recipe:
                 problems.append(f"--{key} follows from other options in {self.path}: set those.")
             elif key in self.kinds:
                 self.tree[key] = self.kinds[key].read(text)
-            elif key in self.objects() and text == "null":
+            elif key in self.objects() and text == "null" and key not in NEEDED:
                 self.tree[key] = None
             elif key in self.objects():
                 problems.append(f"--{key} is an object that {self.path} makes: change it there or in a file on it.")
@@ -60,16 +64,18 @@ class Recipe:
 
     def problems(self) -> list[str]:
         """A sentence for each plain value that is of another kind than declared, or out of range."""
-        found = []
-        for key, kind in self.kinds.items():
-            value = self.tree[key]
-            if not has_tags(value) and (problem := kind.problem(value)):
-                found.append(f"{key}: {problem}.")
+        found = self.wrong_values()
         for key in self.objects():
             value = self.tree[key]
-            if value is not None and not has_tags(value):
-                found.append(f"{key}: expected an object (!new: or !name:) or null, got {value!r}.")
+            if not has_tags(value) and (value is not None or key in NEEDED):
+                other = "" if key in NEEDED else " or null"
+                found.append(f"{key}: expected an object (!new: or !name:){other}, got {value!r}.")
         return found
+
+    def wrong_values(self) -> list[str]:
+        """The same for the values that are no objects."""
+        plain = {key: kind for key, kind in self.kinds.items() if not has_tags(self.tree[key])}
+        return [f"{key}: {problem}." for key, kind in plain.items() if (problem := kind.problem(self.tree[key]))]
 
     def objects(self) -> list[str]:
         """The keys that YAML's tags make objects of; the command line can only set them to null."""
@@ -234,6 +240,9 @@ def _with_preset(layers: list[Layer]) -> tuple[Any, Preset | None]:
     place = list(tree).index("preset") + 1
     for key in reversed([key for key in preset.options if key not in tree]):
         tree.insert(place, key, preset.options[key])
+    if taken := [key for key in preset.parts if key in tree]:
+        made = f"the preset {name} makes {taken[0]!r}"
+        raise UserError(f"{layers[-1].path}: {made}. For a network of your own write without: [preset].")
     tree.update(preset.parts)
     return tree, preset
 
@@ -248,10 +257,13 @@ def _naming_layer(layers: list[Layer]) -> int | None:
 
 def _as_text(node: Any) -> Any:
     """Write texts in brackets as blocks: HyperPyYAML takes them for tuples, also when they stand in quotes."""
-    for key in list(range(len(node)) if isinstance(node, list) else node if isinstance(node, dict) else ()):
+    keys = list(range(len(node)) if isinstance(node, list) else node if isinstance(node, dict) else ())
+    for key, behind in zip_longest(keys, keys[1:]):
         value = node[key]
         if isinstance(value, str) and value.startswith("(") and value.rstrip("\n").endswith(")"):
             node[key] = LiteralScalarString(value)
+            if comments := getattr(node, "ca", None):  # ruamel.yaml keeps a placeholder's at the next key
+                comments.items.pop(behind, None)  # and writes it there, where it would be part of the block
         else:
             _as_text(value)
     return node

@@ -102,7 +102,10 @@ class _Resolver:
         values = {name: self.look_up(name) for name in NAME.findall(text)}
         filled = NAME.sub(lambda match: str(values[match[1]]), text)
         numbers = values and all(isinstance(value, int | float) for value in values.values())
-        return parse_arithmetic(filled) if numbers else filled
+        try:
+            return parse_arithmetic(filled) if numbers else filled
+        except ArithmeticError as error:
+            raise UserError(f"{self.path}: {text} cannot be calculated: {error}.") from error
 
     def look_up(self, name: str) -> Any:
         """The value at `key[key]`; `.attribute` behind it becomes a call that HyperPyYAML makes."""
@@ -131,18 +134,31 @@ class _Resolver:
         if not file.is_file():
             raise UserError(f"{self.path} includes {file} under {place}, which does not exist.")
         tree = read_yaml(file)
-        for key, value in overrides.items() if isinstance(overrides, Mapping) else ():
-            if key not in tree:
-                raise UserError(f"{self.path}: {place}: {key!r} is no key of {name}.{did_you_mean(str(key), tree)}")
-            tree[key] = value
+        if not isinstance(overrides, Mapping) and (isinstance(overrides, list) or overrides.value):
+            raise UserError(f"{self.path}: {place}: expected `key: value` lines for keys of {name}.")
+        self.override(tree, overrides if isinstance(overrides, Mapping) else {}, name, place)
         resolve_references(tree, file)
         return tree
+
+    def override(self, tree: Any, overrides: Mapping[Any, Any], name: str, place: str) -> None:
+        """Other values for keys of a file, also inside of its plain mappings."""
+        for key, value in overrides.items():
+            if key not in tree:
+                hint = did_you_mean(str(key), map(str, tree))
+                raise UserError(f"{self.path}: {place}: {key!r} is no key of {name}.{hint}")
+            if isinstance(value, Mapping) and isinstance(tree[key], Mapping) and not tag_of(value):
+                self.override(tree[key], value, f"{name}[{key}]", f"{place}[{key}]")
+            else:
+                tree[key] = value
 
     def call(self, name: str, node: Any, place: str) -> Any:
         """What a function returns for these arguments."""
         function: Callable[..., Any] | None = pydoc.locate(name)  # type: ignore[assignment]
         if function is None:
             raise UserError(f"{self.path}: {place}: there is no function {name}.")
-        if isinstance(node, list):
-            return function(*node)
-        return function(**node) if isinstance(node, dict) else function()
+        try:
+            if isinstance(node, list):
+                return function(*node)
+            return function(**node) if isinstance(node, dict) else function()
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self.path}: {place}: {name} does not take these arguments: {error}.") from error

@@ -18,6 +18,7 @@ KNOWN = {
     "seed": Kind(int, low=0, high=2**32 - 1),
     "output_folder": _FOLDER,
     "save_folder": _FOLDER,
+    "train_log": _FOLDER,
     "experiment_name": _FOLDER,
     "preset": _FOLDER,
     # data
@@ -81,6 +82,9 @@ KNOWN = {
     "optimizer_step_limit": _COUNT_OR_NULL,
 }
 
+# Objects without which there is no training; the others may be null.
+NEEDED = ("modules", "opt_class", "budget", "epoch_counter", "checkpointer")
+
 # What ends in one of these is text, whatever its default.
 PLACES = ("_folder", "_file", "_path", "_dir", "_name")
 
@@ -110,6 +114,8 @@ ELSEWHERE = {
     "optimizer": "The optimizer is opt_class, in a YAML file.",
     "model": "The network is chosen by --preset; its sizes are options.",
     "loss": "The loss stands in compute_objectives of train.py.",
+    "jit": "TorchScript does not take these networks; try --compile.",
+    "log_config": "Every run writes log.txt.",
     "train_logger": "Every run writes train_log.txt and learning_curve.csv.",
 }
 

@@ -64,8 +64,8 @@ def admit(text: str, script: str | Path, argv: Sequence[str] = (), test_only: bo
     Raises
     ------
     UserError
-        If the folder holds something else than a run, a run of another recipe, network, data set, loss or seed, or if
-        an option could have no effect because nothing is left to train.
+        If there is nothing to test, if the folder holds something else than a run, or a run of another recipe, network,
+        data set, loss or seed, or if an option could have no effect because nothing is left to train.
 
     Example
     -------
@@ -77,6 +77,10 @@ def admit(text: str, script: str | Path, argv: Sequence[str] = (), test_only: bo
     tree = YAML().load(text)
     folder, save = Path(tree["output_folder"]), Path(tree["save_folder"])
     _refuse_strangers(folder, save, Path(script))
+    if test_only and not any(save.glob(names.CHECKPOINTS)):
+        raise UserError(
+            f"nothing to test: no checkpoint in {save}. Train first, or give the output_folder of a trained run."
+        )
     if not _trained(folder, save):
         return Start(text)
     before, top = read_hyperparams(folder)

@@ -162,6 +162,7 @@ def make_run_folder(output_folder: str, begin: Start, script: str, argv: list[st
         raise UserError(f"cannot make output_folder {folder}: {error.strerror}.") from error
     called = "\n# ".join(command(script, argv).splitlines())  # a line break in an option is no line of the file
     called = called.encode("utf-8", "backslashreplace").decode()
+    called = "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in called)
     header = f"# Lobes {__version__}, commit {commit()}\n# command: {called}\n# yamllint disable\n"
     note_start(begin, folder, script, argv, header)
     if begin.trains:
@@ -175,6 +176,7 @@ def start_logging(log_file: Path) -> None:
     """Send messages to the screen and everything to the log file, without the debug talk of libraries."""
     from speechbrain.utils.logger import TqdmCompatibleStreamHandler
 
+    logging.raiseExceptions = False  # a full disk is one error of the training, not one more of every line
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -182,7 +184,7 @@ def start_logging(log_file: Path) -> None:
     screen.setLevel(logging.INFO)
     screen.setFormatter(logging.Formatter("%(message)s"))
     screen.addFilter(lambda record: not record.name.startswith("speechbrain") or record.levelno >= logging.WARNING)
-    file = logging.FileHandler(log_file, encoding="utf-8")
+    file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root.setLevel(logging.DEBUG)
     root.addHandler(screen)

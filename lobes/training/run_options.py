@@ -14,7 +14,8 @@ from lobes.config.kinds import Kind
 from lobes.config.table import KNOWN
 from lobes.errors import UserError
 
-SEVERAL = ("jit_module_keys", "compile_module_keys")  # these take several words
+SEVERAL = ("compile_module_keys",)  # takes several words
+UNUSED = {"jit", "jit_module_keys", "log_config"}  # TorchScript takes no network of ours; every run has its log
 
 
 @cache
@@ -29,7 +30,7 @@ def kinds() -> dict[str, Kind]:
     from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
     hints = get_type_hints(RunOptions)
-    return {name: KNOWN.get(name) or _kind(hints[name]) for name in hints if name in {*HELP_TEXTS, *SEVERAL}}
+    return {name: KNOWN.get(name) or _kind(hints[name]) for name in hints if name in {*HELP_TEXTS, *SEVERAL} - UNUSED}
 
 
 def flags() -> list[str]:

@@ -250,3 +250,41 @@ def test_a_delta_says_nothing_that_its_base_says(path):
     below = {**(keyword_arguments(network) if network else {}), **below}
     repeated = [key for key, value in layers[-1].keys.items() if key in below and below[key] == value]
     assert not repeated
+
+
+def test_a_text_in_brackets_takes_no_comment_into_itself(folder):
+    (folder / "words.yaml").write_text("place: !PLACEHOLDER  # where it lies\nlr: 1\n")
+    assert load(resolve(folder / "words.yaml", "place: (a)")) == {"place": "(a)", "lr": 1}
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("lr: 0.5\nbatch_size: 1\nn: !ref <lr> / 0\n", "cannot be calculated"),
+        ("lr: 0.5\nbatch_size: !ref <lr>\n", "batch_size: expected a whole number from 1 up, got 0.5"),
+        ("m: !include:inner.yaml\n    part: {x: 1, zz: 2}\n", r"m\[part\]: 'zz' is no key of inner.yaml\[part\]"),
+        ("m: !include:inner.yaml 3\n", "expected `key: value` lines"),
+        ("a: !applyref:math.sqrt [x]\n", "does not take these arguments"),
+        ("batch_size: 99999999999999999999\n", "batch_size: expected a whole number"),
+        ("train_log: ''\n", "train_log: expected text that is not empty"),
+    ],
+)
+def test_mistakes_of_a_file_are_one_line(tmp_path, text, message):
+    (tmp_path / "inner.yaml").write_text("part: {x: 3}\n")
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        resolve(tmp_path / "recipe.yaml")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("with: [separator]\nseparator: !new:torch.nn.Identity\n", r"makes 'separator'.*without: \[preset\]"),
+        ("budget: null\n", "budget: expected an object"),
+    ],
+)
+def test_a_recipe_cannot_do_without_what_trains_nor_replace_its_presets_network(tmp_path, text, message):
+    base = Path(__file__).parents[2] / "recipes" / "custom" / "hparams" / "spmamba.yaml"
+    (tmp_path / "recipe.yaml").write_text(f"base: {base}\n{text}")
+    with pytest.raises(UserError, match=message):
+        resolve(tmp_path / "recipe.yaml", "data_folder: x")

@@ -198,6 +198,11 @@ def test_folders_of_something_else_are_not_written_to(refused, run, tmp_path):
     assert "CKPT" in line and not (tmp_path / "new").exists()
 
 
+def test_a_test_of_nothing_leaves_no_folder(refused, run, tmp_path):
+    assert "no checkpoint" in refused(run, "--test_only", output_folder=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_no_step_is_one_line_and_no_random_weights_are_tested(go, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         go(tmp_path / "run", max_minutes=1e-9)

@@ -100,9 +100,9 @@ def test_the_declared_default_says_what_a_text_is(custom, words, key, value):
 
 def test_run_options_keep_their_own_ways(custom):
     settings, run_opts = command_line("--debug", "--device", "cpu", "--debug_batches=3", "--precision", "fp32",
-                                      "--noprogressbar", "--jit_module_keys", "a", "b")  # fmt: skip
+                                      "--noprogressbar", "--compile_module_keys", "a", "b")  # fmt: skip
     assert run_opts.debug is True and run_opts.device == "cpu" and run_opts.debug_batches == 3
-    assert run_opts.jit_module_keys == ["a", "b"] and {"debug", "device"} <= run_opts.overridden_args
+    assert run_opts.compile_module_keys == ["a", "b"] and {"debug", "device"} <= run_opts.overridden_args
     assert settings["precision"] == "fp32" and "precision" not in run_opts.overridden_args  # the run's file says so
     assert settings["noprogressbar"] is True and command_line("--debug", "false")[1].debug is False
 
@@ -269,3 +269,11 @@ def test_a_bar_is_for_a_screen(custom, monkeypatch):
     assert not command_line()[1].noprogressbar
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     assert command_line()[1].noprogressbar
+
+
+def test_a_control_character_of_a_command_is_escaped_in_the_runs_file(tmp_path):
+    launch.make_run_folder(
+        str(tmp_path / "run"), Start("lr: 0.1"), __file__, ["x.yaml", "--experiment_name", "\x1b[31m"]
+    )
+    text = (tmp_path / "run" / "hyperparams.yaml").read_text()
+    assert launch.plain_settings(text) == {"lr": 0.1} and r"\x1b[31m" in text
