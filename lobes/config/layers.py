@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lobes.config.earlier import name_preset
 from lobes.config.references import read_yaml
 from lobes.config.table import hint_for
 from lobes.errors import UserError
@@ -36,6 +37,7 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> list[Layer]:
         raise UserError(f"{above[-1]}: its base {path} has it as a base again.")
     keys = read_yaml(path)
     keys.ca.comment = None  # the heading is about this file alone
+    name_preset(path, keys)
     base = keys.pop("base", None) or ""
     if not isinstance(base, str):
         raise UserError(f"{path}: base: expected the path of one file, got {base!r}.")
