@@ -12,7 +12,6 @@ import json
 from pathlib import Path
 
 import torch
-from espnet2.enh.separator.tfgridnet_separator import TFGridNet
 
 GOLDEN = Path(__file__).with_name("golden")
 PUBLISHED = {
@@ -45,6 +44,8 @@ def main() -> None:
 
 def run(fill, args, samples, scales):
     """One configuration: its arguments, keys and shapes, output, gradients."""
+    from espnet2.enh.separator.tfgridnet_separator import TFGridNet
+
     model = TFGridNet(None, **args)
     shapes = [[key, list(value.shape)] for key, value in model.state_dict().items()]
     model.load_state_dict(fill.fill(dict(shapes)))
