@@ -27,8 +27,9 @@ from lobes.data.seeding import item_rng
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import separation_loss
 from lobes.polsess.curriculum import check_curriculum, variants_at
+from lobes.polsess.fixed import FixedVariants
 from lobes.polsess.manifest import TYPES
-from lobes.polsess.mmipc import draw_variant, fixed_variant, render, render_parts
+from lobes.polsess.mmipc import draw_variant, render, render_parts
 from lobes.polsess.remix import Remixer, perturb_speed
 from lobes.polsess.variants import ALL_VARIANTS, all_parts, check_variants, compatible, in_improvement_mean
 from lobes.training.brain import SeparationBrain
@@ -85,10 +86,10 @@ def draws(hparams, rows):
 
 
 def fixed_example(settings, rows, ID):
-    """Valid and test: the variant follows from the ID alone."""
-    row = rows[ID]
-    variant = fixed_variant(ID, row["has_reverb"])
-    return *render(settings["task"], variant, row["has_reverb"], reader(row, settings)), variant
+    """Valid and test, as `lobes evaluate` makes them: the variant follows from the ID."""
+    layout = FixedVariants(settings["task"])
+    mix, sources, conditions, _ = layout.item(rows[ID], lambda path: read_mono(path, settings["sample_rate"]))
+    return mix, sources, conditions[layout.group_by]
 
 
 def training_example(settings, rows, clock, usual, remixer, ID):
