@@ -26,6 +26,7 @@ from counted_variants import CLEAN, counted_variants
 
 from lobes.data.files import ENDING
 from lobes.errors import UserError, exit_on_user_error
+from lobes.evaluation.inputs import shared_in
 from lobes.reports import tables as table
 from lobes.runs.launcher import Run, run_all, stage
 from lobes.runs.record import Outcome, collect
@@ -67,7 +68,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.corpora_only:
         return
     runs = make_runs(options, corpora)
-    with stage(f"{len(runs)} runs of {options.minutes:g} min, {options.jobs} at a time"):
+    # all runs of a task are tested on the same mixtures
+    with (
+        stage(f"{len(runs)} runs of {budget(options)}, {options.jobs} at a time"),
+        shared_in(options.output / "input_scores"),
+    ):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
     outcomes = {key: collect(run.folder) for key, run in runs.items()}
     text = results_text(options, outcomes)
@@ -93,6 +98,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--tasks", nargs="+", default=list(CORPORA), choices=list(CORPORA))
     add("--seeds", nargs="+", type=int, default=list(SEEDS))
     add("--minutes", type=float, help="training minutes of each run (default: 10; 20 with --jobs 2)")
+    add("--steps", type=int, help="optimizer steps of each run, in place of minutes: the same on a busy machine")
     add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
     add("--threads", type=int, help="of each run (default: 2; 1 with --jobs 2)")
     add("--corpora_only", action="store_true", help="make the corpora, for recipes/comparison.py, and stop")
@@ -100,6 +106,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.jobs < 1:
         raise UserError(f"--jobs must be 1 or more, got {options.jobs}.")
+    if options.minutes and options.steps:
+        raise UserError("give one budget: --minutes or --steps.")
     options.minutes = options.minutes or (10.0 if options.jobs == 1 else 20.0)
     options.threads = options.threads or (2 if options.jobs == 1 else 1)
     options.output, options.results = options.output.resolve(), options.results.resolve()
@@ -111,13 +119,19 @@ def plan(options: argparse.Namespace) -> str:
     count = len(options.tasks) * len(options.seeds) * 2
     rounds = -(-count // options.jobs)
     total = 2 + rounds * (options.minutes + OVERHEAD)
+    time = "" if options.steps else f"This takes about {total:.0f} min if nothing is done yet. "
     return (
         f"{count} runs: {options.preset} and {options.baseline} on {' and '.join(options.tasks)}, "
         f"seeds {', '.join(map(str, options.seeds))}\n"
-        f"{options.minutes:g} min of training each, {options.jobs} at a time, {options.threads} thread(s)\n"
-        f"This takes about {total:.0f} min if nothing is done yet. After a stop the same command goes on.\n"
+        f"{budget(options)} each, {options.jobs} at a time, {options.threads} thread(s)\n"
+        f"{time}After a stop the same command goes on.\n"
         f"State in {options.output}"
     )
+
+
+def budget(options: argparse.Namespace) -> str:
+    """The budget of a run in words."""
+    return f"{options.steps} steps" if options.steps else f"{options.minutes:g} min of training"
 
 
 def find_recordings(folder: Path | None) -> Path:
@@ -191,8 +205,8 @@ def make_run(options: argparse.Namespace, corpus: Path, task: str, model: str, s
         "seed": seed,
         "dynamic_mixing": True,  # also for the large presets, whose files leave it off
         "training_signal_len": 16000,  # the same for both models; half of it was worse for SB on the valid speakers
-        "max_minutes": options.minutes,
-        "N_epochs": 100_000,  # the minutes end the training
+        **({"max_steps": options.steps} if options.steps else {"max_minutes": options.minutes}),
+        "N_epochs": 100_000,  # the budget ends the training
         "ckpt_interval_minutes": 2,
         **({"device": options.device} if options.device else {}),
     }
@@ -208,7 +222,7 @@ def results_text(options: argparse.Namespace, outcomes: Mapping[tuple[str, str, 
 
     first = next(iter(outcomes.values())).train_time
     lines = [
-        "### Real speech, some minutes of training",
+        f"### Real speech, {budget(options)}",
         "",
         *introduction(options),
         "",
@@ -219,8 +233,7 @@ def results_text(options: argparse.Namespace, outcomes: Mapping[tuple[str, str, 
         f"- commit: {first.get('commit', 'unknown')}",
         f"- seeds: of the corpora {', '.join(f'{task} {CORPORA[task]}' for task in options.tasks)}, "
         f"of the training {', '.join(map(str, options.seeds))}",
-        f"- time: {options.minutes:g} min of training a run, {options.jobs} run(s) at a time, "
-        f"{options.threads} thread(s) each",
+        f"- budget: {budget(options)} a run, {options.jobs} run(s) at a time, {options.threads} thread(s) each",
         f"- machine: {first.get('machine', 'unknown')}",
     ]
     return "\n".join(lines)
@@ -235,7 +248,7 @@ def introduction(options: argparse.Namespace) -> list[str]:
         "Scenes: household recordings of Speech Commands, and ESC-10, as home, beach, park, residential_area. "
         "Events: dog, clock and chainsaw of ESC-10. Rooms are simulated. No speaker and no recording is in "
         "two splits. Training mixes dynamically; the checkpoint that is best on the valid speakers is tested. "
-        f"{options.preset} and {options.baseline} train for the same time.",
+        f"{options.preset} and {options.baseline} have the same budget.",
     ]
 
 
@@ -266,7 +279,8 @@ def full_mixtures(outcome: Outcome) -> str:
 def given(options: argparse.Namespace) -> list[str]:
     """The options that make the numbers, as words of a command line."""
     words = ["--recordings", options.recordings.resolve().name]
-    words += ["--preset", options.preset, "--baseline", options.baseline, "--minutes", f"{options.minutes:g}"]
+    words += ["--preset", options.preset, "--baseline", options.baseline]
+    words += ["--steps", str(options.steps)] if options.steps else ["--minutes", f"{options.minutes:g}"]
     words += ["--jobs", str(options.jobs), "--threads", str(options.threads), "--tasks", *options.tasks]
     words += ["--seeds", *map(str, options.seeds)]
     return words + (["--device", options.device] if options.device else [])

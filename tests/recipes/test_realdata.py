@@ -63,6 +63,15 @@ def test_two_jobs_get_one_thread_and_twice_the_minutes(recipe):
     assert (options.threads, options.minutes) == (2, 10.0)
 
 
+def test_steps_are_a_budget_of_their_own_and_said_in_the_table(recipe):
+    options = recipe.parse(["--steps", "7", "--seeds", "1"])
+    run = recipe.make_run(options, Path("real_es"), "ES", "spmamba_mini", 1)
+    assert run.options["max_steps"] == 7 and "max_minutes" not in run.options
+    assert recipe.budget(options) == "7 steps" and "takes about" not in recipe.plan(options)
+    with pytest.raises(UserError, match="one budget"):
+        recipe.parse(["--steps", "7", "--minutes", "1"])
+
+
 def test_other_minutes_do_not_continue_old_runs(recipe):
     recipe.call("--minutes", 0.1)
     with pytest.raises(UserError, match="max_minutes: there 0.1, now 0.2"):
