@@ -179,6 +179,40 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    systems: Annotated[
+        list[str], typer.Argument(help="Runs, evaluations or CSV files; NAME=PLACE,PLACE for several trainings of one.")
+    ],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for comparison.md, .svg and .json.")] = None,
+    measure: Annotated[list[str] | None, typer.Option(help="Such as si_sdr, pesq; by default all in common.")] = None,
+    speakers: Annotated[
+        Path | None,
+        typer.Option(help="A table with ID and speaker, speaker2 ...; by default columns of the first table."),
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option("--group-by", "--group_by", help="A column whose values count equally in the means.")
+    ] = None,
+    level: Annotated[float, typer.Option(help="Of the intervals, from 0.5 to below 1.")] = 0.95,
+) -> None:
+    """Say which system is better: paired differences on the same utterances, with intervals."""
+    from lobes.evaluation.comparison import compare as compare_systems
+    from lobes.evaluation.score_tables import read_speakers, read_systems
+    from lobes.reports import differences
+    from lobes.training.checks import refuse_unwritable
+
+    if out is not None:
+        refuse_unwritable(out, "--out")
+    found = read_systems(systems)
+    known = read_speakers(speakers, found[0].tables[0])
+    result = compare_systems(found, measure or (), known, group_by, level)
+    page = differences.as_page(result, bool(known))
+    print(page)
+    if out is not None:
+        differences.write(out, page, result)
+        print(f"wrote {out}")
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Output folder of a training run; its best checkpoint counts.")],
     out: Annotated[Path, typer.Argument(help="New folder, or an earlier export.")],

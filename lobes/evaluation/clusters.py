@@ -1,0 +1,207 @@
+"""Statistics of differences between two systems on the same utterances, which speakers make dependent.
+
+N utterances, G speakers. An utterance has one speaker, or the several of a mixture. Utterances that share a speaker are
+not independent: an interval that takes them as such is too short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+DRAWS = 4000
+BLOCK = 2_000_000  # numbers of a matrix that is held at once
+
+
+class Estimate(NamedTuple):
+    """A mean difference, the ends of its interval, and the p of "no difference"."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+class Clusters:
+    """Which speakers speak in which utterance.
+
+    Arguments
+    ---------
+    speakers : sequence of tuples
+        [N], the speakers of each utterance. An utterance whose speakers are unknown gets a tuple of its own ID.
+
+    Example
+    -------
+    >>> clusters = Clusters([("anna", "jan"), ("anna", "ewa"), ("jan", "ewa")])
+    >>> clusters.member.shape, clusters.count, clusters.single
+    ((3, 3), 3, False)
+    """
+
+    def __init__(self, speakers: Sequence[tuple[str, ...]]) -> None:
+        names = sorted({name for together in speakers for name in together})
+        index = {name: column for column, name in enumerate(names)}
+        self.member = np.zeros((len(speakers), len(names)), bool)  # [N,G]
+        for row, together in enumerate(speakers):
+            self.member[row, [index[name] for name in together]] = True
+        self.count = len(names)
+        self.single = bool((self.member.sum(1) == 1).all())
+
+    def variance(self, residuals: np.ndarray) -> float:
+        """Variance of the sum of residuals [N], with all covariances within speakers (Aronow et al. 2015).
+
+        Residuals around their own mean are too small for so few speakers, which is put right. The result is never
+        below that of independent utterances, since an estimate of covariances may be negative.
+        """
+        found = float(residuals @ self._sums_of_related(residuals))
+        return max(found, float(residuals @ residuals)) * self._correction()
+
+    def effective(self, share: np.ndarray) -> float:
+        """How many speakers of equal weight know as much as these, whose weights differ (Carter et al. 2017)."""
+        squares = (share @ self.member) ** 2  # [G]
+        return float(squares.sum() ** 2 / (squares**2).sum())
+
+    def _sums_of_related(self, residuals: np.ndarray) -> np.ndarray:
+        """For each utterance the sum [N] over all that share a speaker with it."""
+        if self.single:
+            return self.member @ (residuals @ self.member)
+        member = self.member.astype(np.float32)
+        blocks = np.array_split(member, max(1, member.size // BLOCK + 1))
+        return np.concatenate([(block @ member.T > 0) @ residuals for block in blocks])
+
+    def _correction(self) -> float:
+        count = self.count
+        if self.single or count < 4:
+            return count / max(1, count - 1)
+        return count * (count - 1) / (count - 2) ** 2  # a mixture's residual contains the mean twice
+
+
+def estimate(
+    values: np.ndarray,
+    clusters: Clusters,
+    weights: np.ndarray | None = None,
+    trainings: Sequence[np.ndarray] = (),
+    level: float = 0.95,
+    draws: int = DRAWS,
+) -> Estimate:
+    """Weighted mean of differences, its interval by a bootstrap of speakers and trainings, and p.
+
+    Speakers are drawn with replacement, and an utterance counts as often as all of its speakers were drawn together
+    (Owen 2007). The spread of the draws is brought to the standard error that respects speakers, since draws of pairs
+    exaggerate it. Trainings add normal deviations with the variance of their means. The interval is lengthened as
+    Student's t asks for so few speakers and trainings (Hesterberg 2015).
+
+    p is that of exchanging the two systems for all utterances of a speaker, at random. Where utterances have several
+    speakers, or the systems several trainings, no such exchange exists, and p is that of a t test with the standard
+    error and the degrees of freedom of the interval.
+
+    Arguments
+    ---------
+    values : numpy.ndarray
+        [N], a difference for each utterance, the mean over trainings.
+    clusters : Clusters
+        Of the N utterances.
+    weights : numpy.ndarray, optional
+        [N], what an utterance counts in the mean. Without it all count equally.
+    trainings : sequence of numpy.ndarray
+        For each system the mean score of each of its trainings. All are taken to vary alike, also those of a system
+        with a single one; where every system has one, nothing is known about others.
+    level : float
+        Share of intervals that hold the truth.
+    draws : int
+        The same values give the same draws.
+
+    Returns
+    -------
+    Estimate
+
+    Example
+    -------
+    >>> values = np.random.default_rng(0).normal(0.5, 1.0, 200)
+    >>> found = estimate(values, Clusters([(f"s{n % 20}",) for n in range(200)]))
+    >>> found.low < 0.5 < found.high, found.p < 0.01
+    (True, True)
+    """
+    share = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
+    share = share / share.sum()
+    mean = float(share @ values)
+    generator = np.random.default_rng(0)
+    parts = [
+        (clusters.variance(share * (values - mean)), clusters.effective(share) - 1),
+        _variance_of_trainings(trainings),
+    ]
+    spread = _scaled(_draws_of_speakers(values, share, clusters, generator, draws) - mean, parts[0][0])
+    # Two or three trainings have too few different samples to draw from: normal deviations, evenly spread.
+    normal = generator.permutation(stats.norm.ppf((np.arange(draws) + 0.5) / draws))
+    spread = spread + normal * np.sqrt(parts[1][0])
+    error, freedom = np.sqrt(sum(variance for variance, _ in parts)), _degrees_of_freedom(parts)
+    tail = (1 - level) / 2
+    low, high = mean + np.quantile(spread, [tail, 1 - tail]) * (stats.t.ppf(tail, freedom) / stats.norm.ppf(tail))
+    if clusters.single and not parts[1][1]:
+        p = _p_of_exchange(share * values, clusters, generator, draws)
+    else:
+        p = 2 * float(stats.t.cdf(-abs(mean) / error, freedom)) if error > 0 else float(mean == 0)
+    return Estimate(mean, float(low), float(high), p)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values that hold for all questions together, by Holm (1979).
+
+    Example
+    -------
+    >>> [round(value, 6) for value in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    order, adjusted, highest = np.argsort(p), [0.0] * len(p), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def _draws_of_speakers(
+    values: np.ndarray, share: np.ndarray, clusters: Clusters, generator: np.random.Generator, draws: int
+) -> np.ndarray:
+    """Weighted means [draws]; a draw in which no utterance has all of its speakers repeats others."""
+    times = generator.multinomial(clusters.count, np.full(clusters.count, 1 / clusters.count), draws)  # [draws,G]
+    logs, columns = np.log(np.maximum(times, 1e-30)), clusters.member.T.astype(np.float64)
+    means = []
+    for block in np.array_split(logs, max(1, draws * len(values) // BLOCK)):
+        weights = np.exp(block @ columns) * share  # [_,N], products over the speakers of an utterance
+        total = weights.sum(1)
+        kept = total > 0.5 * share.min()
+        means.append(weights[kept] @ values / total[kept])
+    found = np.concatenate(means)
+    return np.resize(found, draws) if len(found) else np.full(draws, share @ values)
+
+
+def _variance_of_trainings(trainings: Sequence[np.ndarray]) -> tuple[float, int]:
+    """Variance of the difference of the systems' means over their trainings, and its degrees of freedom."""
+    freedom = sum(len(means) - 1 for means in trainings)
+    if not freedom:
+        return 0.0, 0
+    squares = sum(float(np.var(means) * len(means)) for means in trainings)
+    return squares / freedom * sum(1 / len(means) for means in trainings), freedom
+
+
+def _scaled(deviations: np.ndarray, variance: float) -> np.ndarray:
+    spread = deviations.std()
+    return deviations * (np.sqrt(variance) / spread) if spread > 0 else deviations
+
+
+def _degrees_of_freedom(parts: Sequence[tuple[float, float]]) -> float:
+    """Those of a sum of estimated variances (Welch and Satterthwaite)."""
+    total = sum(variance for variance, _ in parts)
+    lost = sum(variance**2 / max(1, freedom) for variance, freedom in parts)
+    return total**2 / lost if lost > 0 else 1.0
+
+
+def _p_of_exchange(parts: np.ndarray, clusters: Clusters, generator: np.random.Generator, draws: int) -> float:
+    """Two-sided p of the sum of parts [N] under signs that each speaker draws."""
+    sums = parts @ clusters.member  # [G]
+    signs = generator.integers(0, 2, (draws, clusters.count)) * 2 - 1
+    # The rounding of sums must not make a permutation that changes nothing smaller than what was found.
+    reached = np.abs(signs @ sums) >= abs(sums.sum()) * (1 - 1e-9)
+    return float((reached.sum() + 1) / (draws + 1))

@@ -1,0 +1,197 @@
+"""Whether one system is better than another on the same utterances: paired differences, never two means alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from lobes.errors import UserError, did_you_mean
+from lobes.evaluation.clusters import Clusters, Estimate, estimate, holm
+from lobes.evaluation.score_tables import SPEAKER, ScoreTable, System, speakers_of
+from lobes.metrics.utterance import INPUT
+
+LOWER_IS_BETTER = {"wer", "cer", "lsd"}
+# Of one input, so that their differences are those of the scores; the gains leave out what cannot gain.
+GAINS = {"si_sdr": "si_sdri", "sdr": "sdri"}
+BINNED = "si_sdr" + INPUT  # its quarters are conditions, too
+MOST_VALUES = 12  # of a column that is a condition
+FEWEST = 8  # utterances of a condition
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second in one measure, over the utterances in which both have it."""
+
+    first: str
+    second: str
+    measure: str
+    condition: str
+    n: int
+    left_out: int  # utterances in which one of the two has no number
+    speakers: int
+    estimate: Estimate
+    p_all: float  # p that holds for all questions of the comparison; NaN for single conditions
+    wins: float  # share of utterances in which the first is better, ties count half
+    level: float
+
+    @property
+    def better(self) -> str:
+        """The system that is better; empty where no difference is shown."""
+        found = self.estimate
+        if not (found.low > 0 or found.high < 0) or not self.p_all < 1 - self.level:
+            return ""
+        return self.first if (found.mean > 0) != (self.measure in LOWER_IS_BETTER) else self.second
+
+
+def compare(
+    systems: Sequence[System],
+    measures: Sequence[str] = (),
+    speakers: Mapping[str, Sequence[str]] | None = None,
+    group_by: str | None = None,
+    level: float = 0.95,
+) -> list[Difference]:
+    """Compare all pairs of systems in all measures, over all utterances and by condition.
+
+    Arguments
+    ---------
+    systems : sequence of System
+        From `lobes.evaluation.score_tables.read_systems`.
+    measures : sequence of str
+        By default all that every table has, without those of the input.
+    speakers : mapping, optional
+        ID -> the speakers of the utterance. By default what the columns of the tables say, and where they say nothing
+        each utterance is a speaker of its own.
+    group_by : str, optional
+        A column whose values count equally in the means.
+    level : float
+        Of the intervals. A difference is shown if its interval excludes zero and p, which holds for all pairs and
+        measures together (Holm), is below 1 - level.
+
+    Returns
+    -------
+    list of Difference
+
+    Raises
+    ------
+    UserError
+        A measure or column that the tables do not have.
+
+    Example
+    -------
+    >>> speaker = {f"u{n}": f"s{n % 12}" for n in range(60)}
+    >>> def table(gain):
+    ...     scores = {f"u{n}": n % 7 + gain * (1 + n % 3) for n in range(60)}
+    ...     return ScoreTable("t", {"pesq": scores}, {"speaker": speaker}, list(scores))
+    >>> found = compare([System("a", [table(0.5)]), System("b", [table(0.0)])])
+    >>> found[0].better, round(found[0].estimate.mean, 6), found[0].speakers
+    ('a', 1.0, 12)
+    """
+    if not 0.5 <= level < 1:
+        raise UserError(f"level must be at least 0.5 and below 1, got {level:g}.")
+    tables = [table for system in systems for table in system.tables]
+    chosen = _measures(tables, measures)
+    first = tables[0]
+    known = speakers if speakers is not None else speakers_of(first)
+    weights = _weights(first, group_by)
+    pairs = [_Pair(*two, measure, known, weights, level) for two in combinations(systems, 2) for measure in chosen]
+    overall = [pair.over(ALL, first.ids) for pair in pairs]
+    together = holm([difference.estimate.p for difference in overall])
+    parts = [(name, ids) for name, ids in conditions(first) if len(ids) >= FEWEST]
+    return [
+        *(replace(difference, p_all=p) for difference, p in zip(overall, together, strict=True)),
+        *(pair.over(name, ids) for pair in pairs for name, ids in parts),
+    ]
+
+
+def conditions(table: ScoreTable) -> Iterator[tuple[str, list[str]]]:
+    """The conditions that a table knows, with their utterances: values of columns, quarters of the input's level."""
+    for column, values in table.words.items():
+        found = sorted({value for value in values.values() if value})
+        if column != "status" and not SPEAKER.fullmatch(column) and 1 < len(found) <= MOST_VALUES:
+            for value in found:
+                yield f"{column} {value}", [ID for ID in table.ids if values[ID] == value]
+    levels = {ID: value for ID, value in table.numbers.get(BINNED, {}).items() if np.isfinite(value)}
+    if len(levels) >= 4 * FEWEST:
+        cuts = np.quantile(list(levels.values()), [0.25, 0.5, 0.75])
+        bins = {ID: int(np.searchsorted(cuts, value)) for ID, value in levels.items()}
+        ends = ["", *(f"{cut:.1f}" for cut in cuts), ""]
+        for number in range(4):
+            name = f"input {ends[number] or 'below'} to {ends[number + 1]} dB"
+            name = name.replace("below to", "below").replace(" to  dB", " dB and above")
+            yield name, [ID for ID in levels if bins[ID] == number]
+
+
+class _Pair:
+    """Two systems in one measure."""
+
+    def __init__(
+        self,
+        first: System,
+        second: System,
+        measure: str,
+        speakers: Mapping[str, Sequence[str]],
+        weights: Mapping[str, float],
+        level: float,
+    ) -> None:
+        self.first, self.second, self.measure = first, second, measure
+        self.speakers, self.weights, self.level = speakers, weights, level
+
+    def over(self, condition: str, ids: Sequence[str]) -> Difference:
+        """The difference over some of the utterances."""
+        ours, theirs = (self._scores(system, ids) for system in (self.first, self.second))  # [N,R]
+        both = np.isfinite(ours).all(1) & np.isfinite(theirs).all(1)
+        kept = [ID for ID, there in zip(ids, both, strict=True) if there]
+        if len(kept) < 2:
+            nothing = Estimate(np.nan, np.nan, np.nan, 1.0)
+            return self._difference(condition, len(kept), len(ids), 0, nothing, np.nan)
+        ours, theirs = ours[both], theirs[both]
+        clusters = Clusters([tuple(self.speakers.get(ID) or (f"utterance {ID}",)) for ID in kept])
+        if clusters.count < 2:  # a single speaker: nothing is known of others
+            clusters = Clusters([(ID,) for ID in kept])
+        share = np.array([self.weights[ID] for ID in kept])
+        share = share / share.sum()
+        values = ours.mean(1) - theirs.mean(1)
+        found = estimate(values, clusters, share, [share @ ours, share @ theirs], self.level)
+        better = -values if self.measure in LOWER_IS_BETTER else values
+        wins = float(share @ (np.sign(better) + 1) / 2)
+        return self._difference(condition, len(kept), len(ids), clusters.count, found, wins)
+
+    def _difference(
+        self, condition: str, n: int, asked: int, speakers: int, found: Estimate, wins: float
+    ) -> Difference:
+        return Difference(
+            self.first.label, self.second.label, self.measure, condition, n, asked - n, speakers, found, np.nan, wins,
+            self.level,
+        )  # fmt: skip
+
+    def _scores(self, system: System, ids: Sequence[str]) -> np.ndarray:
+        return np.array([[table.numbers[self.measure][ID] for table in system.tables] for ID in ids]).reshape(
+            len(ids), -1
+        )
+
+
+def _measures(tables: Sequence[ScoreTable], wanted: Sequence[str]) -> list[str]:
+    common = [name for name in tables[0].numbers if all(name in table.numbers for table in tables)]
+    for name in wanted:
+        if name not in common:
+            raise UserError(f"not every table has the measure {name}.{did_you_mean(name, common)}")
+    if wanted:
+        return list(wanted)
+    chosen = [name for name in common if not name.endswith(INPUT) and GAINS.get(name) not in common]
+    if not chosen:
+        raise UserError("the tables have no measure in common.")
+    return chosen
+
+
+def _weights(table: ScoreTable, group_by: str | None) -> dict[str, float]:
+    if group_by is None:
+        return dict.fromkeys(table.ids, 1.0)
+    if group_by not in table.words:
+        raise UserError(f"{table.place}: no column {group_by}.{did_you_mean(group_by, list(table.words))}")
+    values = table.words[group_by]
+    sizes = {value: list(values.values()).count(value) for value in set(values.values())}
+    return {ID: 1.0 / sizes[values[ID]] for ID in table.ids}
