@@ -15,6 +15,7 @@ from lobes.data.manifest import SPLITS, read_manifest, shorten
 from lobes.errors import UserError, did_you_mean
 
 ROWS, SEED = 20, 0  # of each split
+SECONDS = 600.0  # of mixtures in a sample: recordings of an hour are few rows
 CHECKS = ("sum", "silence")  # the words of the key `sample_checks`
 MAX_LSB = 16  # steps of 16 bit, ample for the rounding of seven parts
 SILENT = 1e-4  # a peak below -80 dBFS
@@ -41,14 +42,34 @@ class Heard(NamedTuple):
 def seeded(rows: Sequence[Any], number: int = ROWS, seed: int = SEED) -> list[Any]:
     """Choose rows at random, the same ones each time, in their order.
 
+    Of long recordings, whose `duration` a row may say, there are fewer: at most 10 minutes, or one row.
+
     Example
     -------
     >>> seeded(range(1000), 3) == seeded(range(1000), 3), len(seeded("ab", 20))
     (True, 2)
+    >>> len(seeded([{"ID": ID, "duration": 240.0} for ID in "abcdef"]))
+    2
     """
-    if number >= len(rows):
-        return list(rows)
-    return [rows[index] for index in sorted(np.random.default_rng(seed).permutation(len(rows))[:number])]
+    order = np.random.default_rng(seed).permutation(len(rows))[:number]
+    ends = np.cumsum([seconds_of(rows[index]) for index in order])
+    most = max(1, int(np.searchsorted(ends, SECONDS, side="right")))
+    return [rows[index] for index in sorted(order[:most])]
+
+
+def seconds_of(row: Any) -> float:
+    """The duration of a row in seconds; 0 where it says none.
+
+    Example
+    -------
+    >>> seconds_of({"ID": "a", "duration": "4.0"}), seconds_of({"ID": "a"}), seconds_of({"duration": "long"})
+    (4.0, 0.0, 0.0)
+    """
+    try:
+        seconds = float(row.get("duration") or 0.0) if isinstance(row, Mapping) else 0.0
+    except ValueError:
+        return 0.0
+    return max(0.0, seconds) if np.isfinite(seconds) else 0.0
 
 
 def listen(rows: Sequence[Mapping[str, Any]], limited_parts: Sequence[str] = ()) -> list[Heard]:

@@ -11,7 +11,7 @@ from typing import Any
 from lobes.data.files import ENDING
 from lobes.data.folders import holds
 from lobes.data.manifest import DATA_ROOT, SPLITS, shorten
-from lobes.data.paths import absolute, is_inside
+from lobes.data.paths import PLACEHOLDER, absolute, is_inside
 from lobes.data.tables import TextTable, read_table
 from lobes.doctor.finding import FAIL, OK, WARN, Finding
 from lobes.errors import UserError
@@ -69,7 +69,7 @@ def check_tables(
             OK, "manifests", ", ".join(f"{split}: {len(table.rows):,} rows" for split, table in tables.items())
         )
     yield _durations(tables)
-    yield _paths(tables, rows, data_root)
+    yield (None if data_root else _without_root(tables, rows)) or _paths(tables, rows, data_root)
     left = sorted(str(file) for path in manifests.values() for file in path.parent.glob(f"*{ENDING}"))
     if left:
         text = f"{shorten(left)}: a preparation was stopped half-way. Run it again, then these files may be deleted."
@@ -92,6 +92,17 @@ def _durations(tables: Mapping[str, TextTable]) -> Finding:
         text = f"{len(bad)} are no positive number of seconds: {shorten(bad)}. Prepare the data again."
         return Finding(FAIL, "durations", text)
     return Finding(OK, "durations", "positive numbers, where there are any")
+
+
+def _without_root(tables: Mapping[str, TextTable], rows: Mapping[str, list[dict[str, str]]]) -> Finding | None:
+    """Paths begin with a placeholder, and nobody said what it stands for."""
+    for split, table in tables.items():
+        if PLACEHOLDER.match(table.rows[0]["mix_wav"]) and not any(
+            os.path.isfile(row["mix_wav"]) for row in rows[split]
+        ):
+            text = f"{table.path}: they begin with $data_root, and the files are not in its own folder."
+            return Finding(FAIL, "paths", f"{text} Add --data-root FOLDER, the data folder that it was prepared from.")
+    return None
 
 
 def _paths(tables: Mapping[str, TextTable], rows: Mapping[str, list[dict[str, str]]], root: str | None) -> Finding:

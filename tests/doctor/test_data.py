@@ -171,6 +171,16 @@ def test_one_manifest_and_no_manifest(data, tmp_path):
         find_manifests(tmp_path / "other")
 
 
+def test_manifests_of_a_run_need_the_data_folder(data, tmp_path):
+    (tmp_path / "save").mkdir()
+    for split in ("train", "valid", "test"):
+        shutil.move(data.root / f"{split}.csv", tmp_path / "save")
+    manifests = find_manifests(tmp_path / "save")
+    paths = next(f for f in check_data(manifests) if f.what == "paths")
+    assert paths.level == "FAIL" and "Add --data-root FOLDER" in paths.text
+    assert {f.level for f in check_data(manifests, str(data.root))} == {"ok"}
+
+
 def test_a_sample_says_its_share_and_is_the_same_each_time(data):
     lines = [f.line() for f in check_data(find_manifests(data.root), rows=2)]
     assert any("sums" in line and "2 of 6 rows of train, 2 of 3 rows of valid" in line for line in lines)
