@@ -9,7 +9,7 @@ from typing import Any
 from lobes.data import audio
 from lobes.data.checks import in_threads
 from lobes.data.manifest import shorten, wav_files
-from lobes.data.sample import SEED, Heard, listen, notes, refuse_other_sums, refuse_silent, seeded
+from lobes.data.sample import SEED, Heard, is_alone, listen, notes, refuse_other_sums, refuse_silent, seeded
 from lobes.doctor.finding import FAIL, OK, WARN, Finding
 from lobes.doctor.overlap import shared_audio, shared_speakers
 from lobes.doctor.tables import check_tables
@@ -136,10 +136,10 @@ def _sample(rows: Rows, sums: bool, number: int) -> Iterator[Finding]:
     where = {split: f"a sample of {share}, seed {SEED}" for split, share in shares.items()}
     every = f"a sample of {', '.join(shares.values())}, seed {SEED}"
     yield from _all_splits("silence", heard, lambda split: refuse_silent(heard[split], where[split]), every)
-    if not sums:
-        yield Finding(OK, "sums", "as the recipe checks them before every training (key sample_checks)")
-    elif all(len(item.parts) <= 2 for items in heard.values() for item in items):
+    if all(is_alone(item) for items in heard.values() for item in items):
         yield Finding(OK, "sums", "not checked: the manifests name one part of the mixtures, so that there is no sum")
+    elif not sums:
+        yield Finding(OK, "sums", "as the recipe checks them before every training (key sample_checks)")
     else:
         yield from _all_splits("sums", heard, lambda split: refuse_other_sums(heard[split], where[split]), every)
     for split, items in heard.items():
