@@ -132,16 +132,18 @@ def _sample(rows: Rows, sums: bool, number: int) -> Iterator[Finding]:
             heard[split] = listen(seeded(found, number), LIMITED)
         except UserError as error:
             yield Finding(FAIL, "audio", str(error))
+    if not heard:
+        return
     shares = {split: f"{len(items)} of {len(rows[split]):,} rows of {split}" for split, items in heard.items()}
     where = {split: f"a sample of {share}, seed {SEED}" for split, share in shares.items()}
     every = f"a sample of {', '.join(shares.values())}, seed {SEED}"
     yield from _all_splits("silence", heard, lambda split: refuse_silent(heard[split], where[split]), every)
-    if all(is_alone(item) for items in heard.values() for item in items):
-        yield Finding(OK, "sums", "not checked: the manifests name one part of the mixtures, so that there is no sum")
-    elif not sums:
-        yield Finding(OK, "sums", "as the recipe checks them before every training (key sample_checks)")
+    alone = all(is_alone(item) for items in heard.values() for item in items)
+    if sums or alone:
+        fine = "the manifests name one part of the mixtures, so that there is no sum" if alone else every
+        yield from _all_splits("sums", heard, lambda split: refuse_other_sums(heard[split], where[split]), fine)
     else:
-        yield from _all_splits("sums", heard, lambda split: refuse_other_sums(heard[split], where[split]), every)
+        yield Finding(OK, "sums", "as the recipe checks them before every training (key sample_checks)")
     for split, items in heard.items():
         for note in notes(items):
             yield Finding(WARN, "clipping" if "clipped" in note else "silence", f"{split}: {note}")

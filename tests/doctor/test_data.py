@@ -171,6 +171,18 @@ def test_one_manifest_and_no_manifest(data, tmp_path):
         find_manifests(tmp_path / "other")
 
 
+def test_one_stored_part_has_no_sum_but_is_not_the_mixture(data):
+    for split in ("train", "valid", "test"):
+        lines = [line.split(",") for line in (data.root / f"{split}.csv").read_text().splitlines()]
+        (data.root / f"{split}.csv").write_text("\n".join(",".join(line[:4]) for line in lines) + "\n")
+    lines = [f.line() for f in check_data(find_manifests(data.root))]
+    assert any(line.startswith("ok    sums") and "there is no sum" in line for line in lines)
+    for ID in TRAIN:
+        shutil.copy(data.path(ID, "s1"), data.path(ID, "mix"))
+    fails = [finding for finding in data.findings() if finding[0] == "FAIL"]
+    assert [finding[1] for finding in fails] == ["sums"] and "mix and s1 are the same samples" in fails[0][2]
+
+
 def test_manifests_of_a_run_need_the_data_folder(data, tmp_path):
     (tmp_path / "save").mkdir()
     for split in ("train", "valid", "test"):
