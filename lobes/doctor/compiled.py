@@ -36,7 +36,7 @@ def check_device() -> Iterator[Finding]:
             WARN,
             "GPU",
             f"this machine has one, and PyTorch {torch.__version__} (CUDA {torch.version.cuda}) cannot use it. "
-            "Look at the driver's version in nvidia-smi; trainings run on the CPU.",
+            "Look at CUDA_VISIBLE_DEVICES and at the driver's version in nvidia-smi; trainings run on the CPU.",
         )
     else:
         yield Finding(OK, "device", "no GPU: everything runs on the CPU")
@@ -86,6 +86,9 @@ def check_numba() -> Iterator[Finding]:
             f"cannot compile ({type(error).__name__}: {str(error)[:200]}): the scan falls back to plain PyTorch, "
             "several times slower on a CPU. Install Lobes anew.",
         )
+        return
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        yield Finding(FAIL, "numba", "NUMBA_DISABLE_JIT is set: nothing is compiled. Unset it.")
         return
     words = "compiled a tiny kernel" if right else "a tiny kernel gives wrong numbers; install Lobes anew"
     yield Finding(OK if right else FAIL, "numba", f"{numba.__version__}: {words}")

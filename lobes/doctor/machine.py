@@ -25,6 +25,10 @@ def check_machine(output_folder: str) -> Iterator[Finding]:
     yield _memory()
     yield from check_folder("output folder", output_folder, DISK)
     yield from check_folder("temporary folder", tempfile.gettempdir(), TEMPORARY)
+    asked = os.environ.get("TMPDIR")
+    if asked and not os.path.samefile(existing(tempfile.gettempdir()), existing(asked)):
+        text = f"TMPDIR={asked} cannot be written, {tempfile.gettempdir()} is used. Make that folder, or unset TMPDIR."
+        yield Finding(WARN, "temporary folder", text)
     if os.path.isdir(SHARED_FOLDER):
         yield shared_memory(SHARED)
     yield from _open_files()

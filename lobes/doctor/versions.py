@@ -34,7 +34,8 @@ def check_versions() -> Iterator[Finding]:
     if not wrong:
         yield Finding(OK, "packages", ", ".join(f"{name} {version_of(name)}" for name in SHOWN))
     yield from _torch_family()
-    for package in ("numba", "speechbrain", "torchvision"):
+    direct = [name_of(requirement) for requirement in required("lobes")]
+    for package in dict.fromkeys([*direct, "torchvision"]):
         yield from (problem for requirement in required(package) if (problem := _problem(package, requirement)))
 
 
@@ -65,6 +66,18 @@ def required(package: str) -> list[str]:
     except metadata.PackageNotFoundError:
         return []
     return [requirement for requirement in found if ";" not in requirement]
+
+
+def name_of(requirement: str) -> str:
+    """The package that a requirement names.
+
+    Example
+    -------
+    >>> name_of("torch<2.12,>=2.8"), name_of("ruamel.yaml (>=0.17)"), name_of("cuda-toolkit[nvtx]==13")
+    ('torch', 'ruamel.yaml', 'cuda-toolkit')
+    """
+    match = _NAME.match(requirement)
+    return match[0] if match else requirement
 
 
 def fits(version: str, requirement: str) -> bool:
@@ -112,8 +125,7 @@ def _less(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
 
 def _problem(of: str, requirement: str) -> Finding | None:
     """A package that is missing or of another version than one needs it."""
-    match = _NAME.match(requirement)
-    name = match[0] if match else requirement
+    name = name_of(requirement)
     version = version_of(name)
     if version is None:
         why = f"; {WHY[name]}" if name in WHY else ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lobes.config.table import KNOWN
 from lobes.data import audio
 from lobes.data.manifest import write_manifest
-from lobes.data.sample import ROWS, check_sample, listen, notes, seeded
+from lobes.data.sample import CHECKS, ROWS, check_sample, listen, notes, seeded
 from lobes.errors import UserError
 
 
@@ -117,6 +118,12 @@ def test_no_checks_read_nothing_and_unknown_words_are_refused(tmp_path):
     check_sample(tmp_path, tmp_path / "none", [])
     with pytest.raises(UserError, match="sample_checks: expected a list of sum, silence, got 'silent'. Did you mean"):
         check_sample(tmp_path, tmp_path / "none", ["silent"])
+
+
+def test_the_words_are_known_to_the_command_line():
+    problem = KNOWN["sample_checks"].problem(["silent"])
+    assert problem == "expected a list such as [a, b] of names among sum, silence, got ['silent']"
+    assert KNOWN["sample_checks"].problem(list(CHECKS)) == KNOWN["sample_checks"].problem([]) == ""
 
 
 def test_the_sample_is_the_same_each_time_and_in_order():

@@ -64,8 +64,9 @@ def test_fault_torch_beyond_the_range(packages):
 
 def test_fault_numpy_too_new_for_numba(packages):
     packages("numpy", "9.0.0")
-    (fault,) = wrong(versions.check_versions())
-    assert fault[1] == "package numpy" and "version 9.0.0 is installed, numba needs numpy<" in fault[2]
+    faults = wrong(versions.check_versions())
+    assert {fault[1] for fault in faults} == {"package numpy"}
+    assert any("version 9.0.0 is installed, numba needs numpy<" in fault[2] for fault in faults)
 
 
 def test_fault_a_package_is_missing(packages):
@@ -147,6 +148,21 @@ def test_fault_too_little_room(tmp_path, monkeypatch, place, what):
     monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: "/var/tmp")
     (fault,) = wrong(machine.check_machine(str(tmp_path / "run")))
     assert fault[:2] == ("FAIL", what) and "64 MB free in" in fault[2]
+
+
+def test_fault_temporary_folder_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    monkeypatch.setattr(machine.tempfile, "tempdir", None)
+    (fault,) = wrong(machine.check_machine(str(tmp_path)))
+    assert fault[:2] == ("warn", "temporary folder") and f"TMPDIR={tmp_path}/none cannot be written" in fault[2]
+
+
+def test_fault_numba_compiles_nothing(monkeypatch):
+    import numba
+
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    (fault,) = wrong(compiled.check_numba())
+    assert fault[:2] == ("FAIL", "numba") and "NUMBA_DISABLE_JIT is set" in fault[2]
 
 
 def test_fault_few_open_files(tmp_path):
