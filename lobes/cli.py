@@ -226,6 +226,39 @@ def export(
     print(f"wrote {folder}: reloaded through SpeechBrain and Separator, equal bit for bit")
 
 
+@app.command(
+    options_metavar="[RECIPE.yaml --data_folder FOLDER ...] [OPTIONS]",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def doctor(
+    ctx: typer.Context,
+    data: Annotated[
+        str | None, typer.Option(help="A manifest, a folder with train.csv ..., or with --recipe a data folder.")
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option("--recipe", help="How --data is read: PolSESS, VoiceBank ... or a recipe file.")
+    ] = None,
+    data_root: Annotated[
+        str | None, typer.Option("--data-root", "--data_root", help="What $data_root in manifests stands for.")
+    ] = None,
+) -> None:
+    """Find what is wrong before a training does: the machine, the data, one batch of a recipe.
+
+    lobes doctor: versions, threads, GPU, scan backends, compiler, disk, memory. With --output_folder FOLDER, the disk
+    of that folder.
+
+    lobes doctor --data FOLDER [--recipe PolSESS [OPTIONS OF THE RECIPE]]: files, rates, sums, silence, speakers.
+
+    lobes doctor RECIPE.yaml --data_folder FOLDER [OPTIONS OF THE RECIPE]: all of these, and one training step and one
+    validation batch in a temporary folder, with their memory and the hours that an epoch takes.
+
+    Each check prints `ok`, `warn` or `FAIL`. Exit code 0: no FAIL; 1: some FAIL; 2: the command was wrong.
+    """
+    from lobes.doctor.command import doctor as run_checks
+
+    sys.exit(run_checks(ctx.args, data, of, data_root))
+
+
 # Newer typer carries a copy of click, older typer uses the package: its errors' base is found by name.
 _CLICK_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 

@@ -21,6 +21,55 @@ class Mutation(NamedTuple):
 MUTATIONS = [
     # ---- data
     Mutation(
+        "sample: a mixture that is not its sum trains",
+        "lobes/data/sample.py",
+        "item.lsb > most and not item.limited",
+        "item.lsb > most and item.limited",
+        ("tests/data/test_sample.py",),
+    ),
+    Mutation(
+        "sample: a source that is silent in one row is refused",
+        "lobes/data/sample.py",
+        "if all(part in item.silent for item in heard)",
+        "if any(part in item.silent for item in heard)",
+        ("tests/data/test_sample.py",),
+    ),
+    Mutation(
+        "sample: the tolerance of verify_sum is not read",
+        "lobes/data/sample.py",
+        "most = MAX_LSB if verify_sum is None else verify_sum",
+        "most = MAX_LSB",
+        ("tests/data/test_sample.py",),
+    ),
+    Mutation(
+        "doctor: torchaudio of another torch passes",
+        "lobes/doctor/versions.py",
+        "as_numbers(version)[:2] != expected or len(builds) > 1",
+        "len(builds) > 1",
+        ("tests/doctor/test_environment.py",),
+    ),
+    Mutation(
+        "doctor: speakers of training in the test are a warning",
+        "lobes/doctor/overlap.py",
+        'splits == {"train", "test"} or',
+        "",
+        ("tests/doctor/test_data.py",),
+    ),
+    Mutation(
+        "doctor: a FAIL ends with code 0",
+        "lobes/doctor/command.py",
+        "return int(worst(found) == FAIL)",
+        "return 0",
+        ("tests/doctor/test_environment.py",),
+    ),
+    Mutation(
+        "doctor: the batch is not that of the longest items",
+        "lobes/doctor/dry_run.py",
+        "key=lambda ID: -seconds.get(ID, 0.0)",
+        "key=lambda ID: seconds.get(ID, 0.0)",
+        ("tests/doctor/test_dry_run.py",),
+    ),
+    Mutation(
         "examples: the seed is ignored",
         "lobes/data/seeding.py",
         "default_rng([seed, 0 if epoch",

@@ -40,7 +40,8 @@ ALLOWED = {
     "evaluation": ABOVE_RUNS,
     "reports": {"errors", "data", "metrics", "runs", "evaluation"},
     "training": ABOVE_RUNS | {"evaluation", "inference"},
-    "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports"},
+    "doctor": ABOVE_RUNS | {"polsess", "training"},
+    "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports", "doctor"},
 }
 ALLOWED["recipes"] = ALLOWED["benchmarks"] = ALLOWED["docs"] = ALLOWED["cli"]
 PUBLIC = [

@@ -94,6 +94,7 @@ class Kind:
             text = _WORDS.get(self.type, "a value") + self._range()  # type: ignore[arg-type]
         if self.items and self.items.type:
             text += f" of {_WORDS[self.items.type].removeprefix('a ')}s".replace("texts", "names")
+            text += f" among {', '.join(self.items.choices)}" if self.items.choices else ""
         return text + (" or null" if self.null else "")
 
     def _range(self) -> str:

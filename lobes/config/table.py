@@ -27,6 +27,7 @@ KNOWN = {
     "sample_rate": Kind(int, low=1000, high=768_000),
     "num_spks": _COUNT,
     "check_files": Kind(str, choices=("all", "first", "none")),
+    "sample_checks": Kind(list, items=Kind(str, choices=("sum", "silence"))),
     "training_signal_len": _COUNT,
     "verify_sum": Kind(float, low=0, null=True),
     "max_train_items": _COUNT_OR_NULL,

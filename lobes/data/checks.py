@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lobes.data import audio
-from lobes.data.manifest import check_files, chosen_rows, shorten, wav_files
+from lobes.data.manifest import SOURCE, check_files, chosen_rows, shorten, wav_files
 from lobes.errors import UserError
 
 THREADS = 8
@@ -49,7 +48,7 @@ def check_audio(rows: Sequence[Row], sample_rate: int, which: str = "all") -> li
     check_files(rows, which)
     checked = chosen_rows(rows, which)
     files = list(dict.fromkeys(wav_files(checked) + [row["mix_wav"] for row in rows]))
-    headers = dict(zip(files, _in_threads(audio.probe, files, "reading headers"), strict=True))
+    headers = dict(zip(files, in_threads(audio.probe, files, "reading headers"), strict=True))
     _refuse_other_rates(headers, sample_rate)
     _refuse_channels(headers)
     _refuse_unequal_lengths(checked, headers)
@@ -86,8 +85,9 @@ def check_sum(rows: Sequence[Row], max_lsb: int, limited_parts: Sequence[str] = 
     ...     check_sum([{"ID": "a", **{f"{p}_wav": f"{folder}/{p[0]}.wav" for p in ("mix", "s1", "s2")}}], 4)
     0
     """
-    deviation = functools.partial(_deviation, limited_parts=limited_parts)
-    results = list(_in_threads(deviation, rows, "checking mix = sum of parts"))
+    results = list(
+        in_threads(lambda row: deviation(read_parts(row), limited_parts), rows, "checking mix = sum of parts")
+    )
     off = {row["ID"]: lsb for row, (lsb, limited) in zip(rows, results, strict=True) if lsb > max_lsb and not limited}
     if off:
         raise UserError(
@@ -97,20 +97,74 @@ def check_sum(rows: Sequence[Row], max_lsb: int, limited_parts: Sequence[str] = 
     return sum(lsb > max_lsb for lsb, _ in results)
 
 
-def _deviation(row: Row, limited_parts: Sequence[str]) -> tuple[float, bool]:
-    """Return (largest |mix - sum of parts| in LSB, whether a limiter may have acted)."""
+def read_parts(row: Row) -> dict[str, np.ndarray]:
+    """Read all stored parts of a row: the mixture first, then name -> samples [T], float64.
+
+    Raises
+    ------
+    UserError
+        A file that cannot be read whole, parts of unequal length.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     audio.write(f"{folder}/m.wav", np.zeros(2000), 8000)
+    ...     read_parts({"ID": "a", "s1_wav": "", "mix_wav": f"{folder}/m.wav"})["mix"].shape
+    (2000,)
+    """
     stored = [column.removesuffix("_wav") for column in row if column.endswith("_wav") and row[column]]
-    parts = {part: audio.read_mono(row[f"{part}_wav"]).astype(np.float64) for part in stored if part != "mix"}
-    total = np.sum(list(parts.values()), axis=0)
-    sources = [x for part, x in parts.items() if part[0] == "s" and part[1:].isdigit()]
+    names = ["mix", *(part for part in stored if part != "mix")]
+    parts = {part: audio.read_mono(row[f"{part}_wav"]).astype(np.float64) for part in names}
+    if len({len(x) for x in parts.values()}) > 1:
+        lengths = ", ".join(f"{part} {len(x)}" for part, x in parts.items())
+        raise UserError(f"{row['ID']}: its parts are of unequal length (samples: {lengths}).")
+    return parts
+
+
+def deviation(parts: Mapping[str, np.ndarray], limited_parts: Sequence[str] = ()) -> tuple[float, bool]:
+    """Return (largest |mix - sum of parts| in steps of 16 bit, whether a limiter may have acted).
+
+    Arguments
+    ---------
+    parts : mapping
+        As `read_parts` returns them, with more than the mixture.
+    limited_parts : sequence of str
+        As in `check_sum`.
+
+    Example
+    -------
+    >>> deviation({"mix": np.array([0.5]), "s1": np.array([0.25]), "s2": np.array([0.125])})
+    (4096.0, False)
+    """
+    stored = {part: x for part, x in parts.items() if part != "mix"}
+    total = np.sum(list(stored.values()), axis=0)
+    sources = [x for part, x in stored.items() if is_source(part)]
     speech = np.sum(sources, axis=0)
-    suspects = [total, speech, *sources[1:], *(parts[part] for part in limited_parts if part in parts)]
-    deviation = np.abs(audio.read_mono(row["mix_wav"]) - total).max() / LSB
-    return float(deviation), any(np.abs(x).max() >= LIMITER for x in suspects)
+    suspects = [total, speech, *sources[1:], *(stored[part] for part in limited_parts if part in stored)]
+    largest = np.abs(parts["mix"] - total).max() / LSB
+    return float(largest), any(bool(np.abs(x).max() >= LIMITER) for x in suspects)
 
 
-def _in_threads(work: Callable[[Any], Any], items: Sequence[Any], what: str) -> Iterator[Any]:
-    """Yield work(item) in order; the first error in order is the one that is raised."""
+def is_source(part: str) -> bool:
+    """Whether a part is a source: s1, s2 ...
+
+    Example
+    -------
+    >>> is_source("s2"), is_source("scene")
+    (True, False)
+    """
+    return SOURCE.fullmatch(f"{part}_wav") is not None
+
+
+def in_threads(work: Callable[[Any], Any], items: Sequence[Any], what: str) -> Iterator[Any]:
+    """Yield work(item) in order; the first error in order is the one that is raised.
+
+    Example
+    -------
+    >>> list(in_threads(abs, [-1, 2], "counting"))
+    [1, 2]
+    """
     from tqdm import tqdm
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -44,6 +44,7 @@ TABLE_COLUMNS = (
     "decay",
     "freqDamp",
 )
+LIMITED = ("scene",)  # parts that the generator may have limited after it had summed them
 # part of an example -> (folder, column that names the file)
 PLACES = {
     "mix": ("mix", "mixFile"),

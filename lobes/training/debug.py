@@ -21,7 +21,18 @@ def in_temporary_folder(argv: list[str]) -> list[str]:
     made = [tempfile.mkdtemp(prefix="lobes_debug_") if if_main_process() else ""]
     if dist.is_available() and dist.is_initialized():
         dist.broadcast_object_list(made)
-    places = [word for name, below in PLACES.items() for word in (f"--{name}", f"{made[0]}/{below}".rstrip("/"))]
+    return in_folder(argv, made[0])
+
+
+def in_folder(argv: list[str], folder: str) -> list[str]:
+    """The same command line with another folder for all that it writes.
+
+    Example
+    -------
+    >>> in_folder(["x.yaml", "--output_folder=run"], "/new")[:3]
+    ['x.yaml', '--output_folder', '/new']
+    """
+    places = [word for name, below in PLACES.items() for word in (f"--{name}", f"{folder}/{below}".rstrip("/"))]
     return [*_without(PLACES, argv), *places]
 
 

@@ -18,6 +18,7 @@ from speechbrain.core import Stage
 from speechbrain.utils.distributed import run_on_main
 
 from lobes.data.datasets import stored_mixtures
+from lobes.data.sample import check_sample
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import separation_loss
 from lobes.training.brain import SeparationBrain
@@ -54,6 +55,7 @@ def main(argv):
     options = ("num_spks", "sample_rate", "mode", "mixtures", "train_subset", "check_files", "verify_sum", "skip_prep")
     folders = [hparams["data_folder"], hparams["save_folder"]]
     run_on_main(prepare_librimix, folders, {name: hparams[name] for name in options})
+    run_on_main(check_sample, folders, {name: hparams[name] for name in ("sample_checks", "verify_sum")})
     datasets, clock = dataio_prep(hparams)
     brain = Separation(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     brain.fit_and_test(datasets, clock)

@@ -27,7 +27,7 @@ from lobes.data.folders import holds, missing_folder
 from lobes.data.manifest import portable, refuse_duplicates, shorten, write_manifest
 from lobes.data.paths import absolute, refuse_inside, resolve_path
 from lobes.errors import UserError, did_you_mean, exit_on_user_error
-from lobes.polsess.layout import PLACES
+from lobes.polsess.layout import LIMITED, PLACES
 from lobes.polsess.manifest import TYPES
 
 FOLDERS = {"train": "train", "valid": "val", "test": "test"}  # manifest -> folder
@@ -221,7 +221,7 @@ def _prepare_split(split: str, root: Path, options: Mapping[str, Any]) -> list[R
     rows, dropped = _without_same_speaker(read_table(table, root / FOLDERS[split]), dropping, table)
     rows = choose(rows, options["max_samples"].get(split), options["seed"], split)
     seconds = check_audio(rows, options["sample_rate"], options["check_files"])
-    limited = 0 if options["verify_sum"] is None else check_sum(rows, options["verify_sum"], ["scene"])
+    limited = 0 if options["verify_sum"] is None else check_sum(rows, options["verify_sum"], LIMITED)
     rows = [{**row, "duration": duration} for row, duration in zip(rows, seconds, strict=True)]
     print(summary(split, rows, dropped, limited))
     return rows

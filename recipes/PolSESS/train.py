@@ -23,11 +23,13 @@ from speechbrain.utils.distributed import run_on_main
 from lobes.data.audio import read_mono
 from lobes.data.datasets import epoch_clock, examples, read_rows
 from lobes.data.manifest import SPLITS
+from lobes.data.sample import check_sample
 from lobes.data.seeding import item_rng
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import separation_loss
 from lobes.polsess.curriculum import check_curriculum, variants_at
 from lobes.polsess.fixed import FixedVariants
+from lobes.polsess.layout import LIMITED
 from lobes.polsess.manifest import TYPES
 from lobes.polsess.mmipc import draw_variant, render, render_parts
 from lobes.polsess.remix import Remixer, perturb_speed
@@ -133,6 +135,8 @@ def main(argv):
     most = hparams["max_train_items"] and {"train": hparams["max_train_items"]}
     folders = [hparams["data_folder"], hparams["save_folder"]]
     run_on_main(prepare_polsess, folders, {"max_samples": most, **{name: hparams[name] for name in options}})
+    checks = {name: hparams[name] for name in ("sample_checks", "verify_sum")}
+    run_on_main(check_sample, folders, {"limited_parts": LIMITED, **checks})
     datasets, clock = dataio_prep(hparams)
     brain = Separation(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     brain.fit_and_test(datasets, clock)

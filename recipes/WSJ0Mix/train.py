@@ -15,9 +15,10 @@ if __name__ == "__main__":
 
 from speechbrain.core import Stage
 from speechbrain.utils.distributed import run_on_main
-from wsj0mix_prepare import prepare_wsj0mix
+from wsj0mix_prepare import are_sums, prepare_wsj0mix
 
 from lobes.data.datasets import stored_mixtures
+from lobes.data.sample import check_sample
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import separation_loss
 from lobes.training.brain import SeparationBrain
@@ -54,6 +55,8 @@ def main(argv):
     options = ("num_spks", "sample_rate", "mode", "mixtures", "targets", "check_files", "verify_sum", "skip_prep")
     folders = [hparams["data_folder"], hparams["save_folder"]]
     run_on_main(prepare_wsj0mix, folders, {name: hparams[name] for name in options})
+    sums = {"sums": are_sums(hparams["mixtures"], hparams["targets"])}
+    run_on_main(check_sample, folders, {name: hparams[name] for name in ("sample_checks", "verify_sum")} | sums)
     datasets, clock = dataio_prep(hparams)
     brain = Separation(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     brain.fit_and_test(datasets, clock)

@@ -103,11 +103,16 @@ def refuse_other_acoustics(acoustics: str, targets: str, verify_sum: int | None)
             "targets: expected anechoic, as these mixtures have no reverberation, got 'reverb'. Leave --targets out, "
             "or take reverberant mixtures of WHAMR! (--mixtures both_reverb)."
         )
-    if acoustics == "reverb" and targets == "anechoic" and verify_sum is not None:
+    if not are_sums(acoustics, targets) and verify_sum is not None:
         raise UserError(
             "verify_sum: reverberant mixtures are not the sum of anechoic targets. Set --targets reverb to check them, "
             "or leave verify_sum out."
         )
+
+
+def are_sums(mixtures: str, targets: str) -> bool:
+    """Whether mixtures are the sum of their targets: reverberant ones and anechoic targets are not."""
+    return not (mixtures.endswith("reverb") and targets == "anechoic")
 
 
 def speakers(stem: str) -> list[str]:

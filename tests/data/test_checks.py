@@ -30,7 +30,7 @@ def test_good_rows_give_their_durations(rows):
     assert check_sum(rows, 4) == 0
 
 
-def test_every_bad_length_is_counted(rows):
+def test_D07_every_bad_length_is_counted(rows):
     for row in rows[1:]:
         audio.write(row["scene_wav"], np.zeros(799), 8000)
     with pytest.raises(UserError, match=r"2 of 3 examples .* first is b \(samples: s1 800, .*scene 799"):
@@ -38,7 +38,7 @@ def test_every_bad_length_is_counted(rows):
     assert len(check_audio(rows, 8000, "none")) == 3
 
 
-def test_rates_and_channels(rows):
+def test_D06_rates_and_channels(rows):
     with pytest.raises(UserError, match=r"15 of 15 files .* than 16000 Hz \(8000 Hz\)"):
         check_audio(rows, 16000)
     audio.write(rows[0]["event_wav"], np.zeros((800, 2)), 8000)
@@ -47,7 +47,7 @@ def test_rates_and_channels(rows):
 
 
 @pytest.mark.parametrize("part", ["mix", "s1", "s2", "scene", "event"])
-def test_any_part_may_break_the_sum(rows, part):
+def test_D08_any_part_may_break_the_sum(rows, part):
     x = audio.read_mono(rows[1][f"{part}_wav"])
     x[17] += 40 / 32768
     audio.write(rows[1][f"{part}_wav"], x, 8000)

@@ -43,7 +43,7 @@ def test_columns_keep_the_contract_order(tmp_path):
     assert (tmp_path / "b.csv").read_text().splitlines()[0] == expected
 
 
-def test_killed_writer_leaves_the_old_manifest(tmp_path, monkeypatch):
+def test_D11_killed_writer_leaves_the_old_manifest(tmp_path, monkeypatch):
     manifest.write_manifest(tmp_path / "a.csv", [row("old")])
 
     def killed(*_):
@@ -84,7 +84,7 @@ GOOD = "a,1.0,$data_root/a.wav,$data_root/b.wav\n"
         ("SSR," + HEADER + "loud," + GOOD, "SSR must be a number, got 'loud'"),
     ],
 )
-def test_mistakes_in_the_file(tmp_path, text, words):
+def test_D01_D02_D03_D04_D09_mistakes_in_the_file(tmp_path, text, words):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(UserError, match=words) as caught:
         manifest.read_manifest(tmp_path / "a.csv", tmp_path, TYPES)
@@ -102,7 +102,7 @@ def test_duplicates_are_not_written(tmp_path):
     assert not os.listdir(tmp_path)
 
 
-def test_missing_files_are_counted(tmp_path):
+def test_D05_missing_files_are_counted(tmp_path):
     (tmp_path / "s.wav").write_bytes(b"x")
     manifest.write_manifest(tmp_path / "a.csv", [row(f"{n:03}") for n in range(60)])
     rows = manifest.read_manifest(tmp_path / "a.csv", tmp_path)

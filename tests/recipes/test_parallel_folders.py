@@ -60,7 +60,7 @@ def test_a_file_without_partners(made):
         prepare()
 
 
-def test_another_rate_unequal_lengths_and_wrong_sums(made):
+def test_D06_D07_D08_another_rate_unequal_lengths_and_wrong_sums(made):
     _, prepare, data, _ = made
     target = files(data, "s1")[0]
     samples, _ = soundfile.read(target)
@@ -83,7 +83,7 @@ def test_a_wrong_folder(made, recipe_module, tmp_path):
 
 
 @pytest.mark.parametrize("recipe, split", [("LibriMix", "dev"), ("LibriMix", "test"), ("WSJ0Mix", "tt")])
-def test_a_speaker_of_training_in_another_split(recipe, split, recipe_module, smallest_data, tmp_path):
+def test_D10_a_speaker_of_training_in_another_split(recipe, split, recipe_module, smallest_data, tmp_path):
     data = shutil.copytree(smallest_data[recipe], tmp_path / "data")
     known = {"LibriMix": "103-1-99_900-2-02", "WSJ0Mix": "050a0599_0.5_441o0102_-0.5"}[recipe]
     for path in list((data / "wav8k" / "min" / split).rglob("*.wav")):
@@ -109,7 +109,7 @@ def test_librimix_in_noise(recipe_module, smallest_data, tmp_path):
         prepare(data, tmp_path / "save", mixtures="noisy")
 
 
-def test_custom_tables(recipe_module, smallest_data, tmp_path):
+def test_D02_D10_custom_tables(recipe_module, smallest_data, tmp_path):
     data = shutil.copytree(smallest_data["custom"], tmp_path / "data")
     prepare = recipe_module("custom", "custom_prepare").prepare_custom
     columns = ("mix", "s1", "s2")

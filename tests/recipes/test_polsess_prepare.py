@@ -236,7 +236,7 @@ def test_second_call_does_nothing_until_something_changes(recipe, folder, tmp_pa
     recipe.prepare_polsess("/nowhere", out, skip_prep=True)
 
 
-def test_killed_prepare_is_completed_by_the_next(recipe, original, tmp_path, monkeypatch):
+def test_D11_killed_prepare_is_completed_by_the_next(recipe, original, tmp_path, monkeypatch):
     real, calls = recipe.write_manifest, []
 
     def killed_at_second(*arguments):
