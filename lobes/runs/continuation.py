@@ -147,7 +147,8 @@ def _refuse_unknown_callables(folder: Path, tree: Any, found: list[Difference]) 
     path, named = folder / names.HYPERPARAMS, set(_tags(tree))
     known = {kind: more | {tag.removeprefix(kind) for tag in named} for kind, more in CALLABLES.items()}
     text = read_text(path)
-    wishes = [wish for one in found for wish in wishes_of(path, text, known, [str(key) for key in one.path])]
+    places = [[str(key) for key in one.path] for one in found]
+    wishes = [wish for keys in places for wish in wishes_of(path, text, known, keys, resolved=True)]
     allow(wishes, trust=False, advice=STRANGE)
 
 

@@ -78,7 +78,7 @@ def read_run(folder: str | Path, trust: bool = False) -> TrainedRun:
     tree, header = read_hyperparams(folder)
     model_yaml = _model_yaml(folder, tree)
     path = folder / names.HYPERPARAMS
-    trusted = allow(wishes_of(path, read_text(path), below=NETWORK), trust)
+    trusted = allow(wishes_of(path, read_text(path), below=NETWORK, resolved=True), trust)
     checkpoint = best_checkpoint(folder)
     model = make_model(model_yaml, path, trusted)
     load_strictly(model, checkpoint.folder / names.WEIGHTS)

@@ -31,6 +31,7 @@ ADVICE = (
 )
 MERGE = "tag:yaml.org,2002:merge"
 _FILE = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
+_BRACKETS = re.compile(r"\s*\(.*\)\s*$", re.DOTALL)
 _SUM = re.compile(r"[\w\s.+\-*/%()<>\[\]]*")  # letters of a text with references in which one may calculate
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,12 @@ def load_text(text: str, path: Path, trust: bool = False) -> dict[str, Any]:
 
 
 def wishes_of(
-    path: Path, text: str, known: Mapping[str, set[str]] = MODEL, below: Sequence[str] = (), seen: tuple[Path, ...] = ()
+    path: Path,
+    text: str,
+    known: Mapping[str, set[str]] = MODEL,
+    below: Sequence[str] = (),
+    seen: tuple[Path, ...] = (),
+    resolved: bool = False,
 ) -> list[Wish]:
     """What a file wants to do beyond what is allowed, in the order of its lines; nothing is made.
 
@@ -130,6 +136,8 @@ def wishes_of(
         Keys of the node that counts; by default all.
     seen : tuple of Path
         The files that include this one.
+    resolved : bool
+        Whether there should be no references and includes any more.
 
     Example
     -------
@@ -142,7 +150,9 @@ def wishes_of(
     wishes = []
     for node, is_key in _all_nodes(root):
         tag, line = str(node.tag), node.start_mark.line + 1
-        if tag.startswith("!include:") and not is_key:
+        if resolved and tag in ("!ref", "!copy"):
+            wishes.append(Wish(path, line, f"look up {node.value[:60]!r}"))
+        elif tag.startswith("!include:") and not is_key and not resolved:
             wishes += _included(path, line, tag.removeprefix("!include:"), known, seen)
         elif what := _key(node) if is_key else _value(node, tag, known):
             wishes.append(Wish(path, line, what))
@@ -170,17 +180,24 @@ def allow(wishes: list[Wish], trust: bool, advice: str = ADVICE) -> bool:
 
 def _value(node: Node, tag: str, known: Mapping[str, set[str]]) -> str:
     """What a value wants to do that is not allowed."""
+    if isinstance(node, ScalarNode) and (tag == "!tuple" or _becomes_tuple(node, tag)):
+        return f"read {node.value[:60]!r} as code" if set(node.value) & set("!&*{}%@`|>") else ""
     if tag in COLLECTIONS or tag == "!PLACEHOLDER" or (tag in STANDARD and isinstance(node, ScalarNode)):
         return ""
     if tag in ("!ref", "!copy") and isinstance(node, ScalarNode):
         return _reference(node.value)
-    if tag == "!tuple" and isinstance(node, ScalarNode):
-        return f"read {node.value[:60]!r} as code" if set(node.value) & set("!&*{}%@`|>") else ""
     if tag.startswith(("!new:", "!name:", "!apply:")):
         return complaint(tag, node, known)
     named = tag.startswith(("!applyref:", "!module:")) or (":python/" in tag and tag.count(":") > 2)
     name = tag.rpartition(":")[2] if named else ""
+    if tag.startswith("!include:"):
+        return f"read {tag.partition(':')[2]}"
     return f"run {name}" if name else f"make a {tag.replace('tag:yaml.org,2002:', '!!')}"
+
+
+def _becomes_tuple(node: ScalarNode, tag: str) -> bool:
+    """A text in brackets is a tuple also where it stands in quotes, which are lost on the way; not as a block."""
+    return tag == STANDARD[0] and node.style not in ("|", ">") and bool(_BRACKETS.match(node.value))
 
 
 def _key(node: Node) -> str:

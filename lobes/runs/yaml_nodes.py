@@ -10,6 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML, SafeLoader
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lobes.errors import UserError
@@ -75,6 +76,7 @@ def compose(text: str, path: str | Path) -> MappingNode:
         line = text.count("\n", 0, directive.start()) + 1
         raise UserError(f"{path}, line {line}: a directive, {directive[0][:40]!r}, has no place in a model's file.")
     with explained(path):
+        _refuse_depth(text, path)
         root = Loader(text).get_single_node()
     if not isinstance(root, MappingNode):
         raise UserError(f"{path} must hold `key: value` lines at the top level.")
@@ -141,6 +143,16 @@ def explained(path: str | Path) -> Iterator[None]:
         raise UserError(f"{path}: no valid YAML: {' '.join(str(error).split())[:200]}.") from error
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply, expected at most {DEEPEST} levels.") from error
+
+
+def _refuse_depth(text: str, path: str | Path) -> None:
+    """Stop at nesting while reading: the library takes the square of the depth in time."""
+    loader, depth = Loader(text), 0
+    while loader.check_event():
+        event = loader.get_event()
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            raise UserError(f"{path}, line {event.start_mark.line + 1}: is nested deeper than {DEEPEST} levels.")
 
 
 def _refuse_large(root: MappingNode, path: str | Path) -> None:
