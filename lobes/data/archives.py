@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
 import struct
@@ -16,7 +17,9 @@ from lobes.errors import UserError
 
 _BLOCK = 1 << 20
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError, OSError,
+)  # fmt: skip
 
 
 class Limits(NamedTuple):
@@ -71,6 +74,8 @@ def unpack(archive: Path, target: Path, ending: str = ".wav", limits: Limits | N
                 _write(bundle, member, unfinished / name, limits)
         unfinished.rename(target)
     except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before the file's start
+            raise
         reason = str(error) or type(error).__name__
         raise UserError(f"{archive}: not a whole ZIP archive ({reason}). Delete it and try again.") from error
     finally:

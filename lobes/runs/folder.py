@@ -141,7 +141,7 @@ def make_model(model_yaml: str, where: str | Path, trust: bool = False) -> nn.Mo
     Example
     -------
     >>> text = "model: !new:speechbrain.lobes.models.dual_path.Encoder {kernel_size: 16, out_channels: 8}"
-    >>> make_model(text, "x.yaml").out_channels
+    >>> make_model(text, "x.yaml").conv1d.out_channels
     8
     """
     try:

@@ -16,14 +16,15 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from hyperpyyaml import core, load_hyperpyyaml
-from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+from ruamel.yaml import YAML, SafeLoader
+from ruamel.yaml.nodes import Node, ScalarNode
 
 from lobes.config.references import resolve_references
 from lobes.errors import UserError
 from lobes.runs.callables import ATTRIBUTES, MODEL, complaint
-from lobes.runs.yaml_nodes import COLLECTIONS, REFERENCE, STANDARD, Loader, at, children, compose, explained, read_text
+from lobes.runs.yaml_nodes import COLLECTIONS, REFERENCE, STANDARD, all_nodes, at, compose, explained, read_text
 
 ADVICE = (
     "A model's file is not allowed to by itself. If you would run a program of whoever made it, allow it: --trust on "
@@ -31,7 +32,6 @@ ADVICE = (
 )
 MERGE = "tag:yaml.org,2002:merge"
 _FILE = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
-_BRACKETS = re.compile(r"\s*\(.*\)\s*$", re.DOTALL)
 _SUM = re.compile(r"[\w\s.+\-*/%()<>\[\]]*")  # letters of a text with references in which one may calculate
 
 logger = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def wishes_of(
     """
     root = at(compose(text, path), list(below))
     wishes = []
-    for node, is_key in _all_nodes(root):
+    for node, is_key in all_nodes(root):
         tag, line = str(node.tag), node.start_mark.line + 1
         if resolved and tag in ("!ref", "!copy"):
             wishes.append(Wish(path, line, f"look up {node.value[:60]!r}"))
@@ -180,7 +180,7 @@ def allow(wishes: list[Wish], trust: bool, advice: str = ADVICE) -> bool:
 
 def _value(node: Node, tag: str, known: Mapping[str, set[str]]) -> str:
     """What a value wants to do that is not allowed."""
-    if isinstance(node, ScalarNode) and (tag == "!tuple" or _becomes_tuple(node, tag)):
+    if isinstance(node, ScalarNode) and tag == "!tuple":
         return f"read {node.value[:60]!r} as code" if set(node.value) & set("!&*{}%@`|>") else ""
     if tag in COLLECTIONS or tag == "!PLACEHOLDER" or (tag in STANDARD and isinstance(node, ScalarNode)):
         return ""
@@ -193,11 +193,6 @@ def _value(node: Node, tag: str, known: Mapping[str, set[str]]) -> str:
     if tag.startswith("!include:"):
         return f"read {tag.partition(':')[2]}"
     return f"run {name}" if name else f"make a {tag.replace('tag:yaml.org,2002:', '!!')}"
-
-
-def _becomes_tuple(node: ScalarNode, tag: str) -> bool:
-    """A text in brackets is a tuple also where it stands in quotes, which are lost on the way; not as a block."""
-    return tag == STANDARD[0] and node.style not in ("|", ">") and bool(_BRACKETS.match(node.value))
 
 
 def _key(node: Node) -> str:
@@ -237,19 +232,6 @@ def _lies_in(file: Path, folder: Path) -> bool:
     return real.is_relative_to(folder) or real.is_relative_to(blobs)
 
 
-def _all_nodes(root: Node | None) -> Iterator[tuple[Node, bool]]:
-    """Every node once, and whether it is a key."""
-    waiting, seen = [(root, False)] if root is not None else [], set()
-    while waiting:
-        node, is_key = waiting.pop()
-        if (id(node), is_key) in seen:
-            continue
-        seen.add((id(node), is_key))
-        yield node, is_key
-        keys = {id(key) for key, _ in node.value} if isinstance(node, MappingNode) else set()
-        waiting += [(child, id(child) in keys) for child in children(node)]
-
-
 def _tags(node: Any) -> Iterator[str]:
     """The tags in a tree of ruamel.yaml."""
     yield str(getattr(getattr(node, "tag", None), "value", None) or "")
@@ -259,7 +241,7 @@ def _tags(node: Any) -> Iterator[str]:
 
 
 # ---- from nodes to objects
-class _Maker(Loader):
+class _Maker(SafeLoader):
     """Makes objects of nodes that have been looked at: of plain values, and of what the three tags name."""
 
     def construct_object(self, node: Node, deep: bool = True) -> Any:
@@ -268,7 +250,7 @@ class _Maker(Loader):
 
 
 def _tuple(loader: _Maker, node: Node) -> tuple[Any, ...]:
-    return tuple(Loader(f"[{loader.construct_scalar(node)[1:-1]}]").get_single_data())
+    return tuple(yaml.load(f"[{loader.construct_scalar(node)[1:-1]}]", Loader=yaml.SafeLoader))
 
 
 _Maker.add_constructor("!tuple", _tuple)
@@ -283,7 +265,7 @@ for _tag, _function in (
 def _make(text: str, path: Path, trusted: Collection[str] = ()) -> dict[str, Any]:
     """Make a resolved text whose nodes are allowed, or carry tags of the caller's own overrides."""
     root = compose(text, path)
-    for node, is_key in _all_nodes(root):
+    for node, is_key in all_nodes(root):
         tag = str(node.tag)
         what = _key(node) if is_key else "" if tag in trusted else _value(node, tag, MODEL)
         if what or (tag in ("!ref", "!copy", "!PLACEHOLDER")):

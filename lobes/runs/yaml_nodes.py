@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, SafeLoader
+from ruamel.yaml import YAML, SafeLoader, Tag
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -21,14 +21,8 @@ DEEPEST = 40  # levels
 STANDARD = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp"))
 COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 REFERENCE = re.compile(r"<([^>]*)>")
+_BRACKETS = re.compile(r"^\(.*\)$")
 _PART = re.compile(r"[^\[\]]+")
-
-
-class Loader(SafeLoader):
-    """Reads text as HyperPyYAML reads it: a text in brackets is a tuple."""
-
-
-Loader.add_implicit_resolver("!tuple", re.compile(r"^\(.*\)$"), first="(")
 
 
 def read_text(path: Path) -> str:
@@ -77,10 +71,12 @@ def compose(text: str, path: str | Path) -> MappingNode:
         raise UserError(f"{path}, line {line}: a directive, {directive[0][:40]!r}, has no place in a model's file.")
     with explained(path):
         _refuse_depth(text, path)
-        root = Loader(text).get_single_node()
+        root = SafeLoader(text).get_single_node()
     if not isinstance(root, MappingNode):
         raise UserError(f"{path} must hold `key: value` lines at the top level.")
     _refuse_large(root, path)
+    for node, _ in all_nodes(root):
+        _mark_tuple(node)
     return root
 
 
@@ -102,6 +98,19 @@ def children(node: Node) -> list[Node]:
     if isinstance(node, MappingNode):
         return [*(key for key, _ in node.value), *(value for _, value in node.value)]
     return list(node.value) if isinstance(node, SequenceNode) else []
+
+
+def all_nodes(root: Node | None) -> Iterator[tuple[Node, bool]]:
+    """Every node once, and whether it is a key."""
+    waiting, seen = [(root, False)] if root is not None else [], set()
+    while waiting:
+        node, is_key = waiting.pop()
+        if (id(node), is_key) in seen:
+            continue
+        seen.add((id(node), is_key))
+        yield node, is_key
+        keys = {id(key) for key, _ in node.value} if isinstance(node, MappingNode) else set()
+        waiting += [(child, id(child) in keys) for child in children(node)]
 
 
 def at(root: Node, keys: list[str]) -> Node | None:
@@ -145,9 +154,19 @@ def explained(path: str | Path) -> Iterator[None]:
         raise UserError(f"{path}: nested too deeply, expected at most {DEEPEST} levels.") from error
 
 
+def _mark_tuple(node: Node) -> None:
+    """HyperPyYAML takes a text in brackets for a tuple, also one in quotes, which are lost on the way; not a block.
+
+    Its own way to say so, `add_implicit_resolver`, changes all that ruamel.yaml reads from then on.
+    """
+    text = isinstance(node, ScalarNode) and str(node.tag) == STANDARD[0] and node.style not in ("|", ">")
+    if text and _BRACKETS.match(node.value):
+        node.ctag = Tag(suffix="!tuple")
+
+
 def _refuse_depth(text: str, path: str | Path) -> None:
     """Stop at nesting while reading: the library takes the square of the depth in time."""
-    loader, depth = Loader(text), 0
+    loader, depth = SafeLoader(text), 0
     while loader.check_event():
         event = loader.get_event()
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
