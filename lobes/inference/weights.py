@@ -42,7 +42,7 @@ def load_strictly(module: nn.Module, path: str | Path) -> None:
     """
     file = Path(path).resolve()
     sums = file.with_name(names.SUMS)
-    listed = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    listed = sums.read_text(encoding="utf-8", errors="replace").splitlines() if sums.is_file() else []
     expected = {line.partition("  ")[0] for line in listed if line.partition("  ")[2] == file.name}
     if expected and expected != {weights.sha256(file)}:
         raise UserError(f"{file}: differs from its sha256 in {names.SUMS}. Get or export the model again.")

@@ -26,7 +26,7 @@ def refuse_unlisted(folder: Path, files: Sequence[str]) -> None:
     sums = folder / names.SUMS
     if not sums.is_file():
         return
-    listed = {line.partition("  ")[2] for line in sums.read_text(encoding="utf-8").splitlines()}
+    listed = {line.partition("  ")[2] for line in sums.read_text(encoding="utf-8", errors="replace").splitlines()}
     for file in files:
         if file not in listed:
             raise UserError(
