@@ -28,13 +28,6 @@ MUTATIONS = [
         ("tests/runs/test_safe_yaml.py::test_S01_code_in_a_file_is_refused_and_not_run",),
     ),
     Mutation(
-        "model file: any attribute is looked up",
-        "lobes/runs/safe_yaml.py",
-        'if "." in name and attribute not in ATTRIBUTES:',
-        "if False:",
-        ("tests/runs/test_safe_yaml.py::test_S01_what_reaches_reads_or_grows_is_refused",),
-    ),
-    Mutation(
         "model file: a Pretrainer names any path",
         "lobes/runs/callables.py",
         'return "a path that is outside of the model\'s folder"',
