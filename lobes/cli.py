@@ -21,6 +21,20 @@ app = typer.Typer(
 )
 
 
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A run folder, an exported folder, a hub id owner/name, or package.module:factory, which is imported and "
+        "called: code of yours."
+    ),
+]
+Revision = Annotated[str | None, typer.Option(help="Of a hub id: the hash of the commit to take.")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Run whatever the model's folder names, as a program of its author; says what."),
+]
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"lobes {__version__}")
@@ -99,44 +113,44 @@ def models(
 
 @app.command()
 def separate(
-    model: Annotated[str, typer.Argument(help="A run folder, an exported folder, or a hub id owner/name.")],
+    model: Model,
     files: Annotated[list[Path], typer.Argument(help="Audio files, at any sample rate.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for <name>_s1.wav, <name>_s2.wav ...")],
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+    revision: Revision = None,
+    trust: Trust = False,
 ) -> None:
     """Separate or enhance audio files."""
-    from lobes.inference import Separator
     from lobes.training.checks import refuse_unwritable
 
     refuse_unwritable(out, "--out")
-    separator = Separator.from_hparams(model, run_opts=_run_opts(device))
+    separator = _load(model, device, revision, trust)
     for written in separator.separate_files(files, out):
         print("\n".join(map(str, written)))
 
 
 @app.command()
 def enhance(
-    model: Annotated[str, typer.Argument(help="A run folder, an exported folder, or a hub id owner/name.")],
+    model: Model,
     files: Annotated[list[Path], typer.Argument(help="Audio files, at any sample rate.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for <name>_enhanced.wav.")],
     pcs: Annotated[bool, typer.Option("--pcs", help="Also <name>_enhanced_pcs.wav, with stretched contrast.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+    revision: Revision = None,
+    trust: Trust = False,
 ) -> None:
     """Enhance audio files."""
-    from lobes.inference import Separator
     from lobes.training.checks import refuse_unwritable
 
     refuse_unwritable(out, "--out")
-    enhancer = Separator.from_hparams(model, run_opts=_run_opts(device))
+    enhancer = _load(model, device, revision, trust)
     for written in enhancer.enhance_files(files, out, pcs):
         print("\n".join(map(str, written)))
 
 
 @app.command()
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="A run folder, an exported folder, a hub id, or package.module:factory.")
-    ],
+    model: Model,
     data: Annotated[
         Path, typer.Option(help="A manifest: CSV with ID, mix_wav, s1_wav, s2_wav ...; paths from its folder.")
     ],
@@ -150,19 +164,20 @@ def evaluate(
     save_audio: Annotated[int, typer.Option(help="Write so many items as audio.", min=0)] = 0,
     group_by: Annotated[str | None, typer.Option(help="A column whose values count equally in the means.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+    revision: Revision = None,
+    trust: Trust = False,
 ) -> None:
     """Score a model, and the untouched mixtures, on a data set, whatever the model was trained on."""
     from lobes.evaluation.manifest import evaluate as evaluate_manifest
     from lobes.evaluation.manifest import read_rows
     from lobes.evaluation.summary import format_table
-    from lobes.inference import Separator
     from lobes.metrics import METRICS
     from lobes.metrics.utterance import check_metrics
     from lobes.polsess.fixed import layout_of
 
     check_metrics(metric or METRICS)
     read_rows(data, data_root)  # before the model is loaded
-    separator = Separator.from_hparams(model, run_opts=_run_opts(device))
+    separator = _load(model, device, revision, trust)
 
     def separate(mix: Any) -> Any:
         return separator.separate_batch(mix)[0].detach().float().cpu().numpy()
@@ -216,13 +231,14 @@ def compare(
 def export(
     run: Annotated[Path, typer.Argument(help="Output folder of a training run; its best checkpoint counts.")],
     out: Annotated[Path, typer.Argument(help="New folder, or an earlier export.")],
+    trust: Trust = False,
 ) -> None:
     """Export a run for SpeechBrain's interface."""
     from lobes.inference import export_pretrained
     from lobes.training.checks import refuse_unwritable
 
     refuse_unwritable(out, "OUT")
-    folder = export_pretrained(run, out)
+    folder = export_pretrained(run, out, trust)
     print(f"wrote {folder}: reloaded through SpeechBrain and Separator, equal bit for bit")
 
 
@@ -297,6 +313,13 @@ def _as_options(message: str) -> str:
     for argument, option in (("indoor_classes", "--indoor-class"), ("indoor_share", "--indoor-share")):
         message = message.replace(f" {argument}", f" {option}")
     return message.replace("indoor_classes: ", "--indoor-class: ").replace("Set overwrite", "Give --overwrite")
+
+
+def _load(model: str, device: str | None, revision: str | None, trust: bool) -> Any:
+    from lobes.inference import Separator
+    from lobes.runs.hub import revision_of
+
+    return Separator.from_hparams(model, fetch_config=revision_of(revision), trust=trust, run_opts=_run_opts(device))
 
 
 def _run_opts(device: str | None) -> dict[str, str]:

@@ -21,7 +21,7 @@ _HOME = {
     "MappingMaskNet": "lobes.inference.speechbrain_adapter",
     "TakeEstimate": "lobes.inference.speechbrain_adapter",
     "EnhanceModel": "lobes.inference.speechbrain_adapter",
-    "load_strictly": "lobes.runs.weights",
+    "load_strictly": "lobes.inference.weights",
     # parts of networks
     "BiMambaStack": "lobes.nnet.bimamba",
     "MambaTasNetMaskNet": "lobes.models.mamba_tasnet",

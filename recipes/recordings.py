@@ -49,6 +49,7 @@ PUBLISHED = {
 MANIFEST = ("path", "kind", "speaker", "split", "sample_rate", "source", "licence")
 SECTIONS, TOLERANCE = 16, 0.05  # of a level
 SECONDS = 60  # without an answer
+LARGEST = 64 << 20  # bytes of a source's file; the recordings have less than two minutes
 
 Row = Mapping[str, str]
 
@@ -137,7 +138,7 @@ def fetch(url: str, file: Path) -> str:
     """Fetch a small file; returns why there is none. Without an answer there is no point in asking for the next."""
     try:
         with urllib.request.urlopen(url, timeout=SECONDS) as response:
-            file.write_bytes(response.read())
+            content = response.read(LARGEST + 1)
     except urllib.error.HTTPError as error:
         return f"{url}: {error.code} {error.reason}"
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
@@ -147,6 +148,9 @@ def fetch(url: str, file: Path) -> str:
             f"cannot fetch {url}: {error}. The same command goes on later; --sources FOLDER or --mirror ADDRESS takes "
             "files from elsewhere."
         ) from error
+    if len(content) > LARGEST:
+        return f"{url}: more than {LARGEST:,} bytes"
+    file.write_bytes(content)
     return ""
 
 

@@ -19,6 +19,77 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = [
+    # ---- what a model's folder may run
+    Mutation(
+        "model file: any name is run",
+        "lobes/runs/callables.py",
+        "if name not in allowed:",
+        "if False:",
+        ("tests/runs/test_safe_yaml.py::test_S01_code_in_a_file_is_refused_and_not_run",),
+    ),
+    Mutation(
+        "model file: a Pretrainer names any path",
+        "lobes/runs/callables.py",
+        'return "a path that is outside of the model\'s folder"',
+        'return ""',
+        ("tests/runs/test_safe_yaml.py::test_S01_what_reaches_reads_or_grows_is_refused",),
+    ),
+    Mutation(
+        "model file: an include follows links out of the folder",
+        "lobes/runs/safe_yaml.py",
+        "or not _lies_in(file, path.parent)",
+        "or False",
+        ("tests/runs/test_safe_yaml.py::test_S01_what_reaches_reads_or_grows_is_refused",),
+    ),
+    Mutation(
+        "model file: a text in brackets is not looked at",
+        "lobes/runs/safe_yaml.py",
+        'return f"read {node.value[:60]!r} as code" if set(node.value) & set("!&*{}%@`|>") else ""',
+        'return ""',
+        ("tests/runs/test_safe_yaml.py::test_S01_code_in_a_file_is_refused_and_not_run",),
+    ),
+    Mutation(
+        "model file: growth has no limit",
+        "lobes/runs/yaml_nodes.py",
+        "if total > WHOLE:",
+        "if False:",
+        ("tests/runs/test_safe_yaml.py::test_S01_what_reaches_reads_or_grows_is_refused",),
+    ),
+    Mutation(
+        "run folder: a start that only tests takes code from it",
+        "lobes/runs/continuation.py",
+        "        _refuse_unknown_callables(folder, tree, of_training)",
+        "        pass",
+        ("tests/runs/test_safe_yaml.py::test_S01_a_start_that_only_tests_takes_no_code_from_the_folder",),
+    ),
+    Mutation(
+        "model folder: a file that SHA256SUMS does not list is used",
+        "lobes/runs/listed.py",
+        "if file not in listed:",
+        "if False:",
+        ("tests/inference/test_export.py::test_S05_a_file_that_is_not_listed_is_not_used",),
+    ),
+    Mutation(
+        "exported folder: stock SpeechBrain does not compare the weights' sum",
+        "lobes/inference/weights.py",
+        "if expected and expected != {weights.sha256(file)}:",
+        "if False:",
+        ("tests/inference/test_export.py::test_S05_stock_speechbrain_refuses_a_flipped_bit",),
+    ),
+    Mutation(
+        "archive: files of one name overwrite each other",
+        "lobes/data/archives.py",
+        "if key in known:",
+        "if False:",
+        ("tests/data/test_archives.py",),
+    ),
+    Mutation(
+        "archive: names that lead out are taken",
+        "lobes/data/archives.py",
+        'return "leads out of the archive"',
+        'return ""',
+        ("tests/data/test_archives.py",),
+    ),
     # ---- data
     Mutation(
         "sample: a mixture that is not its sum trains",

@@ -39,6 +39,7 @@ class Unsaved(Tiny):
         return self.gain * super().forward(mix, lengths)
 """
 
+NETWORKS = {"lobes_test_stand_in.Tiny", "lobes_test_stand_in.Unsaved", "torch.nn.Linear", "torch.nn.ReLU"}
 TINY = "!new:lobes_test_stand_in.Tiny {num_sources: !ref <num_spks>, sample_rate: !ref <sample_rate>}"
 
 
@@ -66,12 +67,18 @@ optimizer: !name:torch.optim.Adam
 
 @pytest.fixture(scope="session", autouse=True)
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Make the stand-in networks importable."""
+    """Make the stand-in networks importable, and allowed in a model's file as networks of Lobes are."""
+    from lobes.runs import callables
+
     folder = tmp_path_factory.mktemp("stand_in")
     (folder / "lobes_test_stand_in.py").write_text(STAND_IN)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
+        for names, more in ((callables.NEW, NETWORKS), (callables.NAME, {"torch.nn.Hardtanh"})):
+            names.update(more)
         yield
+        callables.NEW.difference_update(NETWORKS)
+        callables.NAME.discard("torch.nn.Hardtanh")
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ KNOWN = {
     "grad_accumulation_factor": _COUNT,
     "num_workers": _FROM_ZERO,
     "pretrained_separator": Kind(str, low=1, null=True),
+    "pretrained_revision": Kind(str, low=1, null=True),
     "precision": _PRECISION,
     "eval_precision": _PRECISION,
     "lr": _POSITIVE,

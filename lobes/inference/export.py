@@ -20,7 +20,9 @@ from lobes.errors import UserError, install
 from lobes.inference.card import model_card
 from lobes.runs import names
 from lobes.runs.folder import TrainedRun, read_run
+from lobes.runs.safe_yaml import allow, wishes_of
 from lobes.runs.weights import write_sums
+from lobes.runs.yaml_nodes import read_text
 
 # The first name in the YAML file. Where Lobes is missing, the error of SpeechBrain repeats this name and so says how
 # to install it; where it is there, the first word counts. No dot: the rest would be looked for inside it.
@@ -57,7 +59,9 @@ ENHANCE_MODEL = """enhance_model: !new:lobes.exported.EnhanceModel
 """
 
 
-def export_pretrained(run_folder: str | os.PathLike[str], out_folder: str | os.PathLike[str]) -> Path:
+def export_pretrained(
+    run_folder: str | os.PathLike[str], out_folder: str | os.PathLike[str], trust: bool = False
+) -> Path:
     """Export a run's best checkpoint to a folder that SpeechBrain's interfaces load.
 
     It holds `hyperparams.yaml`, `masknet.ckpt`, `README.md` and `SHA256SUMS`. It is written next to
@@ -70,6 +74,8 @@ def export_pretrained(run_folder: str | os.PathLike[str], out_folder: str | os.P
         The output_folder of a recipe's `train.py`.
     out_folder : str or PathLike
         New, empty, or an earlier export.
+    trust : bool
+        Run whatever the run's network names: a class of your own, say. The exported folder names it, too.
 
     Returns
     -------
@@ -79,7 +85,8 @@ def export_pretrained(run_folder: str | os.PathLike[str], out_folder: str | os.P
     Raises
     ------
     UserError
-        If `run_folder` has no usable checkpoint, or `out_folder` holds other things than an export.
+        If `run_folder` has no usable checkpoint, its network wants to run what is not allowed, or `out_folder` holds
+        other things than an export.
     RuntimeError
         If the reloaded model differs from the run's model; nothing is left behind then.
 
@@ -96,12 +103,12 @@ def export_pretrained(run_folder: str | os.PathLike[str], out_folder: str | os.P
     partial, old = (out.parent / f"{out.name}.{ending}" for ending in ("partial", "old"))
     for folder in (out, partial, old):
         _refuse_foreign(folder)
-    run = read_run(run_folder)
+    run = read_run(run_folder, trust)
     _clear(partial)
     partial.mkdir(parents=True)
     try:
         _write(run, partial)
-        _verify(run, partial)
+        _verify(run, partial, trust)
         _move_into_place(partial, out, old)
     finally:
         _clear(partial)
@@ -127,15 +134,19 @@ def _write(run: TrainedRun, folder: Path) -> None:
     write_sums(folder)
 
 
-def _verify(run: TrainedRun, folder: Path) -> None:
+def _verify(run: TrainedRun, folder: Path, trust: bool) -> None:
     """Reload the folder in every way and compare the output with the run's model, on the CPU."""
+    path = folder / names.HYPERPARAMS
+    if not trust:
+        allow(wishes_of(path, read_text(path)), trust=False)  # stock SpeechBrain would not ask
     generator = torch.Generator().manual_seed(0)
     # Half a second, a batch of two, an odd length: enough for every part of a network to act.
     mix = torch.randn(2, run.sample_rate // 2 + 1, generator=generator)
     with torch.no_grad():
         expected = run.model(mix)  # [B,T,S]
         for interface in _interfaces(run.num_sources):
-            loaded = interface.from_hparams(source=str(folder), run_opts={"device": "cpu"})
+            ours = {"trust": trust} if interface.__module__.startswith("lobes.") else {}
+            loaded = interface.from_hparams(source=str(folder), run_opts={"device": "cpu"}, **ours)
             enhances = hasattr(loaded, "enhance_batch")
             got = loaded.enhance_batch(mix).unsqueeze(-1) if enhances else loaded.separate_batch(mix)
             _compare(interface.__name__, got, expected)

@@ -25,7 +25,7 @@ from lobes.nnet.lengths import to_samples
 from lobes.nnet.level import fit_level
 from lobes.runs import names
 from lobes.runs.folder import read_run
-from lobes.runs.locate import is_run_folder, locate
+from lobes.runs.locate import is_run_folder, locate, refuse_revision
 
 
 class Separator(SepformerSeparation):
@@ -41,8 +41,8 @@ class Separator(SepformerSeparation):
     - several channels are averaged to one, at every sample rate;
     - silence gives zeros; what cannot be separated is a `UserError` that names the file and the reason.
 
-    Loading a folder constructs what its `hyperparams.yaml` names, which can run code: load only what you
-    trust.
+    Of what a folder's `hyperparams.yaml` names, only the classes and functions of `lobes.runs.callables` are run;
+    anything else is refused unless you say `trust=True`. See docs/threat-model.md.
 
     Example
     -------
@@ -71,6 +71,7 @@ class Separator(SepformerSeparation):
         overrides: dict[str, Any] | None = None,
         savedir: str | None = None,
         fetch_config: Any = None,
+        trust: bool = False,
         **kwargs: Any,
     ) -> Separator:
         """Load a model.
@@ -79,7 +80,8 @@ class Separator(SepformerSeparation):
         ---------
         source : str or PathLike
             A folder made by `lobes export`, a run folder (its best checkpoint is taken), a hub id `owner/name`, or
-            another project's model, `package.module:factory` (see `lobes.inference.external`).
+            another project's model, `package.module:factory` (see `lobes.inference.external`): that word is code of
+            yours, which is imported and called.
         hparams_file : str
             Name of the YAML file in an exported folder or on the hub.
         overrides : dict, optional
@@ -88,6 +90,8 @@ class Separator(SepformerSeparation):
             Where a model from the hub is put; the hub's cache by default.
         fetch_config : speechbrain.utils.fetching.FetchConfig, optional
             Revision and network use for the hub.
+        trust : bool
+            Run whatever the folder's YAML file names, as a program of whoever made it. What that is goes to the log.
         **kwargs
             For the constructor: `run_opts={"device": "cuda"}`, `freeze_params`.
 
@@ -98,18 +102,20 @@ class Separator(SepformerSeparation):
         Raises
         ------
         UserError
-            If there is no such model, a file of it is damaged, or its weights do not fit its network.
+            If there is no such model, a file of it is damaged, it wants to run what is not allowed, or its weights do
+            not fit its network.
         """
         if NAME.fullmatch(str(source)):
+            refuse_revision(fetch_config, f"{source} is code on this machine")
             model = External(str(source))
             return cls(adapt(model), {"num_spks": model.num_sources, "sample_rate": model.sample_rate}, **kwargs)
         folder = locate(source, savedir, fetch_config)
         if not is_run_folder(folder):
-            hparams = load_folder(folder, hparams_file, overrides, cls.MODULES_NEEDED)
+            hparams = load_folder(folder, hparams_file, overrides, cls.MODULES_NEEDED, trust)
             return cls(modules=hparams["modules"], hparams=hparams, **kwargs)
         if overrides:
             raise UserError(f"{folder}: overrides are for exported folders. Export the run first: lobes export RUN OUT")
-        run = read_run(folder)
+        run = read_run(folder, trust)
         facts = {"num_spks": run.num_sources, "sample_rate": run.sample_rate, "task": run.settings.get("task")}
         return cls(adapt(run.model), facts, **kwargs)
 

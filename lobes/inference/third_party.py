@@ -1,11 +1,11 @@
 """Factories of other projects' models, for `lobes separate` and `lobes evaluate`. B batch, S sources, T samples.
 
-    lobes separate lobes.inference.third_party:asteroid=mpariente/DPRNNTasNet-ks2_WHAM_sepclean mix.wav -o out/
+    lobes separate lobes.inference.third_party:asteroid=mpariente/DPRNNTasNet-ks2_WHAM_sepclean@COMMIT mix.wav -o out/
     lobes separate lobes.inference.third_party:clearvoice=MossFormer2_SS_16K mix.wav -o out/
 
-Neither project is a dependency: install one together with lobes in an environment of its own, as both pin old versions;
-`INSTALL` holds the commands. Asteroid 0.7 asks for a torchmetrics that its models do not need and that is too old for
-lobes: hence `--no-deps`.
+`@COMMIT` is Asteroid's way to pin a model of the hub. Neither project is a dependency: install one together with lobes
+in an environment of its own, as both pin old versions; `INSTALL` holds the commands. Asteroid 0.7 asks for a
+torchmetrics that its models do not need and that is too old for lobes: hence `--no-deps`.
 
 `make other-projects` makes both environments and runs tests/inference/test_other_projects.py in them.
 """

@@ -12,9 +12,13 @@ from ruamel.yaml import YAML
 
 from lobes.errors import UserError
 from lobes.runs import names
+from lobes.runs.callables import TRAINING as CALLABLES
 from lobes.runs.folder import read_hyperparams
+from lobes.runs.safe_yaml import allow, wishes_of
 from lobes.runs.starts import Progress, Start, last_start, newest_progress, plain, recipe_of, tag_of
+from lobes.runs.yaml_nodes import read_text
 
+STRANGE = "Neither Lobes nor this recipe names that, so the folder is not continued. Give another --output_folder."
 # Keys that change no number of the training, at any depth: places, processes, checks, the test, words on the card.
 FREE = {
     "output_folder", "train_log", "experiment_name", "task_description", "limits", "num_workers", "scoring_workers",
@@ -98,6 +102,7 @@ def admit(text: str, script: str | Path, argv: Sequence[str] = (), test_only: bo
     if not trains:
         typed = {word[2:].partition("=")[0] for word in argv if word.startswith("--")} if test_only else None
         _refuse_without_effect(folder, progress, [one for one in of_training if typed is None or one.path[0] in typed])
+        _refuse_unknown_callables(folder, tree, of_training)
         text, found = _put_back(tree, of_training), [one for one in found if _is_free(one)]
     header = "" if trains else "".join(f"# {line}\n" for line in top)
     return Start(text, progress.steps, trains, header, {key: (old, new) for key, old, new in _named(found)})
@@ -135,6 +140,23 @@ def _refuse_strangers(folder: Path, save: Path, script: Path) -> None:
 def _trained(folder: Path, save: Path) -> bool:
     """Whether there is something to lose: a start that failed before its first checkpoint leaves nothing."""
     return any(save.glob(names.CHECKPOINTS)) or any((folder / name).is_file() for name in names.FINISHED)
+
+
+def _refuse_unknown_callables(folder: Path, tree: Any, found: list[Difference]) -> None:
+    """Values that come from the folder may name what Lobes and this recipe name, and nothing else."""
+    path, named = folder / names.HYPERPARAMS, set(_tags(tree))
+    known = {kind: more | {tag.removeprefix(kind) for tag in named} for kind, more in CALLABLES.items()}
+    text = read_text(path)
+    places = [[str(key) for key in one.path] for one in found]
+    wishes = [wish for keys in places for wish in wishes_of(path, text, known, keys, resolved=True)]
+    allow(wishes, trust=False, advice=STRANGE)
+
+
+def _tags(node: Any) -> Iterator[str]:
+    yield tag_of(node)
+    below = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    for child in below:
+        yield from _tags(child)
 
 
 def _refuse_other_recipe(folder: Path, last: Mapping[str, Any], recipe: str) -> None:

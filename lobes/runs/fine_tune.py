@@ -13,6 +13,8 @@ from lobes.errors import UserError
 from lobes.models.convert import current_keys
 from lobes.runs import names
 from lobes.runs.folder import best_checkpoint
+from lobes.runs.hub import revision_of
+from lobes.runs.listed import refuse_unlisted
 from lobes.runs.locate import is_run_folder, locate
 from lobes.runs.weights import check_sums, read_state
 
@@ -41,7 +43,7 @@ class Transfer:
         return "; ".join(lines)
 
 
-def start_from(model: nn.Module, source: str | os.PathLike[str]) -> Transfer:
+def start_from(model: nn.Module, source: str | os.PathLike[str], revision: str | None = None) -> Transfer:
     """Copy the weights that fit; what does not fit keeps its own start.
 
     Arguments
@@ -50,6 +52,8 @@ def start_from(model: nn.Module, source: str | os.PathLike[str]) -> Transfer:
         A network of `lobes.models`.
     source : str or PathLike
         A run folder (its best checkpoint), an exported folder, one of SpeechBrain's separators, or a hub id.
+    revision : str, optional
+        Of a hub id: the hash of a commit, a tag or a branch.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def start_from(model: nn.Module, source: str | os.PathLike[str]) -> Transfer:
     ...     print(start_from(nn.Linear(2, 3), folder))
     2 tensors taken
     """
-    state, own = current_keys(model, weights_of(source)), model.state_dict()
+    state, own = current_keys(model, weights_of(source, revision)), model.state_dict()
     fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     transfer = Transfer(
         sorted(fits),
@@ -89,20 +93,22 @@ def start_from(model: nn.Module, source: str | os.PathLike[str]) -> Transfer:
     return transfer
 
 
-def weights_of(source: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Weights of a model folder under the names of the networks here.
+def weights_of(source: str | os.PathLike[str], revision: str | None = None) -> dict[str, Tensor]:
+    """Weights of a model folder under the names of the networks here. Nothing is read but weights and their sums.
 
     Raises
     ------
     UserError
         If the folder is none of the kinds, or a file is damaged.
     """
-    folder = locate(source)
+    folder = locate(source, fetch_config=revision_of(revision))
     if is_run_folder(folder):
         return read_state(best_checkpoint(folder).folder / names.WEIGHTS)
     check_sums(folder)
     if all((folder / f"{part}.ckpt").is_file() for part in names.SEPFORMER_PARTS):
+        refuse_unlisted(folder, [f"{part}.ckpt" for part in names.SEPFORMER_PARTS])
         states = {part: read_state(folder / f"{part}.ckpt") for part in names.SEPFORMER_PARTS}
         return {f"{part}.{name}": value for part, state in states.items() for name, value in state.items()}
+    refuse_unlisted(folder, [names.MASKNET])
     state = read_state(Path(folder) / names.MASKNET)
     return {name.removeprefix("model."): value for name, value in state.items()}

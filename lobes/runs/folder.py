@@ -15,8 +15,11 @@ from torch import nn
 
 from lobes.errors import UserError
 from lobes.runs import names
+from lobes.runs.safe_yaml import allow, load_text, wishes_of
 from lobes.runs.weights import load_strictly
+from lobes.runs.yaml_nodes import read_text, tree_of
 
+NETWORK = ("modules", "separator")  # keys of the network in a run folder's hyperparams.yaml
 METRICS = ("si_sdri", "pesq")  # keys in the checkpoint's CKPT.yaml, one of which a recipe chooses by: the highest
 
 logger = logging.getLogger(__name__)
@@ -49,7 +52,7 @@ class TrainedRun:
     checkpoint: Checkpoint
 
 
-def read_run(folder: str | Path) -> TrainedRun:
+def read_run(folder: str | Path, trust: bool = False) -> TrainedRun:
     """Make the network of a training run and load its best checkpoint.
 
     Only the separator's part of `hyperparams.yaml` is constructed: no data set, optimiser or logger.
@@ -58,6 +61,8 @@ def read_run(folder: str | Path) -> TrainedRun:
     ---------
     folder : str or Path
         As `train.py` leaves it: `hyperparams.yaml` and `save/CKPT+*/`.
+    trust : bool
+        Run whatever the network's part names, see `lobes.runs.safe_yaml`.
 
     Returns
     -------
@@ -66,13 +71,16 @@ def read_run(folder: str | Path) -> TrainedRun:
     Raises
     ------
     UserError
-        If it is no run folder, has no usable checkpoint, or the weights do not fit or are not finite.
+        If it is no run folder, has no usable checkpoint, its network wants to run what is not allowed, or the weights
+        do not fit or are not finite.
     """
     folder = Path(folder)
     tree, header = read_hyperparams(folder)
-    checkpoint = best_checkpoint(folder)
     model_yaml = _model_yaml(folder, tree)
-    model = make_model(model_yaml, folder / names.HYPERPARAMS)
+    path = folder / names.HYPERPARAMS
+    trusted = allow(wishes_of(path, read_text(path), below=NETWORK, resolved=True), trust)
+    checkpoint = best_checkpoint(folder)
+    model = make_model(model_yaml, path, trusted)
     load_strictly(model, checkpoint.folder / names.WEIGHTS)
     bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
@@ -122,24 +130,25 @@ def best_checkpoint(folder: str | Path) -> Checkpoint:
     return best
 
 
-def make_model(model_yaml: str, where: str | Path) -> nn.Module:
+def make_model(model_yaml: str, where: str | Path, trust: bool = False) -> nn.Module:
     """Construct the network from YAML text with the single key `model`; `where` is its file, for messages.
 
     Raises
     ------
     UserError
-        If a class or an argument in it does not exist.
+        If a class or an argument in it does not exist, or, without `trust`, is not allowed.
 
     Example
     -------
-    >>> make_model("model: !new:torch.nn.Linear {in_features: 2, out_features: 3}", "x.yaml")
-    Linear(in_features=2, out_features=3, bias=True)
+    >>> text = "model: !new:speechbrain.lobes.models.dual_path.Encoder {kernel_size: 16, out_channels: 8}"
+    >>> make_model(text, "x.yaml").conv1d.out_channels
+    8
     """
-    from hyperpyyaml import load_hyperpyyaml
-
     try:
-        return load_hyperpyyaml(model_yaml)["model"]
-    except (ImportError, TypeError, ValueError, yaml.YAMLError) as error:
+        return load_text(model_yaml, Path(where), trust)["model"]
+    except UserError:
+        raise
+    except Exception as error:  # a class may raise anything
         raise UserError(f"{where}: the separator cannot be made: {' '.join(map(str, error.args))}") from error
 
 
@@ -151,17 +160,11 @@ def read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
     UserError
         If there is no such file, or it is no YAML.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     path = folder / names.HYPERPARAMS
     if not path.is_file():
         raise UserError(f"{folder}: no {names.HYPERPARAMS}, so no run folder. Expected the output_folder of train.py.")
-    text = path.read_text(encoding="utf-8")
-    try:
-        tree = YAML().load(text)  # round trip: tags are kept, nothing is constructed
-    except YAMLError as error:
-        raise UserError(f"{path}: no valid YAML: {error}") from error
+    text = read_text(path)
+    tree = tree_of(text, path)
     header = [line.removeprefix("# ") for line in text.splitlines()[:10] if line.startswith("#")]
     return tree, header
 
@@ -169,10 +172,11 @@ def read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
 def _model_yaml(folder: Path, tree: Any) -> str:
     from ruamel.yaml import YAML
 
-    modules = tree.get("modules") if isinstance(tree, dict) else None
-    if not isinstance(modules, dict) or "separator" not in modules:
+    node = tree
+    for key in NETWORK:
+        node = node.get(key) if isinstance(node, dict) else None
+    if node is None:
         raise UserError(f"{folder / names.HYPERPARAMS}: no `modules: separator:`, so this is no run of a Lobes recipe.")
-    node = modules["separator"]
     _drop_comments(node)
     text = StringIO()
     YAML().dump({"model": node}, text)  # aliases to outside of the node become whole nodes here

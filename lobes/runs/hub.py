@@ -7,6 +7,8 @@ that change from version to version: they are recognised by their names here, so
 from __future__ import annotations
 
 import errno
+import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,21 @@ from typing import Any
 from lobes.errors import UserError
 from lobes.runs import names
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
 FILES = ["*.yaml", "*.ckpt", names.SUMS]
 NO_COPY = "there is no whole copy of a model of that name on this machine"
 LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 # No answer came: classes of httpx, requests, urllib3 and of Python itself.
 UNREACHABLE = {"TransportError", "ConnectionError", "Timeout", "TimeoutError", "gaierror", "URLError", "SSLError"}
+logger = logging.getLogger(__name__)
 ON_DISK = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
 
 
 def download(hub_id: str, savedir: str | None = None, fetch_config: Any = None) -> Path:
     """Return the local folder of a model of the hub; what is not there yet is downloaded.
+
+    A name stands for whatever its owner puts there next: without the hash of a commit as `revision`, the log says which
+    commit came, so that it can be pinned.
 
     Arguments
     ---------
@@ -65,7 +72,37 @@ def download(hub_id: str, savedir: str | None = None, fetch_config: Any = None) 
         reason = explain(error, allow_network=config.allow_network, revision=config.revision)
         reason = reason or f"the Hugging Face hub gave none ({line_of(error)})."
         raise UserError(f"{hub_id}: no such folder, and {reason}") from error
+    if not COMMIT.fullmatch(config.revision or ""):
+        logger.warning("%s: %s", hub_id, _which(Path(folder)))
     return Path(folder)
+
+
+def _which(folder: Path) -> str:
+    """The commit that a downloaded folder holds, in words."""
+    commit = folder.name if folder.parent.name == "snapshots" else ""
+    notes = (
+        folder / ".cache" / "huggingface" / "download" / f"{names.HYPERPARAMS}.metadata"
+    )  # in a folder of the user's
+    if not commit and notes.is_file():
+        commit = notes.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    if not COMMIT.fullmatch(commit):
+        return "the newest state of the model. Pin one: --revision COMMIT, as its page on the hub lists them"
+    return f"this is commit {commit}. To get it again whatever is put there: --revision {commit}"
+
+
+def revision_of(revision: str | None) -> Any:
+    """SpeechBrain's settings of a download with a revision; None for None.
+
+    Example
+    -------
+    >>> revision_of("main").revision
+    'main'
+    """
+    if revision is None:
+        return None
+    from speechbrain.utils.fetching import FetchConfig
+
+    return FetchConfig(revision=revision)
 
 
 def explain(error: BaseException, allow_network: bool = True, revision: str | None = None) -> str:

@@ -35,7 +35,8 @@ def locate(source: str | os.PathLike[str], savedir: str | None = None, fetch_con
     Raises
     ------
     UserError
-        If there is no such folder and the hub gives no such model, or cannot be asked; it says which.
+        If there is no such folder and the hub gives no such model, or cannot be asked; it says which. Also if a
+        revision is asked of a folder.
 
     Example
     -------
@@ -46,6 +47,7 @@ def locate(source: str | os.PathLike[str], savedir: str | None = None, fetch_con
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
+        refuse_revision(fetch_config, f"{source} is a folder on this machine")
         return folder
     word = os.fspath(source)
     if folder.exists():
@@ -59,6 +61,23 @@ def locate(source: str | os.PathLike[str], savedir: str | None = None, fetch_con
         f"{word}: no such folder. Expected a run folder, an exported folder, or a hub id like owner/name."
         f"{_near(folder)}"
     )
+
+
+def refuse_revision(fetch_config: Any, what: str) -> None:
+    """Stop if a revision was asked of something that has none.
+
+    Raises
+    ------
+    UserError
+        It says what the model is.
+
+    Example
+    -------
+    >>> refuse_revision(None, "x is a folder")
+    """
+    revision = getattr(fetch_config, "revision", None)
+    if revision is not None:
+        raise UserError(f"revision {revision}: only models of the Hugging Face hub have one, and {what}.")
 
 
 def is_run_folder(folder: Path) -> bool:

@@ -133,7 +133,7 @@ class SeparationBrain(SafeStepBrain):
         if if_main_process():
             self.curve.forget_after(self.budget.steps)
         if self.hparams.pretrained_separator and not self.budget.steps:
-            start_from(self.separator, self.hparams.pretrained_separator)
+            start_from(self.separator, self.hparams.pretrained_separator, self.hparams.pretrained_revision)
         if self.budget.steps:
             logger.info("resumed at step %d (%.0f %% of the budget)", self.budget.steps, 100 * self.budget.progress)
         if self.budget.spent or self.stopping.exhausted:

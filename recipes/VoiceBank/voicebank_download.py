@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import urllib.error
 import urllib.request
-import zipfile
 from pathlib import Path
 
+from lobes.data.archives import unpack
 from lobes.data.files import ENDING
 from lobes.errors import UserError
 
@@ -24,6 +23,7 @@ MD5 = {
     "noisy_testset_wav.zip": "fb1b86caa31e8ba5b506c0c64da9aab5",
 }
 BLOCK = 1 << 20
+LARGEST = 8 << 30  # bytes of an archive; the largest has 2.3 GB
 
 
 def download(folder: str | os.PathLike[str], source: str = SOURCE, sums: dict[str, str] | None = None) -> None:
@@ -41,7 +41,7 @@ def download(folder: str | os.PathLike[str], source: str = SOURCE, sums: dict[st
     Raises
     ------
     UserError
-        The address cannot be reached, an archive is not what it should be, the disk is full.
+        The address cannot be reached, or an archive is not what it should be, also one that lies there already.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +53,8 @@ def download(folder: str | os.PathLike[str], source: str = SOURCE, sums: dict[st
         archive = folder / name
         if not archive.exists():
             fetch(f"{source}/{name}", archive, md5)
+        elif (found := md5_of(archive)) != md5:
+            raise UserError(f"{archive}: expected the MD5 sum {md5}, got {found}. Delete it and try again.")
         unpack(archive, target)
 
 
@@ -89,6 +91,8 @@ def _append(url: str, part: Path) -> None:
             while block := response.read(BLOCK):
                 file.write(block)
                 bar.update(len(block))
+                if file.tell() > LARGEST:
+                    raise OSError(f"more than {LARGEST:,} bytes came, which is no archive of this set")
     if part.stat().st_size < total:
         raise OSError(f"the connection ended after {part.stat().st_size} of {total} bytes")
 
@@ -100,20 +104,3 @@ def md5_of(path: Path) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def unpack(archive: Path, target: Path) -> None:
-    """Unpack the WAV files of an archive into a folder, whatever folders the archive has inside."""
-    unfinished = target.with_name(target.name + ENDING)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
-        with zipfile.ZipFile(archive) as bundle:
-            for member in bundle.infolist():
-                name = Path(member.filename).name
-                if name.endswith(".wav") and not name.startswith("."):
-                    with bundle.open(member) as source, (unfinished / name).open("wb") as file:
-                        shutil.copyfileobj(source, file)
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{archive}: not a whole ZIP archive. Delete it and try again.") from error
-    unfinished.rename(target)

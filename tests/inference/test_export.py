@@ -18,6 +18,7 @@ from speechbrain.inference.separation import SepformerSeparation
 from lobes.errors import UserError
 from lobes.inference.export import export_pretrained
 from lobes.inference.separator import Separator
+from lobes.runs.fine_tune import start_from
 from lobes.runs.folder import read_run
 from lobes.runs.names import EXPORTED
 
@@ -123,10 +124,39 @@ def test_stock_speechbrain_refuses_keys_that_do_not_match(run: Path, tmp_path: P
     folder = export_pretrained(run, tmp_path / "out")
     state = torch.load(folder / "masknet.ckpt", weights_only=True)
     torch.save({f"{key}_x": value for key, value in state.items()}, folder / "masknet.ckpt")
+    (folder / "SHA256SUMS").unlink()
     caplog.clear()
     with pytest.raises(UserError, match="1 missing .*1 unexpected"):
         stock(folder)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_S05_stock_speechbrain_refuses_a_flipped_bit(run: Path, tmp_path: Path, saved: bool):
+    """Also through the links that it makes to a folder's files."""
+    folder = export_pretrained(run, tmp_path / "out")
+    options = {"savedir": str(tmp_path / "saved")} if saved else {}
+    SepformerSeparation.from_hparams(source=str(folder), **options)
+    data = bytearray((folder / "masknet.ckpt").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "masknet.ckpt").write_bytes(data)
+    with pytest.raises(UserError, match=r"masknet\.ckpt: differs from its sha256 in SHA256SUMS"):
+        SepformerSeparation.from_hparams(source=str(folder), **options)
+
+
+def test_S05_a_file_that_is_not_listed_is_not_used(run: Path, tmp_path: Path):
+    folder = export_pretrained(run, tmp_path / "out")
+    sums = folder / "SHA256SUMS"
+    for name in ("masknet.ckpt", "hyperparams.yaml"):
+        before = sums.read_text()
+        sums.write_text("".join(line for line in before.splitlines(True) if not line.endswith(f"{name}\n")))
+        with pytest.raises(UserError, match=f"{name}: not listed in SHA256SUMS"):
+            Separator.from_hparams(folder)
+        sums.write_text(before)
+    for part in ("encoder", "decoder"):
+        (folder / f"{part}.ckpt").write_bytes((folder / "masknet.ckpt").read_bytes())
+    with pytest.raises(UserError, match="encoder.ckpt: not listed in SHA256SUMS"):
+        start_from(torch.nn.Linear(1, 1), folder)
 
 
 def test_card_tells_what_is_known_and_runs(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

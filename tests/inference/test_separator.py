@@ -348,8 +348,12 @@ def test_damaged_weights_are_noticed_before_loading(exported: Path):
     [
         ("pretrainer:", "pretrained:", "no pretrainer, so no separation model"),
         ("  decoder: !ref <decoder>\n", "", "no modules: decoder"),
-        ("stand_in.Tiny", "stand_in.Huge", "cannot be loaded: There is no such class"),
-        ("modules:", "modules: [", "cannot be loaded"),
+        ("stand_in.Tiny", "stand_in.Huge", "it wants to run lobes_test_stand_in.Huge"),
+        ("num_sources:", "num_scources:", "cannot be loaded: Invalid argument to class"),
+        ("modules:", "modules: [", "no valid YAML"),
+        ("num_spks: 2", "num_spks: two", "no number num_spks"),
+        ("encoder: !ref <encoder>", "encoder: 5", "no modules: encoder"),
+        ("pretrainer: !new", "pretrainer: 5\nother: !new", "no Pretrainer as pretrainer"),
     ],
 )
 def test_wrong_hyperparams_are_one_error(exported: Path, old: str, new: str, message: str):
@@ -358,7 +362,7 @@ def test_wrong_hyperparams_are_one_error(exported: Path, old: str, new: str, mes
     assert old in text
     path.write_text(text.replace(old, new))
     (exported / "SHA256SUMS").unlink()
-    with pytest.raises(UserError, match=f"hyperparams.yaml: {message}"):
+    with pytest.raises(UserError, match=rf"hyperparams.yaml(, line \d+)?: {message}"):
         Separator.from_hparams(exported)
 
 

@@ -268,6 +268,24 @@ def test_a_wrong_sum_is_an_error(download, server, tmp_path):
     assert not list(Path(tmp_path).glob("a*"))
 
 
+def test_S04_an_archive_that_lies_there_is_compared_with_its_sum(download, server, tmp_path):
+    content = archive()
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.zip: expected the MD5 sum 00ff, got .*Delete it and try again"):
+        download.download(tmp_path, server[1], {"a.zip": "00ff"})
+    assert (tmp_path / "a.zip").is_file() and not (tmp_path / "a").exists()
+    download.download(tmp_path, server[1], {"a.zip": md5(content)})
+    assert (tmp_path / "a" / "p232_001.wav").is_file()
+
+
+def test_S04_a_download_without_end_is_stopped(download, server, tmp_path, monkeypatch):
+    handler, address = server
+    handler.files["a.zip"] = bytes(5000)
+    monkeypatch.setattr(download, "LARGEST", 4000)
+    with pytest.raises(UserError, match="more than 4,000 bytes came"):
+        download.download(tmp_path, address, {"a.zip": "00ff"})
+
+
 def test_an_address_that_does_not_answer(download, server, tmp_path):
     with pytest.raises(UserError, match="cannot fetch .*404.*goes on where it stopped"):
         download.download(tmp_path, server[1], {"a.zip": "00ff"})

@@ -62,6 +62,19 @@ def test_a_run_of_ours(run):
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+def test_a_revision_reaches_the_hub(sepformer, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    model, folder = sepformer
+    asked = {}
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda *_, **options: asked.update(options) or str(folder)
+    )
+    monkeypatch.chdir(tmp_path)
+    start_from(model, "owner/name", "abc")
+    assert asked["revision"] == "abc"
+
+
 def test_missing_folders_and_damaged_files(sepformer, tmp_path):
     model, folder = sepformer
     with pytest.raises(UserError, match="no such folder"):

@@ -13,6 +13,8 @@ import requests
 from speechbrain.utils.fetching import FetchConfig
 
 from lobes.errors import UserError
+from lobes.inference import Separator
+from lobes.runs.hub import revision_of
 from lobes.runs.locate import locate
 
 
@@ -44,6 +46,37 @@ def test_hub_id_is_downloaded(hub: list, tmp_path: Path):
     [(name, options)] = hub
     assert name == "speechbrain/sepformer-wsj02mix"
     assert options["revision"] == "abc" and options["local_files_only"] is True
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("revision, said", [(None, True), ("main", True), (COMMIT, False)])
+@pytest.mark.parametrize("own_folder", [False, True])
+def test_a_download_says_which_commit_came_unless_it_was_asked_for(
+    revision, said, own_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    folder = tmp_path / ("put" if own_folder else f"models--owner--name/snapshots/{COMMIT}")
+    notes = folder / ".cache" / "huggingface" / "download"
+    notes.mkdir(parents=True)
+    if own_folder:
+        (notes / "hyperparams.yaml.metadata").write_text(f"{COMMIT}\netag\n1.0\n")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(folder))
+    monkeypatch.chdir(tmp_path)
+    assert locate("owner/name", fetch_config=revision_of(revision)) == folder
+    note = f"owner/name: this is commit {COMMIT}. To get it again whatever is put there: --revision {COMMIT}"
+    assert [record.message for record in caplog.records] == [note] * said
+
+
+def test_a_download_that_does_not_say_its_commit(hub: list, caplog):
+    locate("owner/name")
+    assert "newest state of the model. Pin one: --revision COMMIT" in caplog.text
+
+
+def test_a_revision_of_a_folder_is_refused(tmp_path: Path):
+    for model in (str(tmp_path), "some.module:factory"):
+        with pytest.raises(UserError, match=r"revision abc: only models of the Hugging Face hub have one, and .* this"):
+            Separator.from_hparams(model, fetch_config=revision_of("abc"))
 
 
 class Answer:

@@ -107,7 +107,10 @@ def test_missing_file_is_noticed_but_the_card_is_free(tmp_path: Path):
 
 
 @pytest.mark.parametrize("line", ["nonsense", "0" * 64 + "  ../../etc/passwd"])
-def test_malformed_lists_are_refused(tmp_path: Path, line: str):
+def test_S05_malformed_lists_are_refused(tmp_path: Path, line: str):
     (tmp_path / "SHA256SUMS").write_text(line + "\n")
+    with pytest.raises(UserError, match="expected lines of"):
+        check_sums(tmp_path)
+    (tmp_path / "SHA256SUMS").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="expected lines of"):
         check_sums(tmp_path)

@@ -59,6 +59,7 @@ def tiny_brain(tmp_path):
         run.mkdir(exist_ok=True)
         hparams = {
             "epoch_counter": counter, "budget": Budget(epochs), "patience": None, "pretrained_separator": None,
+            "pretrained_revision": None,
             "lr_scheduler": None, "lr_scheduler_interval": "epoch", "warmup_steps": 0, "clamp_db": 30.0, "seed": 1,
             "output_folder": str(run), "train_log": str(run / "train_log.txt"), "n_audio_to_save": 0,
             "sample_rate": 8000, "test_metrics": ["si_sdr"], "scoring_workers": 0, **hparams,
