@@ -114,7 +114,7 @@ def check_sums(folder: Path) -> None:
     path = folder / names.SUMS
     if not path.is_file():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         expected, _, name = line.partition("  ")
         if len(expected) != 64 or not name or Path(name).name != name:
             raise UserError(f"{path}: expected lines of `sha256  file`, got {line[:80]!r}.")
