@@ -31,11 +31,13 @@ WIDTHS = {
 # (format, subtype, channels, ending)
 KINDS = (
     ("WAV", "PCM_16", 1, "wav"), ("WAV", "PCM_24", 2, "wav"), ("WAV", "FLOAT", 1, "wav"), ("WAV", "ULAW", 1, "wav"),
-    ("WAV", "PCM_U8", 2, "wav"), ("WAVEX", "PCM_16", 1, "wav"), ("RF64", "PCM_16", 1, "wav"), ("W64", "PCM_16", 1, "w64"),
+    ("WAV", "PCM_U8", 2, "wav"), ("WAVEX", "PCM_16", 1, "wav"), ("RF64", "PCM_16", 1, "wav"), ("W64", "PCM_16", 1,
+    "w64"),
     ("AIFF", "PCM_16", 1, "aiff"), ("AIFF", "FLOAT", 2, "aifc"), ("AU", "PCM_16", 1, "au"), ("CAF", "PCM_16", 1, "caf"),
     ("SVX", "PCM_16", 1, "iff"), ("NIST", "PCM_16", 1, "sph"), ("VOC", "PCM_16", 1, "voc"), ("AVR", "PCM_16", 1, "avr"),
     ("MAT4", "DOUBLE", 1, "mat"), ("MAT5", "PCM_16", 1, "mat"), ("MPC2K", "PCM_16", 1, "mpc"),
-    ("FLAC", "PCM_16", 1, "flac"), ("FLAC", "PCM_24", 2, "flac"), ("OGG", "VORBIS", 1, "ogg"), ("OGG", "OPUS", 1, "opus"),
+    ("FLAC", "PCM_16", 1, "flac"), ("FLAC", "PCM_24", 2, "flac"), ("OGG", "VORBIS", 1, "ogg"), ("OGG", "OPUS", 1,
+    "opus"),
     ("MP3", "MPEG_LAYER_III", 1, "mp3"),
 )  # fmt: skip
 
@@ -126,7 +128,7 @@ def written(kind: tuple[str, str, int, str], seed: int) -> bytes:
 
 
 def outside(kind: tuple[str, str, int, str]) -> list[int]:
-    """Where a file holds no samples: before the first and behind the last; of FLAC and Ogg every place has a checksum."""
+    """Where a file holds no samples: before the first, behind the last; of FLAC and Ogg every place has a checksum."""
     whole = written(kind, 0)
     if kind[0] in ("FLAC", "OGG"):
         return list(range(len(whole)))
@@ -158,7 +160,7 @@ def read_plainly(data: bytes) -> tuple[np.ndarray, str]:
 def judge(case: Case, x: np.ndarray, rate: int, subtype: str, want: np.ndarray, was: str) -> str:
     """What is wrong with other samples than those of the whole file, or nothing where the header says no more.
 
-    Coded streams may follow each other. A rate, and of AU, VOC and 8 bits the coding and the channels, stand once in most
+    Coded streams may follow each other. A rate, and of AU, VOC and 8 bits the coding and channels, stand once in most
     headers: another one there makes another file, of which all bytes of samples must have been read.
     """
     container = case.kind[0]

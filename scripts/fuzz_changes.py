@@ -8,14 +8,21 @@ from collections.abc import Sequence
 import numpy as np
 
 EXTREME = (0, 1, 2, 3, 16, 255, 256, 32767, 32768, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
-STRANGE = ("", " ", '"', '""', "'", ",", ";", "\t", "\x00", "\ufeff", "ż", "\u2028", "\x85", "-1", "0", "nan", "inf", "1e999",
-           "null", "true", "no", "[", "]", "{}", "../x", "/", "~", "$data_root", "$HOME/x", "a" * 300, "9" * 40)  # fmt: skip
+STRANGE = ("", " ", '"', '""', "'", ",", ";", "\t", "\x00", "\ufeff", "ż", "\u2028", "\x85", "-1", "0", "nan", "inf",
+           "1e999",
+           "null", "true", "no", "[", "]", "{}", "../x", "/", "~", "$data_root", "$HOME/x", "a" * 300,
+           "9" * 40)  # fmt: skip
 EVIL = ("!!python/object/apply:os.system [true]", "!!python/name:os.system", "!!python/tuple [1]", "!new:os.nothing {}",
-        "!apply:os.nothing []", "!applyref:os.nothing []", "!include:nothing.yaml", "!ref <nothing>", "!ref <", "!copy x",
-        "!ref <a[>", "!module:os", "!unknown 1", "&a [*a]", "*none", "{<<: {a: 1}}", "(1, 2)", "!tuple (1, 2)", ".nan", "yes",
-        "!!binary aGk=", "!!set {a}", "!!omap [a: 1]", "2001-01-01", "0x1F", "0o17", "1_000", "|", ">", "'", '"', "[", "{", "-",
-        "? a", "!PLACEHOLDER", "null", "-1", "[]", "{}", "''", "9e99999", "!!int x", "!!float x", "!!bool x", "!new:", "!name:",
-        "!new:torch.nn.Linear", "!new:torch.nn.Linear [1, 2, 3, 4, 5, 6, 7]", "!name:lobes", "!new:lobes {}")  # fmt: skip
+        "!apply:os.nothing []", "!applyref:os.nothing []", "!include:nothing.yaml", "!ref <nothing>", "!ref <",
+        "!copy x",
+        "!ref <a[>", "!module:os", "!unknown 1", "&a [*a]", "*none", "{<<: {a: 1}}", "(1, 2)", "!tuple (1, 2)",
+        ".nan", "yes",
+        "!!binary aGk=", "!!set {a}", "!!omap [a: 1]", "2001-01-01", "0x1F", "0o17", "1_000", "|", ">", "'", '"',
+        "[", "{", "-",
+        "? a", "!PLACEHOLDER", "null", "-1", "[]", "{}", "''", "9e99999", "!!int x", "!!float x", "!!bool x",
+        "!new:", "!name:",
+        "!new:torch.nn.Linear", "!new:torch.nn.Linear [1, 2, 3, 4, 5, 6, 7]", "!name:lobes",
+        "!new:lobes {}")  # fmt: skip
 
 Rng = np.random.Generator
 

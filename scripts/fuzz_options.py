@@ -13,9 +13,12 @@ from lobes.training.launch import plain_settings, read_command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ("custom/spmamba", "PolSESS/spmamba_tiny", "VoiceBank/mbs_net", "VoiceBank/bsrnn_mini", "LibriMix/spmamba")
-TEXTS = (*STRANGE, "yes", "no", "on", "off", "True", "FALSE", "None", "1.5", "-0", "+3", "1e3", "1e-3", "0x10", "1_000", "٣", ".5",
-         "1,5", "1 2", "(1, 2)", "[1, 2", "[a, b]", "[[[[", "{a: 1}", "{a}", "!ref <lr>", "<lr>", "!new:os.system [true]", "x\ny",
-         "-", "--", "--lr", "#", "a #b", "a: b", "&a", "*a", "|", ">", "\\", "%", "@", "`", "\ud800", "\r", "\x1b[0m", "fp16",
+TEXTS = (*STRANGE, "yes", "no", "on", "off", "True", "FALSE", "None", "1.5", "-0", "+3", "1e3", "1e-3", "0x10",
+         "1_000", "٣", ".5",
+         "1,5", "1 2", "(1, 2)", "[1, 2", "[a, b]", "[[[[", "{a: 1}", "{a}", "!ref <lr>", "<lr>",
+         "!new:os.system [true]", "x\ny",
+         "-", "--", "--lr", "#", "a #b", "a: b", "&a", "*a", "|", ">", "\\", "%", "@", "`", "\ud800", "\r",
+         "\x1b[0m", "fp16",
          "1", "2", "3", "7", "0.01", "0.5", "true", "false", "null", "fp32", "[0.9, 1.1]", "[pesq]", "name",
          "cuda:99", "gpu", "all", "-inf", "NaN", "1e400", "9223372036854775808", "4294967296", "2**3")  # fmt: skip
 

@@ -8,7 +8,8 @@ from lobes.config import load, resolve
 from lobes.errors import UserError
 
 ODD = {
-    "a tag of Python that runs": ("lr: !!python/object/apply:os.mkdir [CANARY]", "the tag .*os.mkdir means nothing here"),
+    "a tag of Python that runs": ("lr: !!python/object/apply:os.mkdir [CANARY]",
+     "the tag .*os.mkdir means nothing here"),
     "a tag of Python that imports": ("lr: !!python/name:os.system", "the tag .*os.system means nothing here"),
     "a tuple of Python": ("lr: !!python/tuple [1]", "the tag .* means nothing here"),
     "a tag that nobody knows": ("lr: !foo 1", "the tag !foo means nothing here, only !new:"),

@@ -88,7 +88,7 @@ def _refuse_other(path: str | os.PathLike[str]) -> None:
 
 
 def _refuse_or_warn(path: str | os.PathLike[str], file: sf.SoundFile) -> None:
-    """By names such as a.vox and a.au libsndfile takes anything for samples: what is known for something else is not."""
+    """By names such as a.vox and a.au libsndfile takes anything for samples; what is known for another thing is not."""
     _refuse_other(path)
     words = "%s: has no header, or a damaged one; by its name it was read as %s at %d Hz"
     logger.warning(words, printable(path), file.subtype_info, file.samplerate)

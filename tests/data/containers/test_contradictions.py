@@ -18,19 +18,23 @@ def patched(content: bytes, at: int, form: str, value: int) -> bytes:
 
 
 REFUSED = {
-    "channels of WAV": ("WAV", "PCM_16", lambda c: patched(c, 22, "<H", 3), "3 channels of 16 bits and 2 bytes a frame"),
+    "channels of WAV": ("WAV", "PCM_16", lambda c: patched(c, 22, "<H", 3),
+     "3 channels of 16 bits and 2 bytes a frame"),
     "bits of WAV": ("WAV", "PCM_16", lambda c: patched(c, 34, "<H", 8), "1 channels of 8 bits and 2 bytes a frame"),
     "coding of WAV": ("WAV", "ULAW", lambda c: patched(c, 20, "<H", 0x40), "8 bits in a coding that has fewer"),
     "channels of WAVEX": ("WAVEX", "PCM_16", lambda c: patched(c, 22, "<H", 2), "2 channels of 16 bits"),
     "channels of W64": ("W64", "PCM_16", lambda c: patched(c, c.index(b"fmt ") + 26, "<H", 2), "2 channels of 16 bits"),
-    "channels of AIFF": ("AIFF", "PCM_16", lambda c: patched(c, c.index(b"COMM") + 8, ">H", 2), "4000 frames of 4 bytes"),
-    "frames of AIFF": ("AIFF", "PCM_16", lambda c: patched(c, c.index(b"COMM") + 10, ">I", 2000), "2000 frames of 2 bytes"),
+    "channels of AIFF": ("AIFF", "PCM_16", lambda c: patched(c, c.index(b"COMM") + 8, ">H", 2),
+     "4000 frames of 4 bytes"),
+    "frames of AIFF": ("AIFF", "PCM_16", lambda c: patched(c, c.index(b"COMM") + 10, ">I", 2000),
+     "2000 frames of 2 bytes"),
     "channels of CAF": ("CAF", "PCM_16", lambda c: patched(c, c.index(b"desc") + 36, ">I", 2), "2 channels of 16 bits"),
     "start of AU": ("AU", "PCM_16", lambda c: patched(patched(c, 4, ">I", 2024), 8, ">I", 6000), "no text alone"),
     "count of NIST": ("NIST", "PCM_16", lambda c: c.replace(b"sample_count", b"sample_count"[::-1]), "no sample_count"),
     "length of NIST": ("NIST", "PCM_16", lambda c: patched(c, 13, "<B", ord("p")), "does not say how long it is"),
     "count of AVR": ("AVR", "PCM_16", lambda c: patched(c, 26, ">I", 0), "its header counts no samples"),
-    "channels of MAT5": ("MAT5", "PCM_16", lambda c: patched(c, c.index(b"wavedata") - 16, "<I", 3), "3 x 4000 numbers"),
+    "channels of MAT5": ("MAT5", "PCM_16", lambda c: patched(c, c.index(b"wavedata") - 16, "<I", 3),
+     "3 x 4000 numbers"),
     "name in MAT4": ("MAT4", "PCM_16", lambda c: c.replace(b"wavedata", b"wavedate"), "no matrix wavedata"),
     "rate of FLAC": ("FLAC", "PCM_16", lambda c: patched(c, 19, "<B", c[19] ^ 64), "its frames 8000 Hz"),
 }  # fmt: skip
