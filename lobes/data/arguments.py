@@ -43,7 +43,9 @@ class Parser(argparse.ArgumentParser):
             message = f"unknown option {unknown[1]}"
         raise UserError(f"{message.rstrip('.')}.{hint} See: {self.prog} --help")
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         """Refuse an option that is given twice, and text that is empty, where argparse would take it."""
         if args is None:
             import sys
