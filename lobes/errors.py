@@ -43,7 +43,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("zzz", ["batch_size", "lr"])
     ''
     """
-    short = [word for word in known if len(word) <= LONGEST_NAME] if len(name) <= LONGEST_NAME else []
+    short = [word for word in map(str, known) if len(word) <= LONGEST_NAME] if len(name) <= LONGEST_NAME else []
     close = difflib.get_close_matches(name, short, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
 

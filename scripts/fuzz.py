@@ -54,7 +54,7 @@ def main() -> int:
     add("--target", choices=TARGETS, action="append", help="by default all")
     add("--count", type=int, default=400, help="changes of each target (default: %(default)s)")
     add("--seconds", type=float, default=240, help="at most so many for each target (default: %(default)s)")
-    add("--limit", type=float, default=20, help="seconds after which one is a hang (default: %(default)s)")
+    add("--limit", type=float, default=90, help="seconds after which one is a hang (default: %(default)s)")
     add("--seed", type=int, default=1)
     add("--only", type=int, help="repeat one by its number")
     add("--commands", type=int, default=2, help="of each target so many refused ones again as a command")
