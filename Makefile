@@ -1,6 +1,6 @@
 # Every target makes .venv first when it is missing or no longer as requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-recipes test-slow mutate other-projects check format bench lock clean
+.PHONY: help setup demo test test-recipes test-slow mutate fuzz other-projects check format bench lock clean
 export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
@@ -25,6 +25,9 @@ test-slow: setup  ## all tests
 
 mutate: setup  ## break the code one line at a time, about 90 times; each break must fail a test (15 minutes)
 	@$(BIN)/python scripts/mutate.py
+
+fuzz: setup  ## change files, tables, options and models at random; each is read as it is or refused (15 minutes)
+	@$(BIN)/python scripts/fuzz.py
 
 other-projects: setup  ## the adapters to Asteroid and ClearVoice, each in an environment of its own (about 10 GB, 5 minutes)
 	@sh scripts/other_projects.sh

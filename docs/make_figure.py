@@ -9,14 +9,13 @@ It reads one of the test items that the run saved as audio. Where a run separate
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from lobes.data import audio
+from lobes.data import arguments, audio
 from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics import score
 from lobes.reports.figures import COLORMAP, FLOOR_DB, SHADES, spectrogram_db
@@ -27,9 +26,11 @@ SIGNALS = ("mix", "s1_hat", "s1")  # files of a saved item: the mixture, an esti
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read an item, draw it, write the picture."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="run folder whose test saved audio")
-    parser.add_argument("--item", type=int, default=0, help="which of the saved items (default: %(default)s)")
+    parser.add_argument(
+        "--item", type=arguments.from_zero, default=0, help="which of the saved items (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: docs/images/spectrograms.png")
     options = parser.parse_args(argv)
     signals, rate = read_item(options.run, options.item)

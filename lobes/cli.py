@@ -174,8 +174,10 @@ def evaluate(
     from lobes.metrics import METRICS
     from lobes.metrics.utterance import check_metrics
     from lobes.polsess.fixed import layout_of
+    from lobes.training.checks import refuse_unwritable
 
     check_metrics(metric or METRICS)
+    refuse_unwritable(out, "--out")
     read_rows(data, data_root)  # before the model is loaded
     separator = _load(model, device, revision, trust)
 

@@ -26,6 +26,9 @@ _OF_WORKER = re.compile(r"^Caught \w+ in (?:DataLoader worker|pin memory)")
 _LOCALS = ("f", "path", "partial", "target", "dst")
 
 
+LONGEST_NAME = 200  # difflib takes minutes for a damaged table's name of 100,000 letters
+
+
 class UserError(Exception):
     """A mistake that the user can fix. The message says what was expected, what was found and what to change."""
 
@@ -40,7 +43,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("zzz", ["batch_size", "lr"])
     ''
     """
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    short = [word for word in map(str, known) if len(word) <= LONGEST_NAME] if len(name) <= LONGEST_NAME else []
+    close = difflib.get_close_matches(name, short, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lobes.data import arguments
 from lobes.data.files import write_whole
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.inputs import shared_in
@@ -55,18 +56,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("recipe", help="folder of recipes, such as PolSESS")
     add("--hparams", nargs="+", required=True, help="names of its hparams/<name>.yaml, or name:preset")
     add("--data_folder", type=Path, required=True)
     add("--options", nargs="*", default=[], help="further options of train.py as key=value, for all runs")
-    add("--seeds", nargs="+", type=int, default=[1, 2])
-    add("--minutes", type=float, help="budget: minutes of training")
-    add("--steps", type=int, help="budget: optimizer steps")
-    add("--gmacs", type=float, help="budget: 10^9 multiply-accumulates")
-    add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
-    add("--threads", type=int, default=2, help="of each run (default: %(default)s)")
+    add("--seeds", nargs="+", type=arguments.from_zero, default=[1, 2])
+    add("--minutes", type=arguments.positive, help="budget: minutes of training")
+    add("--steps", type=arguments.count, help="budget: optimizer steps")
+    add("--gmacs", type=arguments.positive, help="budget: 10^9 multiply-accumulates")
+    add("--jobs", type=arguments.count, default=1, help="runs at a time (default: %(default)s)")
+    add("--threads", type=arguments.count, default=2, help="of each run (default: %(default)s)")
     add("--name", help="of the comparison, in file names and headings (default: the recipe's)")
     add("--note", default="", help="a sentence about the data, for the section")
     add("--output", type=Path, default=HERE.parent / "results" / "comparison", help="default: %(default)s")

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lobes.data import audio
+from lobes.data import arguments, audio
 from lobes.data.files import replacing, write_whole
 from lobes.data.manifest import shorten
 from lobes.data.rates import resample
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("folder", type=Path, help="new, or of an earlier call")
     where = parser.add_mutually_exclusive_group()

@@ -230,3 +230,13 @@ def test_truncated_wav_is_one_line(lobes: Run, run: Path, tmp_path: Path):
     code, out, err = lobes("separate", "run", "cut.wav", "-o", "out")
     assert code == 2 and not out
     assert err.startswith("error: cut.wav: truncated") and err.count("\n") == 1
+
+
+def test_C02_a_folder_of_results_that_cannot_be_written_is_found_before_the_manifest(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    words = ["evaluate", "model", "--data", str(tmp_path / "no.csv"), "-o", str(tmp_path / "file")]
+    monkeypatch.setattr("sys.argv", ["lobes", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    line = capsys.readouterr().err
+    assert stop.value.code == 2 and line.count("\n") == 1 and "--out: " in line and "is a file" in line

@@ -16,6 +16,9 @@ from lobes.config.references import tag_of
 from lobes.errors import UserError, did_you_mean
 
 _TAGS = ("!new:", "!name:", "!apply:")
+# What HyperPyYAML knows when the references are resolved; Python's own tags would run what they name.
+_KNOWN = (*_TAGS, "!module:", "!tuple")
+_MISTAKES = (TypeError, ValueError, AssertionError, RuntimeError, ImportError, AttributeError, KeyError)
 
 
 def check_constructors(tree: Any, path: str | Path) -> None:
@@ -24,7 +27,8 @@ def check_constructors(tree: Any, path: str | Path) -> None:
     Raises
     ------
     UserError
-        If there is no such class or function, or it has no argument of a name: with the nearest name that there is.
+        If there is no such class or function, or it has no argument of a name: with the nearest name that there is; or
+        if a tag is none of HyperPyYAML's.
 
     Example
     -------
@@ -56,22 +60,29 @@ def find(name: str) -> Any:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Make one line of what HyperPyYAML raises for a file's mistakes; errors inside of a class keep their traces."""
+    """Make one line of what HyperPyYAML, or a class that it makes an object of, raises for a file's mistakes."""
     try:
         yield
     except MarkedYAMLError as error:
         raise UserError(f"the recipe cannot be loaded: {error.problem or error}.") from error
-    except (TypeError, ValueError, ImportError, AttributeError) as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        if "hyperpyyaml" not in last.filename:
-            raise
-        raise UserError(f"the recipe cannot be loaded: {': '.join(map(str, error.args))}.") from error
+    except _MISTAKES as error:
+        reason = " ".join(", ".join(map(str, error.args)).split()) or type(error).__name__
+        made = _being_made(error)
+        where = f" in {made}" if made and made not in reason else ""
+        raise UserError(f"the recipe cannot be loaded: {reason.rstrip('.')}{where}.") from error
+
+
+def _being_made(error: BaseException) -> str:
+    """The class or function that HyperPyYAML was calling, or nothing."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if "callable_string" in frame.f_locals]
+    return str(frames[-1].f_locals["callable_string"]) if frames else ""
 
 
 def _check(node: Any, path: str, place: str, seen: set[int]) -> None:
     if not isinstance(node, list | dict) and not tag_of(node) or id(node) in seen:
         return
     seen.add(id(node))
+    _refuse_unknown(tag_of(node), f"{path}: {place}")
     tag = next((tag for tag in _TAGS if tag_of(node).startswith(tag)), "")
     if tag:
         try:
@@ -83,6 +94,12 @@ def _check(node: Any, path: str, place: str, seen: set[int]) -> None:
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, child in items:
         _check(child, path, f"{place}[{key}]" if place else str(key), seen)
+
+
+def _refuse_unknown(tag: str, where: str) -> None:
+    if tag and not tag.startswith(_KNOWN):
+        known = "!new:, !name:, !apply:, !applyref:, !include:, !ref, !copy and !PLACEHOLDER"
+        raise UserError(f"{where}: the tag {tag} means nothing here, only {known} do. Write the value without it.")
 
 
 def _check_arguments(target: Any, name: str, given: list[str], where: str) -> None:

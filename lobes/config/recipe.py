@@ -21,6 +21,8 @@ from lobes.config.references import NAME, resolve_references, tag_of
 from lobes.config.table import KNOWN, NEEDED, PLACES, hint_for
 from lobes.errors import UserError
 
+_MADE = ("!new:", "!name:", "!module:", "!tuple")  # no plain value comes of these
+
 
 @dataclass
 class Recipe:
@@ -75,7 +77,9 @@ class Recipe:
     def wrong_values(self) -> list[str]:
         """The same for the values that are no objects."""
         plain = {key: kind for key, kind in self.kinds.items() if not has_tags(self.tree[key])}
-        return [f"{key}: {problem}." for key, kind in plain.items() if (problem := kind.problem(self.tree[key]))]
+        found = [f"{key}: {problem}." for key, kind in plain.items() if (problem := kind.problem(self.tree[key]))]
+        made = {key: tag_of(self.tree[key]) for key in self.kinds if tag_of(self.tree[key]).startswith(_MADE)}
+        return found + [f"{key}: expected {self.kinds[key].words()}, got {tag}." for key, tag in made.items()]
 
     def objects(self) -> list[str]:
         """The keys that YAML's tags make objects of; the command line can only set them to null."""

@@ -16,7 +16,7 @@ from typing import Any
 from hyperpyyaml.core import parse_arithmetic
 from ruamel.yaml import YAML, Tag
 from ruamel.yaml.comments import CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 
 from lobes.errors import UserError, did_you_mean
 
@@ -33,17 +33,45 @@ def read_yaml(path: str | Path) -> Any:
         If it is no mapping, or no YAML: with the line.
     """
     try:
-        tree = YAML().load(Path(path))
+        text = Path(path).read_text(encoding="utf-8")
+        if "&" in text and "*" in text:
+            _refuse_circles(YAML().compose(text), path)
+        tree = YAML().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
         problem = str(error.problem or error.context).partition("\n")[0].replace("'\\t'", "a tab (use blanks)")
         raise UserError(f"{path}{line}: this is no valid YAML: {problem}.") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: this is no valid YAML: {error}.") from error
+    except (OSError, UserError):
+        raise
+    except Exception as error:  # a tag such as !!int before what is none: ruamel.yaml raises what Python does
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"{path}: this is no valid YAML: {reason}.") from error
     if not isinstance(tree, dict):
         raise UserError(f"{path} must hold `key: value` lines at the top level.")
+    _refuse_merges(tree, path, "")
     return tree
+
+
+def _refuse_merges(node: Any, path: str | Path, place: str) -> None:
+    """Say no to merge keys, which would hide what a file sets."""
+    if getattr(node, "merge", None):
+        raise UserError(
+            f"{path}: {place or 'the file'} has a merge key (<<). Write the keys themselves, or base: FILE."
+        )
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        _refuse_merges(child, path, f"{place}[{key}]" if place else str(key))
+
+
+def _refuse_circles(node: Any, path: str | Path, above: tuple[int, ...] = ()) -> None:
+    """Say no to an anchor inside of which its own alias stands: ruamel.yaml makes null of it."""
+    if id(node) in above:
+        line = node.start_mark.line + 1
+        raise UserError(f"{path}, line {line}: holds itself: an alias (*) stands inside of its own anchor (&).")
+    pairs = node.value if isinstance(node.value, list) else ()
+    for child in (part for pair in pairs for part in (pair if isinstance(pair, tuple) else (pair,))):
+        _refuse_circles(child, path, (*above, id(node)))
 
 
 def tag_of(value: Any) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lobes.data import arguments
 from lobes.data.checks import check_audio, check_sum
 from lobes.data.done_marker import DoneMarker
 from lobes.data.folders import by_stem, holds, missing_folder, sound_files
@@ -89,15 +89,15 @@ def refuse_unknown(name: str, value: str, known: Sequence[str]) -> None:
         raise UserError(f"{name}: expected {' or '.join(known)}, got {value!r}.{did_you_mean(str(value), known)}")
 
 
-def command_line(description: str) -> argparse.ArgumentParser:
+def command_line(description: str) -> arguments.Parser:
     """Return a parser with the arguments that every preparation of this kind has."""
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser = arguments.Parser(description=description.splitlines()[0])
     add = parser.add_argument
     add("data_folder", type=Path)
     add("save_folder", type=Path)
-    add("--num_spks", type=int, default=2)
-    add("--sample_rate", type=int, default=8000)
-    add("--verify_sum", type=int, help="largest deviation of a mixture from its parts, in 16-bit steps")
+    add("--num_spks", type=arguments.count, default=2)
+    add("--sample_rate", type=arguments.count, default=8000)
+    add("--verify_sum", type=arguments.from_zero, help="largest deviation of a mixture from its parts, in 16-bit steps")
     return parser
 
 

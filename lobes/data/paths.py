@@ -110,7 +110,7 @@ def _alternatives(written: str, starts: list[Path], data_folder: str | os.PathLi
                 f"{written} starts with {match[0].rstrip('/')}: give the folder that it stands for (--data-root)."
             )
         written, starts = written[match.end() :], starts[1:]
-    elif OTHER_PLACEHOLDER.match(written) and not any((start / written).exists() for start in starts):
+    elif OTHER_PLACEHOLDER.match(written) and not any(os.path.exists(start / written) for start in starts):
         raise UserError(
             f"{written} starts with a placeholder that nothing fills here. Write $data_root for the data folder."
         )

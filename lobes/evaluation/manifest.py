@@ -18,7 +18,7 @@ from lobes.data import audio
 from lobes.data.manifest import SOURCE, shorten
 from lobes.data.paths import PLACEHOLDER
 from lobes.data.rates import resample
-from lobes.data.tables import read_table
+from lobes.data.tables import TextTable, read_table
 from lobes.errors import UserError, did_you_mean
 from lobes.evaluation.job import ScoreJob
 from lobes.evaluation.results import score_and_write
@@ -98,10 +98,10 @@ def evaluate(
         or rate than their mixture.
     """
     check_metrics(metrics)
-    rows = read_rows(manifest, data_root)
-    filled = filled_columns(rows)
+    table, root = _table(manifest, data_root)
+    filled = filled_columns(table.resolved(root, _by_default))
     layout: RowLayout = layout_of(filled) or _stored(manifest, filled, num_sources)
-    rows = read_rows(manifest, data_root, layout.columns)
+    rows = table.resolved(root, layout.columns)
     _check_group_by(manifest, group_by, {*rows[0], layout.group_by}, metrics)
     _check_files(manifest, rows, layout, sample_rate)
     out = Path(out_folder)
@@ -134,6 +134,14 @@ def read_rows(
     ...     read_rows(f"{folder}/test.csv")[0]["mix_wav"] == f"{folder}/m.wav"
     True
     """
+    table, root = _table(manifest, data_root)
+    return table.resolved(root, used or _by_default)
+
+
+def _table(
+    manifest: str | os.PathLike[str], data_root: str | os.PathLike[str] | None
+) -> tuple[TextTable, str | os.PathLike[str]]:
+    """The manifest as a table, and the folder at which its paths may start."""
     if os.path.isdir(manifest):
         inside = sorted(path.name for path in Path(manifest).glob("*.csv"))
         found = f"it holds {shorten(inside)}" if inside else "it holds no CSV file"
@@ -142,14 +150,18 @@ def read_rows(
         raise UserError(f"--data-root {data_root}: no such folder.")
     root = os.path.dirname(os.path.abspath(manifest)) if data_root is None else data_root
     table = read_table(manifest, ("ID", "mix_wav"), root)
-    rows = table.resolved(root, used or (lambda row: ["mix_wav", *sources_of(row)]))
+    rows = table.resolved(root, lambda row: ["mix_wav"])
     needs_root = any(PLACEHOLDER.match(row["mix_wav"]) for row in table.rows)
     if data_root is None and needs_root and not any(os.path.isfile(row["mix_wav"]) for row in rows):
         raise UserError(
             f"{manifest}: its paths begin with $data_root, and the files are not in its own folder. Add --data-root "
             "FOLDER, the data folder that it was prepared from."
         )
-    return rows
+    return table, root
+
+
+def _by_default(row: Row) -> list[str]:
+    return ["mix_wav", *sources_of(row)]
 
 
 def sources_of(row: Row) -> list[str]:
@@ -235,8 +247,7 @@ def _check_files(manifest: str | os.PathLike[str], rows: Sequence[Row], layout: 
 def _header(path: str) -> audio.AudioInfo | str:
     """The header of a file that can be read to its end, or what is wrong with it."""
     try:
-        audio.read(path)
-        return audio.probe(path)
+        return audio.read_with_info(path)[1]
     except UserError as error:
         return str(error).rstrip(".")
 

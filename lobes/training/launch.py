@@ -84,6 +84,7 @@ def start(
     begin = admit(text, script, argv, run_opts.test_only)
     output_folder = settings["output_folder"]
     run_on_main(refuse_unwritable, [output_folder, "output_folder"])  # before the checkpointer makes its folder there
+    run_on_main(refuse_unwritable, [Path(settings.get("train_log", output_folder)).parent, "train_log"])
     hparams = load(begin.text)
     run_on_main(make_run_folder, [output_folder, begin, script, argv])
     return hparams, run_opts

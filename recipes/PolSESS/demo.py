@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lobes.data import arguments
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.inputs import shared_in
 from lobes.reports.tables import replace_section
@@ -80,11 +81,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1234, help="of corpus and training (default: %(default)s)")
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--seed", type=arguments.from_zero, default=1234, help="of corpus and training (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "demo", help="default: results/demo")
-    parser.add_argument("--steps", type=int, default=1800, help=f"of {FIRST} (default: %(default)s)")
-    parser.add_argument("--examples", type=int, default=200, help="training mixtures (default: %(default)s)")
+    parser.add_argument("--steps", type=arguments.count, default=1800, help=f"of {FIRST} (default: %(default)s)")
+    parser.add_argument(
+        "--examples", type=arguments.count, default=200, help="training mixtures (default: %(default)s)"
+    )
     parser.add_argument("--record", type=Path, help="Markdown file, such as RESULTS.md, that keeps the table")
     options = parser.parse_args(argv)
     for name, least in (("steps", 1), ("examples", 4)):

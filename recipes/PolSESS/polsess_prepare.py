@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from lobes.data import tables
+from lobes.data import arguments, tables
 from lobes.data.checks import check_audio, check_sum
 from lobes.data.done_marker import DoneMarker
 from lobes.data.folders import holds, missing_folder
@@ -277,18 +277,18 @@ def _refuse_shared_ids(found: Mapping[str, Sequence[Row]]) -> None:
 
 
 def _main(argv: Sequence[str]) -> None:
-    import argparse
-
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments.Parser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data_folder")
     parser.add_argument("save_folder")
     parser.add_argument("--splits", nargs="+", default=list(FOLDERS), help="among train, valid, test")
-    parser.add_argument("--max_train_samples", type=int, help="size of a random subset of train")
-    parser.add_argument("--seed", type=int, default=1234)
+    parser.add_argument("--max_train_samples", type=arguments.count, help="size of a random subset of train")
+    parser.add_argument("--seed", type=arguments.from_zero, default=1234)
     parser.add_argument("--drop_same_speaker", action="store_true", help="leave mixtures of one speaker out of train")
-    parser.add_argument("--verify_sum", type=int, help="check mix = sum of parts, up to so many 16-bit steps")
+    parser.add_argument(
+        "--verify_sum", type=arguments.from_zero, help="check mix = sum of parts, up to so many 16-bit steps"
+    )
     parser.add_argument("--check_files", default="all", help="all, first or none")
-    parser.add_argument("--sample_rate", type=int, default=8000)
+    parser.add_argument("--sample_rate", type=arguments.count, default=8000)
     options = vars(parser.parse_args(argv))
     number = options.pop("max_train_samples")
     prepare_polsess(**options, max_samples={"train": number} if number is not None else None)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from counted_variants import CLEAN, counted_variants
 
+from lobes.data import arguments
 from lobes.data.files import ENDING
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.inputs import shared_in
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add(
         "--recordings",
@@ -96,11 +97,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--preset", default="spmamba_mini", help="a network of hparams_shared/models (default: %(default)s)")
     add("--baseline", default="convtasnet_tiny", help="the other network (default: %(default)s)")
     add("--tasks", nargs="+", default=list(CORPORA), choices=list(CORPORA))
-    add("--seeds", nargs="+", type=int, default=list(SEEDS))
-    add("--minutes", type=float, help="training minutes of each run (default: 10; 20 with --jobs 2)")
-    add("--steps", type=int, help="optimizer steps of each run, in place of minutes: the same on a busy machine")
-    add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
-    add("--threads", type=int, help="of each run (default: 2; 1 with --jobs 2)")
+    add("--seeds", nargs="+", type=arguments.from_zero, default=list(SEEDS))
+    add("--minutes", type=arguments.positive, help="training minutes of each run (default: 10; 20 with --jobs 2)")
+    add(
+        "--steps",
+        type=arguments.count,
+        help="optimizer steps of each run, in place of minutes: the same on a busy machine",
+    )
+    add("--jobs", type=arguments.count, default=1, help="runs at a time (default: %(default)s)")
+    add("--threads", type=arguments.count, help="of each run (default: 2; 1 with --jobs 2)")
     add("--corpora_only", action="store_true", help="make the corpora, for recipes/comparison.py, and stop")
     add("--device", help="for example cuda (default: what train.py chooses)")
     options = parser.parse_args(argv)

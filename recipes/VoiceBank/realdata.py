@@ -23,6 +23,7 @@ from typing import Any
 
 from realdata_set import describe, find_recordings, make_set
 
+from lobes.data import arguments
 from lobes.errors import UserError, exit_on_user_error
 from lobes.reports import tables as table
 from lobes.runs.launcher import Run, run_all, stage
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add(
         "--recordings",
@@ -102,10 +103,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--output", type=Path, default=ROOT / "results" / "voicebank_realdata", help="default: %(default)s")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
     add("--models", nargs="+", default=list(MODELS), choices=list(MODELS), help="default: all")
-    add("--seeds", nargs="+", type=int, default=list(SEEDS))
-    add("--minutes", type=float, default=8.0, help="training minutes of each run (default: %(default)s)")
-    add("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
-    add("--threads", type=int, default=2, help="of each run (default: %(default)s)")
+    add("--seeds", nargs="+", type=arguments.from_zero, default=list(SEEDS))
+    add("--minutes", type=arguments.positive, default=8.0, help="training minutes of each run (default: %(default)s)")
+    add("--jobs", type=arguments.count, default=1, help="runs at a time (default: %(default)s)")
+    add("--threads", type=arguments.count, default=2, help="of each run (default: %(default)s)")
     add("--device", help="for example cuda (default: what train.py chooses)")
     options = parser.parse_args(argv)
     if options.jobs < 1:

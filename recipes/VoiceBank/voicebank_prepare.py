@@ -13,7 +13,6 @@ transcript and no lexicon is needed.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any
 
 from voicebank_download import download
 
-from lobes.data import audio
+from lobes.data import arguments, audio
 from lobes.data.checks import check_audio
 from lobes.data.done_marker import DoneMarker
 from lobes.data.files import replacing, write_whole
@@ -261,7 +260,7 @@ def summary(split: str, rows: Sequence[Row]) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("data_folder", type=Path)
     add("save_folder", type=Path)

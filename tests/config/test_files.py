@@ -55,7 +55,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("slip", SLIPS)
-def test_a_slip_in_a_file(folder, slip):
+def test_C01_C03_C04_a_slip_in_a_file(folder, slip):
     text, message = SLIPS[slip]
     (folder / "own.yaml").write_text(text)
     with pytest.raises(UserError, match=message) as caught:
@@ -76,7 +76,7 @@ RECIPE_SLIPS = {
 
 
 @pytest.mark.parametrize("slip", RECIPE_SLIPS)
-def test_a_slip_in_a_recipe_of_ones_own(tmp_path, slip):
+def test_C01_a_slip_in_a_recipe_of_ones_own(tmp_path, slip):
     text, message = RECIPE_SLIPS[slip]
     (tmp_path / "own.yaml").write_text(f"base: {CUSTOM}\n{text}")
     with pytest.raises(UserError, match=message):

@@ -47,17 +47,17 @@ def test_command_line_wins(folder):
     assert load(resolve(folder / "small.yaml", "data_folder: x\nbatch_size: 5"))["model"]["double"] == 10
 
 
-def test_misspelt_option_names_the_nearest(folder):
+def test_C02_misspelt_option_names_the_nearest(folder):
     with pytest.raises(UserError, match="--batch_sise. Did you mean 'batch_size'"):
         resolve(folder / "base.yaml", "batch_sise: 2")
 
 
-def test_misspelt_run_option_names_the_nearest(folder):
+def test_C02_misspelt_run_option_names_the_nearest(folder):
     with pytest.raises(UserError, match="Did you mean 'precision'"):
         resolve(folder / "base.yaml", "precison: bf16", extra_options=("precision",))
 
 
-def test_delta_with_an_unknown_key(folder):
+def test_C01_delta_with_an_unknown_key(folder):
     (folder / "wrong.yaml").write_text("base: base.yaml\nbatch_siz: 3\n")
     with pytest.raises(UserError, match="'batch_siz' is no key of base.yaml. Did you mean 'batch_size'"):
         resolve(folder / "wrong.yaml")

@@ -169,7 +169,7 @@ def test_write_refuses_nonsense(tmp_path):
         audio.write(tmp_path / "a.xyz", np.zeros(3), 8000)
 
 
-def test_channels_that_cancel_are_named(tmp_path, caplog):
+def test_A06_channels_that_cancel_are_named(tmp_path, caplog):
     x = 0.1 * np.random.default_rng(0).standard_normal(4000)
     for name, second, warned in (("a", -x, True), ("b", 0 * x, False), ("c", x[::-1], False), ("d", x, False)):
         caplog.clear()

@@ -225,3 +225,16 @@ def test_folders_have_names_for_every_system(ID):
     name = folder_name(ID)
     assert name != ID and not name.endswith(".") and name.partition(".")[0].lower() not in ("con", "nul", "aux")
     assert folder_name("contra.1") == "contra.1"
+
+
+def test_the_manifest_and_each_header_are_read_once(data, monkeypatch):
+    from lobes.data.containers import whole
+    from lobes.evaluation import manifest
+
+    tables, opened = [], []
+    read, views = manifest.read_table, whole.views
+    monkeypatch.setattr(manifest, "read_table", lambda *given: tables.append(given) or read(*given))
+    monkeypatch.setattr(whole, "views", lambda path: opened.append(path) or views(path))
+    run(data)
+    assert len(tables) == 1
+    assert len(opened) == 12 and len(set(opened)) == 6, "each file once for the check, once for its item"

@@ -20,7 +20,7 @@ from lobes.inference.batches import checked_lengths, to_batch
         (np.array([192, 0], np.uint8), [0.5, -1.0]),
     ],
 )
-def test_types_are_converted_to_full_scale_one(value, expected):
+def test_A15_types_are_converted_to_full_scale_one(value, expected):
     batch = to_batch(value)
     assert batch.dtype == torch.float32
     assert batch.tolist() == [expected]

@@ -158,7 +158,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("words, message", WRONG, ids=[words for words, _ in WRONG])
-def test_a_wrong_option_is_refused_before_anything_is_done(custom, words, message):
+def test_C02_C03_a_wrong_option_is_refused_before_anything_is_done(custom, words, message):
     with pytest.raises(UserError, match=message):
         command_line(*words.split())
 
@@ -213,7 +213,9 @@ def test_a_recipe_is_found_by_its_name(custom, word):
     ("file/run", "Not a directory"),
     ("n" * 300, "File name too long"),
 ])  # fmt: skip
-def test_an_output_folder_that_cannot_be_written_is_found_first(custom, tmp_path, monkeypatch, capsys, place, reason):
+def test_C02_an_output_folder_that_cannot_be_written_is_found_first(
+    custom, tmp_path, monkeypatch, capsys, place, reason
+):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("lobes.config.load", lambda text: pytest.fail("objects were made"))
     with pytest.raises(SystemExit) as stop, exit_on_user_error():
@@ -221,6 +223,14 @@ def test_an_output_folder_that_cannot_be_written_is_found_first(custom, tmp_path
     line = capsys.readouterr().err
     assert stop.value.code == 2 and line.count("\n") == 1 and reason in line and str(tmp_path / place) in line
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_C02_a_train_log_that_cannot_be_written_is_found_first(custom, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("lobes.config.load", lambda text: pytest.fail("objects were made"))
+    words = ["--output_folder", str(tmp_path / "run"), "--train_log", str(tmp_path / "file" / "log.txt")]
+    with pytest.raises(UserError, match="train_log: .*file is a file, expected a folder"):
+        launch.start(["spmamba", "--data_folder", "x", *words], __file__)
 
 
 def test_an_output_folder_is_only_tried(tmp_path):

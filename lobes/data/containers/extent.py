@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lobes.data.containers.view import View
+from lobes.data.containers.view import View, printable
+
+logger = logging.getLogger(__name__)
 
 Data = bytes | mmap.mmap
 
 # Programs that write to a pipe cannot go back and fill in the size. They leave a limit of 32 bits there, minus a header
 # or rounded down to whole frames: sox (WAV, AIFF), arecord, ffmpeg; with 64 bits, -1 or the largest number.
-PLACEHOLDERS = (0x7F000000, 0x7FFFF000, 0x80000000, 0xFFFFF000, 0xFFFFFFFF)
+PLACEHOLDERS = (0x7F000000, 0x7FFFF000, 0x80000000, 0xFFFFF000, 0xFFFFFFFF, 1 << 63, 1 << 64)
 ROUNDING = 256
-HUGE = 1 << 62
 # What follows the samples and is of no known kind is let pass up to this share of them.
 STRAY = 0.01
 BLOCK = 1 << 24
@@ -52,6 +54,8 @@ class Extent(NamedTuple):
     form: str = ""  # struct of that size
     extra: int = 0  # what that size counts more than the samples
     greedy: bool = True  # libsndfile takes all that follows for samples
+    frame: int = 0  # bytes of a frame, one sample of each channel; 0 where the samples are coded
+    frames: int = 0  # how many the header counts elsewhere; 0 where it does not
 
 
 def walk(data: Data, at: int, chunks: Chunks) -> Iterator[tuple[bytes, int, int]]:
@@ -73,7 +77,7 @@ def corrected(path: str | os.PathLike[str], data: Data, extent: Extent) -> list[
     DamagedError
         If samples are missing, or bytes of no known kind or another recording follow them.
     """
-    size = true_size(data, extent)
+    size = true_size(path, data, extent)
     stop = extent.start + size
     if size == extent.size and (stop == len(data) or not extent.greedy):
         return None
@@ -83,11 +87,24 @@ def corrected(path: str | os.PathLike[str], data: Data, extent: Extent) -> list[
     return [View(path, [range(extent.field), number, range(extent.field + len(number), stop)])]
 
 
-def true_size(data: Data, extent: Extent) -> int:
-    """How many bytes of samples a file holds; raises as `corrected`."""
+def true_size(path: str | os.PathLike[str], data: Data, extent: Extent) -> int:
+    """How many bytes of samples a file holds; raises as `corrected`. The log has a warning where some are left out."""
+    size = _size(path, data, extent)
+    counted = extent.frames * extent.frame
+    count = f"{extent.frames} frames" if extent.frames else "frames"
+    words = f"its header counts {count} of {extent.frame} bytes, and {size} bytes of samples"
+    if counted and abs(counted - size) > STRAY * size:
+        raise DamagedError(f"damaged: {words}")
+    if (counted and counted != size) or (extent.frame and size % extent.frame):
+        logger.warning("%s: %s; is it right?", printable(path), words)
+    return size
+
+
+def _size(path: str | os.PathLike[str], data: Data, extent: Extent) -> int:
+    """The same from the sizes alone."""
     there = len(data) - extent.start
     if extent.size > there or extent.size < 0:
-        if extent.size < 0 or is_placeholder(extent.size):
+        if is_placeholder(extent.size) or -ROUNDING <= extent.size < 0:
             refuse_second_header(data, extent.start)
             return there
         raise DamagedError(f"truncated: the header promises {extent.size} bytes of samples, it holds {max(there, 0)}")
@@ -99,7 +116,7 @@ def true_size(data: Data, extent: Extent) -> int:
     ):  # stopped before the size was written, or longer than it can say
         refuse_second_header(data, extent.start)
         return there
-    _refuse_stray(data, extent, stop)
+    _refuse_stray(path, data, extent, stop)
     return extent.size
 
 
@@ -111,7 +128,7 @@ def is_placeholder(size: int) -> bool:
     >>> is_placeholder(0x7FFFF000), is_placeholder(0xFFFFFFFF - 36), is_placeholder(2_000_000_000)
     (True, True, False)
     """
-    return size >= HUGE or any(abs(size - limit) <= ROUNDING for limit in PLACEHOLDERS)
+    return any(abs(size - limit) <= ROUNDING for limit in PLACEHOLDERS)
 
 
 def refuse_second_header(data: Data, start: int) -> None:
@@ -126,13 +143,17 @@ def refuse_second_header(data: Data, start: int) -> None:
             at = block.find(signature, at + 1)
 
 
-def _refuse_stray(data: Data, extent: Extent, stop: int) -> None:
-    """Say no to more than a few bytes behind the samples, unless they are zeros or a tag."""
+def _refuse_stray(path: str | os.PathLike[str], data: Data, extent: Extent, stop: int) -> None:
+    """Say no to more than a few bytes behind the samples, unless they are zeros or a tag; a few are left out aloud."""
     at = stop + (data[stop : stop + 1] == b"\0" and data[stop + 1 : stop + 5] == data[:4])
     if data[at : at + 4] == data[:4]:
         raise DamagedError(_joined(at))
     stray = len(data) - stop
-    if stray <= STRAY * extent.size or data[stop : stop + 3] in (b"TAG", b"ID3") or not data[stop:].strip(b"\0"):
+    if data[stop : stop + 3] in (b"TAG", b"ID3") or not data[stop:].strip(b"\0"):
+        return
+    if stray <= STRAY * extent.size:
+        words = "%s: %d bytes behind the samples are of no known kind; they were left out"
+        logger.warning(words, printable(path), stray)
         return
     raise DamagedError(
         f"the header counts {extent.size} bytes of samples, {stray} more follow that it does not explain: a recording "

@@ -16,6 +16,9 @@ FIRST_FRAME = 42  # where the first frame or the next block of metadata begins
 LONGEST_FRAME = 1 << 18
 SHORT = 1 << 16
 TOTAL_BITS = 36
+RATES = dict(
+    zip(range(1, 12), (88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), strict=True)
+)
 PLACES = (0.13, 0.31, 0.74)  # shares of a file at which its frames' numbers are compared
 
 
@@ -38,6 +41,8 @@ def parts(path: str | os.PathLike[str], data: Data, begin: int) -> list[View] | 
     header = _header(data, begin)
     stop = before_tags(data)
     ends = list(_ends(data, max(stop - header.window, begin + FIRST_FRAME), stop, header.block))
+    if ends:
+        _compare_rates(data, begin, ends[0][1])
     if any(end == header.total for end, _ in ends):
         if _falls(data, begin, stop, header):
             _refuse_second(data, begin)
@@ -53,6 +58,14 @@ def parts(path: str | os.PathLike[str], data: Data, begin: int) -> list[View] | 
         )
     field = int.from_bytes(data[begin + 18 : begin + 26], "big") | last
     return [View(path, [range(begin, begin + 18), field.to_bytes(8, "big"), range(begin + 26, stop)])]
+
+
+def _compare_rates(data: Data, begin: int, frame: int) -> None:
+    """The sample rate of the header and that of a frame, where the frame says it."""
+    rate = int.from_bytes(data[begin + 18 : begin + 21], "big") >> 4
+    other = RATES.get(data[frame + 2] & 15, rate)
+    if other != rate:
+        raise DamagedError(f"damaged: its header says {rate} Hz, its frames {other} Hz")
 
 
 def _falls(data: Data, begin: int, stop: int, header: _Header) -> bool:

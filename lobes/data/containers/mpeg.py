@@ -7,13 +7,16 @@ many where a picture stands in a tag. Such a file is given an index. Where strea
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import struct
 from typing import NamedTuple
 
 from lobes.data.containers.extent import DamagedError, Data
 from lobes.data.containers.tags import after_id3, after_tag, before_tags
-from lobes.data.containers.view import Piece, View
+from lobes.data.containers.view import Piece, View, printable
+
+logger = logging.getLogger(__name__)
 
 RATES = (44100, 48000, 32000)
 # kbit/s by four bits of a frame's head, for layers I, II and III of version 1, I and II-III of versions 2 and 2.5
@@ -39,6 +42,7 @@ class Frame(NamedTuple):
     layer: int
     rate: int
     mono: bool
+    checked: bool  # a checksum follows the head
 
     @property
     def index_at(self) -> int:
@@ -66,9 +70,10 @@ def parts(path: str | os.PathLike[str], data: Data, begin: int, stop: int) -> li
     """
     streams = []
     at = _first_frame(data, begin, stop)
+    _look_at_skipped(path, data[begin:at] if at < stop else b"")
     while at < stop:
         streams.append(_stream(data, at, stop))
-        at = _next_frame(data, streams[-1].stop, stop)
+        at = _next_frame(path, data, streams[-1].stop, stop)
     if not streams:
         return None
     untouched = (begin, stop) == (after_id3(data), len(data)) and begin == streams[0].info.start
@@ -91,7 +96,7 @@ def _frame(key: int) -> Frame | None:
         size = (12000 * kbits // hertz + (key >> 9 & 1)) * 4
     else:
         size = (72000 if version > 1 and layer == 3 else 144000) * kbits // hertz + (key >> 9 & 1)
-    return Frame(size, version, layer, hertz, (key >> 6 & 3) == 3)
+    return Frame(size, version, layer, hertz, (key >> 6 & 3) == 3, not key >> 16 & 1)
 
 
 def frame_at(data: Data, at: int) -> Frame | None:
@@ -100,7 +105,7 @@ def frame_at(data: Data, at: int) -> Frame | None:
     Example
     -------
     >>> frame_at(bytes([0xFF, 0xFB, 0x90, 0xC4]), 0)
-    Frame(size=417, version=1, layer=3, rate=44100, mono=True)
+    Frame(size=417, version=1, layer=3, rate=44100, mono=True, checked=False)
     """
     head = data[at : at + 4]
     return _frame(head[1] << 16 | head[2] << 8 | head[3] & 0xC0) if len(head) == 4 and head[0] == 0xFF else None
@@ -148,7 +153,15 @@ def _first_frame(data: Data, begin: int, stop: int) -> int:
     return stop
 
 
-def _next_frame(data: Data, at: int, stop: int) -> int:
+def _look_at_skipped(path: str | os.PathLike[str], skipped: bytes) -> None:
+    """Bytes before the first frame: nothing, zeros, or the end of a frame of a stream that was recorded from air."""
+    if any(name in skipped for name in (b"Xing", b"Info", b"VBRI")):
+        raise DamagedError("damaged: the frame with its index, or the one behind it, has a wrong head")
+    if skipped.strip(b"\0"):
+        logger.warning("%s: %d bytes before the first frame were left out", printable(path), len(skipped))
+
+
+def _next_frame(path: str | os.PathLike[str], data: Data, at: int, stop: int) -> int:
     """Offset of the next stream, behind tags and zeros; the end where no frame follows."""
     while at < stop and frame_at(data, at) is None:
         behind = after_tag(data, at)
@@ -158,6 +171,7 @@ def _next_frame(data: Data, at: int, stop: int) -> int:
             following = _first_frame(data, at, stop)
             if following < stop:
                 raise DamagedError(f"damaged: {following - at} bytes from byte {at} on are no sound")
+            logger.warning("%s: %d bytes behind the last frame were left out", printable(path), stop - at)
             return stop
         at = behind
     frame = frame_at(data, at)

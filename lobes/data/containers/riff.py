@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lobes.data.containers import mpeg
 from lobes.data.containers.extent import RIFF, RIFX, W64, Chunks, Data, Extent, corrected, true_size, walk
+from lobes.data.containers.format_chunk import check_format, frame_of, is_plain
 from lobes.data.containers.view import View
 
 W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -33,7 +34,8 @@ def wav(path: str | os.PathLike[str], data: Data) -> list[View] | None:
     found = _parse(data, len(data), chunks)
     if found is None:
         return None
-    size = true_size(data, found.extent)
+    check_format(path, found.format, chunks.head[0])
+    size = true_size(path, data, found.extent)
     samples = range(found.extent.start, found.extent.start + size)
     if found.format[:2] in MP3_TAGS:
         return mpeg.parts(path, data, samples.start, samples.stop)
@@ -50,9 +52,13 @@ def wave64(path: str | os.PathLike[str], data: Data) -> list[View] | None:
     DamagedError
         As `lobes.data.containers.extent.corrected`.
     """
+    frame = 0
     for name, start, size in walk(data, 40, W64):
+        if name[:4] == b"fmt " and size >= 16:
+            check_format(path, data[start : start + size])
+            frame = frame_of(data[start : start + size])
         if name == W64_DATA:
-            return corrected(path, data, Extent(start, size, W64, start - 8, "<Q", 24))
+            return corrected(path, data, Extent(start, size, W64, start - 8, "<Q", 24, frame=frame))
     return None
 
 
@@ -67,7 +73,8 @@ def is_regular(head: bytes, total: int) -> bool:
     found = _parse(head, total, RIFF) if head[:4] == b"RIFF" and head[8:12] == b"WAVE" else None
     if found is None or found.format[:2] in MP3_TAGS:
         return False
-    return found.padded and found.extent.start + found.extent.size == total
+    whole = found.extent.start + found.extent.size == total
+    return whole and found.padded and is_plain(found.format, found.extent.size)
 
 
 def _parse(data: Data, total: int, chunks: Chunks) -> _Wav | None:
@@ -81,9 +88,11 @@ def _parse(data: Data, total: int, chunks: Chunks) -> _Wav | None:
         elif name == b"ds64":
             size64 = struct.unpack_from("<Q", data, start + 8)[0]
         elif name == b"data":
-            wide = data[:4] in (b"RF64", b"BW64") and size == 0xFFFFFFFF
-            extent = Extent(start, _plausible(data, total, start, size64 if wide else size), chunks)
-            return _Wav(found, extent, padded) if len(found) >= 16 else None
+            wide = data[:4] in (b"RF64", b"BW64") and size in (0, 0xFFFFFFFF)
+            if len(found) < 16:
+                return None
+            size = _plausible(data, total, start, size64 if wide else size)
+            return _Wav(found, Extent(start, size, chunks, frame=frame_of(found, chunks.head[0])), padded)
         elif not name:
             return None
         at = start + size + size % 2

@@ -10,6 +10,11 @@ from itertools import accumulate
 Piece = bytes | range
 
 
+def printable(path: str | os.PathLike[str]) -> str:
+    """Return the user's path in a form that can be printed even if it is not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 class View(io.RawIOBase):
     """Read-only file made of pieces, each either bytes or a range of offsets in a file on disk.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import mmap
 import os
 import re
@@ -16,8 +17,10 @@ import soundfile as sf
 from lobes.data.containers import chunked, fixed, flac, foreign, mpeg, ogg, riff
 from lobes.data.containers.extent import DamagedError, Data, Extent, corrected, refuse_second_header
 from lobes.data.containers.tags import after_id3
-from lobes.data.containers.view import View
+from lobes.data.containers.view import View, printable
 from lobes.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 EXTENTS: dict[bytes, Callable[[Data], Extent | None]] = {
     rb"FORM.{4}(?:AIF[FC]|8SVX|16SV)": chunked.form,
@@ -66,7 +69,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
                 _refuse_other(path)
             files = [stack.enter_context(sf.SoundFile(source)) for source in sources]
             if files[0].format == "RAW":
-                _refuse_other(path)
+                _refuse_or_warn(path, files[0])
         except DamagedError as error:
             hint = f" Copy the file again, or keep what is there: {foreign.command(path)}." if error.is_cut else ""
             raise UserError(f"{printable(path)}: {error}.{hint}") from error
@@ -82,6 +85,13 @@ def _refuse_other(path: str | os.PathLike[str]) -> None:
     words = foreign.other(path, _head(path))
     if words:
         raise UserError(f"{printable(path)}: {words}.")
+
+
+def _refuse_or_warn(path: str | os.PathLike[str], file: sf.SoundFile) -> None:
+    """By names such as a.vox and a.au libsndfile takes anything for samples; what is known for another thing is not."""
+    _refuse_other(path)
+    words = "%s: has no header, or a damaged one; by its name it was read as %s at %d Hz"
+    logger.warning(words, printable(path), file.subtype_info, file.samplerate)
 
 
 def _refuse_no_file(path: str | os.PathLike[str]) -> None:
@@ -100,11 +110,6 @@ def _refuse_no_file(path: str | os.PathLike[str]) -> None:
 def _head(path: str | os.PathLike[str]) -> bytes:
     with open(path, "rb") as file:
         return file.read(foreign.HEAD)
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """Return the user's path in a form that can be printed even if it is not UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def reason_of(error: Exception) -> str:

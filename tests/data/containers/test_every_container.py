@@ -41,7 +41,7 @@ def test_whole_file(encoded, decoded, plain, container, subtype):
 
 @pytest.mark.parametrize("share", [0.9, 0.5])
 @pytest.mark.parametrize(("container", "subtype"), KINDS)
-def test_cut_file(encoded, decoded, container, subtype, share):
+def test_A08_cut_file(encoded, decoded, container, subtype, share):
     content = encoded(container, subtype, rate=rate_of(subtype))
     cut = content[: int(share * len(content))]
     if container in CUT_UNSEEN:

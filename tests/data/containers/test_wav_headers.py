@@ -101,7 +101,7 @@ def test_header_counted_among_the_samples(wav, decoded, excess):
 
 
 @pytest.mark.parametrize("lost", [1, 36, 44, 4000, 7999])
-def test_broken_copy(wav, decoded, lost):
+def test_A08_broken_copy(wav, decoded, lost):
     with pytest.raises(
         UserError, match=rf"truncated: the header promises 8000 bytes of samples, it holds {8000 - lost}"
     ):
@@ -109,14 +109,14 @@ def test_broken_copy(wav, decoded, lost):
 
 
 @pytest.mark.parametrize("size", [1_000_000, 2_000_000_000, 0x7FFE0000, 0x90000000])
-def test_a_size_of_no_recorder_is_a_cut(wav, decoded, size):
+def test_A08_A10_a_size_of_no_recorder_is_a_cut(wav, decoded, size):
     with pytest.raises(UserError, match=f"truncated: the header promises {size} bytes"):
         decoded(with_size(wav, size))
 
 
 @pytest.mark.parametrize("riff", [None, 0, 8036, 0xFFFFFFFF])
 @pytest.mark.parametrize("size", [2, 4000, 7000])
-def test_stale_header(wav, decoded, size, riff):
+def test_A08_stale_header(wav, decoded, size, riff):
     with pytest.raises(UserError, match=f"counts {size} bytes of samples, {8000 - size} more follow"):
         decoded(with_size(wav, size, riff))
 
