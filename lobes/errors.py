@@ -19,7 +19,9 @@ _ADVICE = {
     errno.EEXIST: "A folder is expected there.",
     errno.EMFILE: "Raise the limit (ulimit -n) or use fewer workers.",
 }
-_FULL_DISK = re.compile(r"unexpected pos \d+|PytorchStreamWriter failed")  # how torch.save says that a write failed
+_FULL_DISK = re.compile(
+    r"unexpected pos \d+|PytorchStreamWriter failed|open file failed with strerror"
+)  # how torch.save says that a write failed
 _NO_MEMORY = re.compile(r"CUDA out of memory|can't allocate memory|not enough memory")
 _OF_WORKER = re.compile(r"^Caught \w+ in (?:DataLoader worker|pin memory)")
 # Names that functions of torch, shutil and ours give to the file they write, where an error has no file name.
