@@ -8,7 +8,9 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import struct
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -350,8 +352,8 @@ def test_F21_at_one_step_the_end_of_the_epoch_is_newer_and_old_files_count_by_th
     training = Training(tmp_path)
     ended, within = training.save(8), training.save(8, end_of_epoch=False)
     assert order_of(ended.path, ended.meta) > order_of(within.path, within.meta)
-    skipped = training.save(8, end_of_epoch=False, epoch=2, batch=1), training.save(8, end_of_epoch=False, epoch=2, batch=2)
-    assert max([ended, *skipped], key=lambda one: order_of(one.path, {"epoch": 1} | one.meta | {"unixtime": 0})) is skipped[1]
+    assert order_of(within.path, {"epoch": 2} | within.meta) > order_of(ended.path, {"epoch": 1} | ended.meta)
+    assert order_of(within.path, {"batch": 2} | within.meta) > order_of(within.path, {"batch": 1} | within.meta)
     old = {key: value for key, value in within.meta.items() if key != "step"}
     assert order_of(within.path, old) == order_of(within.path, within.meta)
 
@@ -449,3 +451,51 @@ def test_weights_of_another_shape_are_one_line(save):
     training.checkpoints.recoverables["separator"] = torch.nn.Linear(5, 2)
     with pytest.raises(UserError, match=r"separator.ckpt: cannot be loaded \(Error\(s\) in loading state_dict"):
         training.checkpoints.recover_if_possible()
+
+
+# ---- several processes
+
+RANKS = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import torch.distributed as dist
+from lobes.errors import UserError
+from test_checkpointer import Training, damage, newest_folder
+from pathlib import Path
+dist.init_process_group("gloo")
+rank, save = dist.get_rank(), Path(sys.argv[2])
+training = Training(save)
+assert training.save(1, keep=True).meta["step"] == 1 and training.save(2).meta["step"] == 2
+def fail(item, path):
+    raise OSError(28, "No space left on device", str(path))
+training.checkpoints.custom_save_hooks["brain"] = fail
+assert training.save(3, end_of_epoch=False, keep=True) is None
+try:
+    training.save(3)
+    raise SystemExit("the error did not come to all")
+except UserError as error:
+    assert "No space left" in str(error)
+if rank == 0:
+    damage(newest_folder(save) / "counter.ckpt", "half")
+dist.barrier()
+training = Training(save)
+assert training.recover() == 1, training.number
+training.save(4, keep=True)
+dist.barrier()
+assert [path.name[:4] for path in sorted(save.iterdir())] == ["BAD+", "CKPT"]
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_all_ranks_load_the_same_checkpoint_and_hear_of_an_error(tmp_path):
+    here = Path(__file__).parent
+    with socket.socket() as free_port:
+        free_port.bind(("127.0.0.1", 0))
+        port = free_port.getsockname()[1]
+    variables = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-c", RANKS, str(here), str(tmp_path / "save")]
+    environments = [{**variables, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    ranks = [subprocess.Popen(command, cwd=here.parents[1], env=environment) for environment in environments]
+    assert [rank.wait(240) for rank in ranks] == [0, 0]

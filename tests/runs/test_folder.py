@@ -139,8 +139,6 @@ def test_F12_weights_that_are_not_as_they_were_written_are_refused_by_name(way: 
     flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
     (best / "separator.ckpt").write_bytes(flipped if way == "bit" else content[:-1])
     for call in (lambda: read_run(run), lambda: export_pretrained(run, tmp_path / "out"), lambda: weights_of(run)):
-        with pytest.raises(
-            UserError, match=r"CKPT\+2: separator.ckpt is not as it was written"
-        ):
+        with pytest.raises(UserError, match=r"CKPT\+2: separator.ckpt is not as it was written"):
             call()
     assert not (tmp_path / "out").exists()
