@@ -176,6 +176,7 @@ def test_F04_to_F11_a_kill_at_any_point_of_a_save_and_of_a_deletion(end_of_epoch
             training.save(2, end_of_epoch, keep=True)
 
         code = in_a_process(life)
+        assert not [fault for path in save.glob("CKPT*") if (fault := fault_of(path))]
         outcomes.append(Training(save, Checkpointer).recover())  # as a kill has left it
         assert newest_progress(save).steps == outcomes[-1]
         training = Training(save)
