@@ -200,7 +200,7 @@ def read_meta(checkpoint: Path) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise Damaged(f"{path.name} is empty or cut off" if meta is None else f"{path.name} cannot be read")
     summed = first.startswith(SUM.encode()) or FILES in meta
-    if summed and not (first == _sum_line(rest) and isinstance(meta.get(FILES), dict)):
+    if summed and not (first == _sum_line(rest) and _are_sums(meta.get(FILES))):
         raise Damaged(f"{path.name} is not as it was written (sha256 differs)")
     return meta
 
@@ -212,6 +212,16 @@ def write_meta(checkpoint: Path, meta: Mapping[str, Any]) -> None:
     content = {key: _plain(value) for key, value in meta.items()} | {FILES: sums}
     rest = b"# yamllint disable\n" + yaml.safe_dump(content, encoding="utf-8")
     write_whole(checkpoint / names.CHECKPOINT_META, _sum_line(rest) + b"\n" + rest)
+
+
+def _are_sums(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str)
+        and Path(name).name == name
+        and isinstance(one, dict)
+        and {"bytes", "sha256"} <= one.keys()
+        for name, one in value.items()
+    )
 
 
 def _look_at(path: Path, expected: Any) -> None:

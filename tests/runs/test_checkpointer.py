@@ -1,11 +1,11 @@
 """Checkpoints under faults: kills at every point, damage of every file, a full disk, a wrong clock, hostile files."""
 
+import hashlib
 import itertools
 import logging
 import math
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -23,7 +23,7 @@ from speechbrain.utils.checkpoints import Checkpointer
 from lobes.data.files import write_whole
 from lobes.errors import UserError
 from lobes.runs.checkpointer import SafeCheckpointer
-from lobes.runs.checkpoints import fault_of, newest, order_of, read_meta, write_meta
+from lobes.runs.checkpoints import SUM, fault_of, newest, order_of, read_meta, write_meta
 from lobes.runs.starts import newest_progress
 from lobes.training.budget import Budget
 
@@ -294,6 +294,8 @@ def test_F14_a_full_disk_leaves_the_older_checkpoint_and_the_next_start_works(tm
     Training(save).save(1)
     before = bytes_of(save)
 
+    resource = pytest.importorskip("resource")
+
     def life():
         training = Training(save)
         training.checkpoints.add_recoverable("large", torch.nn.Linear(100, 100))
@@ -445,6 +447,15 @@ def test_S02m_python_in_a_meta_file_is_one_line(text, save, tmp_path):
     with pytest.raises(UserError, match="CKPT.yaml cannot be read") as error:
         Training(save).checkpoints.recover_if_possible()
     assert not (tmp_path / "canary").exists() and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("sums", [3, {3: {}}, {"../x": {"bytes": 1, "sha256": ""}}, {"brain.ckpt": {"bytes": 1}}])
+def test_S02m_sums_of_another_form_are_damage(sums, save):
+    [first, second] = sorted(save.glob("CKPT+*"))
+    rest = yaml.safe_dump({**read_meta(second), "files": sums}).encode()
+    (second / "CKPT.yaml").write_bytes(f"{SUM}{hashlib.sha256(rest).hexdigest()}\n".encode() + rest)
+    assert fault_of(second) == "CKPT.yaml is not as it was written (sha256 differs)"
+    assert Training(save).recover() == read_meta(first)["step"]
 
 
 def test_weights_of_another_shape_are_one_line(save):
