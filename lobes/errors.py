@@ -19,11 +19,10 @@ _ADVICE = {
     errno.EEXIST: "A folder is expected there.",
     errno.EMFILE: "Raise the limit (ulimit -n) or use fewer workers.",
 }
-_FULL_DISK = re.compile(
-    r"unexpected pos \d+|PytorchStreamWriter failed|open file failed with strerror"
-)  # how torch.save says that a write failed
+_FULL_DISK = re.compile(r"unexpected pos \d+|PytorchStreamWriter failed")  # how torch.save says that a write failed
 _NO_MEMORY = re.compile(r"CUDA out of memory|can't allocate memory|not enough memory")
 _OF_WORKER = re.compile(r"^Caught \w+ in (?:DataLoader worker|pin memory)")
+_NOT_OPENED = re.compile(r"open file failed with strerror: ([^\n]+)")  # torch.save again
 # Names that functions of torch, shutil and ours give to the file they write, where an error has no file name.
 _LOCALS = ("f", "path", "partial", "target", "dst")
 
@@ -118,6 +117,8 @@ def in_one_line(error: BaseException) -> str:
     elif isinstance(error, RuntimeError) and _FULL_DISK.search(text):
         where = f"{_path_in(error)}: the" if _path_in(error) else "a"
         text = f"{where} file could not be written whole. {_ADVICE[errno.ENOSPC]}"
+    elif isinstance(error, RuntimeError) and (reason := _NOT_OPENED.search(text)):
+        text = f"{_path_in(error) or 'a file'}: {reason[1].rstrip(' .')}."
     else:
         return ""
     return " ".join(text.split())

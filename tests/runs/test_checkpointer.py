@@ -292,6 +292,7 @@ def test_F13_no_checkpoint_folder_is_a_start_and_an_empty_one_is_not(tmp_path):
 def test_F14_a_full_disk_leaves_the_older_checkpoint_and_the_next_start_works(tmp_path, caplog):
     save = tmp_path / "save"
     Training(save).save(1)
+    Training(save).save(1)
     before = bytes_of(save)
 
     resource = pytest.importorskip("resource")
@@ -312,7 +313,7 @@ def test_F14_a_full_disk_leaves_the_older_checkpoint_and_the_next_start_works(tm
         assert training.save(2, end_of_epoch=False) is None
 
     assert in_a_process(life) == 0
-    assert bytes_of(save) == before and len(list(save.iterdir())) == 1
+    assert bytes_of(save) == before and len(list(save.iterdir())) == 2
     training = Training(save)
     assert training.recover() == 1
     training.save(2, keep=True)
