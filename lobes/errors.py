@@ -22,9 +22,9 @@ _ADVICE = {
 _FULL_DISK = re.compile(r"unexpected pos \d+|PytorchStreamWriter failed")  # how torch.save says that a write failed
 _NO_MEMORY = re.compile(r"CUDA out of memory|can't allocate memory|not enough memory")
 _OF_WORKER = re.compile(r"^Caught \w+ in (?:DataLoader worker|pin memory)")
-_NOT_OPENED = re.compile(r"open file failed with strerror: ([^\n]+)")  # torch.save again
 # Names that functions of torch, shutil and ours give to the file they write, where an error has no file name.
 _LOCALS = ("f", "path", "partial", "target", "dst")
+_NOT_OPENED = re.compile(r"open file failed with strerror: ([^\n]+)")  # of torch.save
 
 
 class UserError(Exception):
