@@ -27,7 +27,7 @@ REQUIRES = [
     "jinja2>=3.1",
     "typer>=0.12",
     "charset-normalizer>=3",
-    "filelock>=3.13",
+    "filelock>=4.1",
     "psutil>=5.9",
 ]
 

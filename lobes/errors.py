@@ -24,6 +24,7 @@ _NO_MEMORY = re.compile(r"CUDA out of memory|can't allocate memory|not enough me
 _OF_WORKER = re.compile(r"^Caught \w+ in (?:DataLoader worker|pin memory)")
 # Names that functions of torch, shutil and ours give to the file they write, where an error has no file name.
 _LOCALS = ("f", "path", "partial", "target", "dst")
+_NOT_OPENED = re.compile(r"open file failed with strerror: ([^\n]+)")  # of torch.save
 
 
 LONGEST_NAME = 200  # difflib takes minutes for a damaged table's name of 100,000 letters
@@ -120,6 +121,8 @@ def in_one_line(error: BaseException) -> str:
     elif isinstance(error, RuntimeError) and _FULL_DISK.search(text):
         where = f"{_path_in(error)}: the" if _path_in(error) else "a"
         text = f"{where} file could not be written whole. {_ADVICE[errno.ENOSPC]}"
+    elif isinstance(error, RuntimeError) and (reason := _NOT_OPENED.search(text)):
+        text = f"{_path_in(error) or 'a file'}: {reason[1].rstrip(' .')}."
     else:
         return ""
     return " ".join(text.split())

@@ -33,6 +33,7 @@ _HOME = {
     "Budget": "lobes.training.budget",
     "BudgetCosine": "lobes.training.schedule",
     "MetricGan": "lobes.training.metric_gan",
+    "SafeCheckpointer": "lobes.runs.checkpointer",
     "num_sources": "lobes.polsess.variants",
     "describe_task": "lobes.polsess.variants",
 }

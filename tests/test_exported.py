@@ -8,8 +8,8 @@ from lobes.inference.export import NEEDED
 
 NAMES = {
     "BiMambaStack", "Budget", "BudgetCosine", "EnhanceModel", "MambaMaskNet", "MambaTasNetMaskNet", "MappingMaskNet",
-    "MetricGan", "MixAndOnes", "SequenceFirst", "SharedBiMamba", "TakeEstimate", "describe_task", "load_strictly",
-    "num_sources",
+    "MetricGan", "MixAndOnes", "SafeCheckpointer", "SequenceFirst", "SharedBiMamba", "TakeEstimate", "describe_task",
+    "load_strictly", "num_sources",
 }  # fmt: skip
 
 

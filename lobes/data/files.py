@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: write next to the place, then rename."""
+"""Files that are there whole or not at all: write next to the place, then rename; and what survives a power cut."""
 
 from __future__ import annotations
 
@@ -54,3 +54,22 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     raw = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     with replacing(path) as partial:
         partial.write_bytes(raw)
+
+
+def sync(path: str | os.PathLike[str]) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk and not only in memory.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_whole(f"{folder}/a", "1"); sync(f"{folder}/a"); sync(folder)
+    """
+    is_folder = os.path.isdir(path)
+    if is_folder and os.name == "nt":
+        return  # there, folders cannot be opened
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -53,7 +53,8 @@ TRAINING: Mapping[str, set[str]] = {
     "!new:": NEW
     | {
         "lobes.exported.Budget", "lobes.exported.MetricGan", "lobes.training.budget.Budget",
-        "speechbrain.utils.epoch_loop.EpochCounter", "speechbrain.utils.checkpoints.Checkpointer",
+        "lobes.exported.SafeCheckpointer", "speechbrain.utils.epoch_loop.EpochCounter",
+        "speechbrain.utils.checkpoints.Checkpointer",
     },
     "!name:": NAME
     | {

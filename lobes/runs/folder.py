@@ -15,6 +15,7 @@ from torch import nn
 
 from lobes.errors import UserError
 from lobes.runs import names
+from lobes.runs.checkpoints import Found, fault_of, found, number, order_of
 from lobes.runs.safe_yaml import allow, load_text, wishes_of
 from lobes.runs.weights import load_strictly
 from lobes.runs.yaml_nodes import read_text, tree_of
@@ -35,8 +36,7 @@ class Checkpoint:
     @property
     def score(self) -> float:
         """The validation metric; absent or not finite is the worst."""
-        value = next((self.meta[name] for name in METRICS if name in self.meta), None)
-        return float(value) if isinstance(value, int | float) and math.isfinite(value) else -math.inf
+        return number(next((self.meta[name] for name in METRICS if name in self.meta), None))
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ def best_checkpoint(folder: str | Path) -> Checkpoint:
     """Choose the run's checkpoint of the highest validation SI-SDRi, or PESQ for enhancement.
 
     A NaN or a missing value is the worst, and among equals the newest is taken. A checkpoint folder without a
-    readable CKPT.yaml or without the separator's weights (a write that was cut off) is left out.
+    readable CKPT.yaml or without the separator's weights (a write that was cut off) is left out, with a warning.
 
     Raises
     ------
     UserError
-        If there is no usable checkpoint.
+        If there is no usable checkpoint, or the weights of the best one are not as they were written.
 
     Example
     -------
@@ -113,17 +113,22 @@ def best_checkpoint(folder: str | Path) -> Checkpoint:
     ...         checkpoint = Path(folder, "save", f"CKPT+{name}")
     ...         checkpoint.mkdir(parents=True)
     ...         _ = (checkpoint / "CKPT.yaml").write_text(f"si_sdri: {score}")
-    ...         (checkpoint / names.WEIGHTS).touch()
+    ...         _ = (checkpoint / names.WEIGHTS).write_bytes(b"weights")
     ...     best_checkpoint(folder).score
     3.0
     """
     save = Path(folder) / names.SAVE
-    found = [checkpoint for path in sorted(save.glob(names.CHECKPOINTS)) if (checkpoint := _read_checkpoint(path))]
-    if not found:
+    usable = [checkpoint for one in found(save) if (checkpoint := _usable(one))]
+    if not usable:
         raise UserError(
             f"{save}: no usable checkpoint (CKPT+*/{names.WEIGHTS}). Train first: python train.py hparams/NAME.yaml"
         )
-    best = max(found, key=lambda checkpoint: (checkpoint.score, checkpoint.meta.get("unixtime", 0.0)))
+    best = max(usable, key=lambda checkpoint: (checkpoint.score, order_of(checkpoint.folder, checkpoint.meta)))
+    if fault := fault_of(best.folder, only=[names.WEIGHTS]):
+        raise UserError(
+            f"{best.folder}: {fault}. Bring it back from a copy, or start the training's command again: it sets this "
+            "checkpoint aside and tests the next best one."
+        )
     if math.isinf(best.score):
         scores = " or ".join(METRICS)
         logger.warning("%s: no checkpoint has a validation %s; taking the newest, %s", save, scores, best.folder.name)
@@ -194,12 +199,8 @@ def _drop_comments(node: Any) -> None:
         _drop_comments(child)
 
 
-def _read_checkpoint(folder: Path) -> Checkpoint | None:
-    try:
-        meta = yaml.safe_load((folder / names.CHECKPOINT_META).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        meta = None
-    if isinstance(meta, dict) and (folder / names.WEIGHTS).is_file():
-        return Checkpoint(folder, meta)
-    logger.warning("%s: left out, its %s or %s is missing or damaged", folder, names.CHECKPOINT_META, names.WEIGHTS)
+def _usable(one: Found) -> Checkpoint | None:
+    if not one.fault and (one.path / names.WEIGHTS).is_file():
+        return Checkpoint(one.path, one.meta)
+    logger.warning("%s: left out, %s", one.path, one.fault or f"{names.WEIGHTS} is missing")
     return None

@@ -7,6 +7,10 @@ HYPERPARAMS = "hyperparams.yaml"  # the resolved recipe file; also in exported f
 LOG = "log.txt"
 SAVE = "save"  # checkpoints and manifests
 CHECKPOINTS = "CKPT+*"  # below SAVE
+PARTIAL = (
+    "PARTIAL+"  # below SAVE, begins the name of a checkpoint while it is written or removed; no SpeechBrain sees it
+)
+BAD = "BAD+"  # below SAVE, begins the name of a damaged checkpoint that was set aside
 CHECKPOINT_META = "CKPT.yaml"
 WEIGHTS = "separator.ckpt"  # of the network, in a checkpoint
 COUNTS = ("budget.ckpt", "stopping.ckpt", "counter.ckpt")  # in a checkpoint: what the budget, the patience and the
@@ -17,6 +21,7 @@ TRAIN_TIME = "train_time.json"  # steps, seconds, machine and command of the tra
 UTTERANCES = "per_utterance.csv"
 SUMMARY = "summary.json"
 AUDIO = "audio"
+TRAINING_LOCK = "training.lock"  # held while a training runs; empty
 FINISHED = (TRAIN_TIME, SUMMARY, UTTERANCES)
 
 # ---- what the launcher adds

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from lobes.data.files import write_whole
 from lobes.runs import names
+from lobes.runs.checkpoints import END_OF_EPOCH, newest
 from lobes.runs.provenance import command, commit
 
 
@@ -67,15 +66,20 @@ def changes_in_words(start: Start) -> list[str]:
 
 
 def newest_progress(save: Path) -> Progress:
-    """What the newest checkpoint in a run's folder `save` counts; nothing where it cannot be read."""
-    found = [(meta.get("unixtime", 0.0), path, meta) for path in save.glob(names.CHECKPOINTS) if (meta := _meta(path))]
-    if not found:
+    """What the newest whole checkpoint in a run's folder `save` counts; nothing where there is none yet.
+
+    Raises
+    ------
+    UserError
+        If there are checkpoints and none can be used: going on would be a start from zero.
+    """
+    one = newest(save)
+    if one is None:
         return Progress()
-    _, path, meta = max(found, key=lambda one: one[0])
-    budget, stopping, epochs = (_json(path / name) for name in names.COUNTS)
+    budget, stopping, epochs = (_json(one.path / name) for name in names.COUNTS)
     epochs = epochs if isinstance(epochs, int) else 0
     return Progress(
-        budget.get("steps", 0), budget.get("seconds", 0.0), epochs - (not meta.get("end-of-epoch", True)),
+        budget.get("steps", 0), budget.get("seconds", 0.0), epochs - (not one.meta[END_OF_EPOCH]),
         stopping.get("epochs_without", 0),
     )  # fmt: skip
 
@@ -108,14 +112,6 @@ def plain(value: Any) -> Any:
 def tag_of(value: Any) -> str:
     """The YAML tag of a node, such as `!new:package.Class`; empty for plain values."""
     return str(getattr(getattr(value, "tag", None), "value", None) or "")
-
-
-def _meta(checkpoint: Path) -> dict[str, Any] | None:
-    try:
-        meta = yaml.safe_load((checkpoint / names.CHECKPOINT_META).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return None
-    return meta if isinstance(meta, dict) else None
 
 
 def _json(path: Path) -> Any:

@@ -63,12 +63,13 @@ def start(
     Raises
     ------
     UserError
-        If the file or an option is wrong, or the run folder cannot be written.
+        If the file or an option is wrong, the run folder cannot be written, or another training runs in it.
     """
-    from speechbrain.utils.distributed import ddp_init_group, run_on_main
+    from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 
     from lobes.config import load
     from lobes.runs.continuation import admit
+    from lobes.runs.lock import hold
     from lobes.training.checks import refuse_unwritable
     from lobes.training.data_folder import keep_data_folder
     from lobes.training.debug import in_temporary_folder
@@ -81,11 +82,15 @@ def start(
     if check is not None:
         check(settings)
     keep_data_folder(text)
-    begin = admit(text, script, argv, run_opts.test_only)
     output_folder = settings["output_folder"]
+    writes = if_main_process() and not run_opts.test_only
+    lock = hold(output_folder, make=False) if writes else None  # first: next to a training, there is nothing to compare
+    begin = admit(text, script, argv, run_opts.test_only)
     run_on_main(refuse_unwritable, [output_folder, "output_folder"])  # before the checkpointer makes its folder there
     run_on_main(refuse_unwritable, [Path(settings.get("train_log", output_folder)).parent, "train_log"])
+    lock = lock or (hold(output_folder) if writes else None)
     hparams = load(begin.text)
+    hparams["checkpointer"].lock, hparams["checkpointer"].only_reads = lock, run_opts.test_only
     run_on_main(make_run_folder, [output_folder, begin, script, argv])
     return hparams, run_opts
 

@@ -4,6 +4,8 @@ import csv
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -250,3 +252,60 @@ def test_speechbrains_lstms_train_in_bf16_on_any_processor(go, tmp_path, monkeyp
     monkeypatch.setattr(torch.nn.LSTM, "forward", watched)
     go(tmp_path / "run", preset="dprnn_tiny", precision="bf16")
     assert seen == {("LSTM", torch.float32, False)}
+
+
+@pytest.fixture
+def other_training(run):
+    """A process that trains in the folder, as far as its lock goes."""
+    code = (
+        "import sys; from lobes.runs.lock import hold; lock = hold(sys.argv[1]); print(1, flush=True); sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code, str(run)], **pipes)
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_FX3_a_second_training_is_refused_before_anything_is_touched(refused, run, other_training):
+    assert f"{run}: another training runs in this folder" in refused(run, N_epochs=2)
+    assert "another training" in refused(run)
+    read_run(run)
+
+
+@pytest.mark.slow
+def test_FX3_a_test_reads_next_to_a_training_and_a_killed_one_is_no_obstacle(go, run, other_training):
+    go(run, "--test_only", lr=None, N_epochs=None, batch_size=None)
+    other_training.kill()
+    other_training.wait()
+    go(run, N_epochs=2)
+    assert [row["step"] for row in curve(run)] == ["2", "4"]
+
+
+@pytest.mark.parametrize("what", ["CKPT.yaml", "separator.ckpt", "counter.ckpt"])
+def test_F13_a_run_without_a_usable_checkpoint_is_refused_before_anything_is_touched(what, refused, run):
+    for path in run.glob(f"save/CKPT*/{what}"):
+        path.unlink()
+    for options in ({"N_epochs": 2}, {}):
+        line = refused(run, **options)
+        assert "no checkpoint can be used" in line and f"{what} is missing" in line
+    assert "no checkpoint can be used" in refused(run, "--test_only", lr=None, N_epochs=None, batch_size=None)
+
+
+@pytest.mark.slow
+def test_F12_a_damaged_newest_checkpoint_is_set_aside_and_the_older_one_goes_on(go, run, tmp_path, capsys):
+    [first] = run.glob("save/CKPT+*")
+    shutil.copytree(first, tmp_path / "first")
+    go(run, N_epochs=2)
+    newest = max(run.glob("save/CKPT+*"), key=lambda path: int((path / "counter.ckpt").read_text()))
+    if not first.exists():
+        shutil.copytree(tmp_path / "first", first)
+    expected = (newest / "separator.ckpt").read_bytes()
+    (newest / "dataloader-TRAIN.ckpt").unlink()
+    capsys.readouterr()
+    go(run, N_epochs=2)
+    said = capsys.readouterr().out
+    assert "dataloader-TRAIN.ckpt is missing" in said and f"{first.name} of step 2 is used instead" in said
+    assert [row["step"] for row in curve(run)] == ["2", "4"] and (run / "save" / f"BAD+{newest.name}").is_dir()
+    assert expected in [(path / "separator.ckpt").read_bytes() for path in run.glob("save/CKPT+*")]

@@ -12,6 +12,9 @@ import torch
 from torch import nn
 
 from lobes.errors import UserError
+from lobes.inference import export_pretrained
+from lobes.runs.checkpoints import read_meta, write_meta
+from lobes.runs.fine_tune import weights_of
 from lobes.runs.folder import best_checkpoint, read_run
 
 MakeRun = Callable[..., Path]
@@ -123,3 +126,19 @@ def test_weights_that_are_not_finite_are_refused(run: Path):
     torch.save(state, path)
     with pytest.raises(UserError, match="1 tensors are not finite, the first is conv.weight"):
         read_run(run)
+
+
+@pytest.mark.parametrize("way", ["bit", "cut"])
+def test_F12_weights_that_are_not_as_they_were_written_are_refused_by_name(way: str, make_run: MakeRun, tmp_path: Path):
+    run = make_run(scores=(1.0, 3.0))
+    best = run / "save" / "CKPT+2"
+    write_meta(best, read_meta(best))
+    assert read_run(run).checkpoint.folder == best
+    content = (best / "separator.ckpt").read_bytes()
+    place = len(content) - 300
+    flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    (best / "separator.ckpt").write_bytes(flipped if way == "bit" else content[:-1])
+    for call in (lambda: read_run(run), lambda: export_pretrained(run, tmp_path / "out"), lambda: weights_of(run)):
+        with pytest.raises(UserError, match=r"CKPT\+2: separator.ckpt is not as it was written"):
+            call()
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,64 @@
+"""The lock of a run folder: one training at a time. It goes with its process, whatever ends that."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from lobes.errors import UserError
+from lobes.runs import names
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # what file systems without locks answer
+
+logger = logging.getLogger(__name__)
+
+
+def hold(folder: str | os.PathLike[str], make: bool = True) -> BaseFileLock | None:
+    """Take a run folder for a training, until the returned object is gone or the process ends, by a kill too.
+
+    Arguments
+    ---------
+    folder : str or PathLike
+        The run folder.
+    make : bool
+        Whether to make the folder and the lock's file where they are missing; without them, no training has been there.
+
+    Returns
+    -------
+    BaseFileLock or None
+        None if there is nothing to take, or the file system has no locks, which is a warning.
+
+    Raises
+    ------
+    UserError
+        If another process trains there.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     lock = hold(folder)
+    ...     lock.is_locked, [path.name for path in Path(folder).iterdir()]
+    (True, ['training.lock'])
+    """
+    path = Path(folder).resolve() / names.TRAINING_LOCK
+    if not make and not path.exists():
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, thread_local=False, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{folder}: another training runs in this folder. Wait for it or end it, or give another --output_folder."
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logger.warning("%s: no lock here (%s); start no second training in this folder.", folder, error.strerror)
+        return None
+    return lock
