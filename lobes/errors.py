@@ -116,7 +116,7 @@ def in_one_line(error: BaseException) -> str:
     elif isinstance(error, ModuleNotFoundError) and _of_others(error.name or "lobes"):
         package = str(error.name).partition(".")[0]
         text = f"the package {package} is missing. To install all that Lobes needs: {install()}, of its repository."
-    elif isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+    elif is_out_of_memory(error):
         text = f"out of memory: {text.splitlines()[0] if text else 'no reason given'} Use smaller batches or examples."
     elif isinstance(error, RuntimeError) and _FULL_DISK.search(text):
         where = f"{_path_in(error)}: the" if _path_in(error) else "a"
@@ -126,6 +126,18 @@ def in_one_line(error: BaseException) -> str:
     else:
         return ""
     return " ".join(text.split())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the machine or of a GPU did not suffice.
+
+    Example
+    -------
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), is_out_of_memory(RuntimeError())
+    (True, False)
+    """
+    text = str(error)
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(text)) or "CUDA error: out of memory" in text
 
 
 def _of_others(module: str) -> bool:

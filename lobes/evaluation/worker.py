@@ -18,7 +18,8 @@ NICENESS = 10  # scoring runs at low priority, so that a training in progress ke
 
 def main() -> None:
     """Answer each job on standard input by a row on standard output, until the input closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for name in ("SIGINT", "SIGTERM"):  # both are the parent's to handle; a scheduler sends them to every process
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     warnings.simplefilter("ignore")

@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ from lobes.errors import UserError
 from lobes.runs import names
 from lobes.runs.record import progress
 
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a training that a signal ended in order
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -98,21 +101,16 @@ def run_all(runs: Sequence[Run], jobs: int = 1, console: bool = False, every: fl
     waiting = [run for run in runs if not _skip(run)]
     active: list[tuple[Run, subprocess.Popen[bytes], float]] = []
     last_line = time.monotonic()
-    try:
+    with _ending_on_sigterm(), _stopping(active):
         while waiting or active:
             while waiting and len(active) < jobs:
                 run = waiting.pop(0)
                 active.append((run, start(run, console), time.monotonic()))
             time.sleep(0.05)
-            active = [entry for entry in active if not _ended(*entry, console=console)]
+            active[:] = [entry for entry in active if not _ended(*entry, console=console)]
             if not console and time.monotonic() - last_line > every:
                 last_line = time.monotonic()
                 _say("; ".join(f"{run.name}: {progress(run.folder)}" for run, _, _ in active))
-    finally:
-        for _, process, _ in active:
-            process.terminate()
-        for _, process, _ in active:
-            process.wait()
 
 
 def start(run: Run, console: bool) -> subprocess.Popen[bytes]:
@@ -158,6 +156,35 @@ def stage(title: str, clock: Callable[[], float] = time.monotonic) -> Iterator[N
     _say(f"   ({clock() - begin:.0f} s)")
 
 
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise, as Ctrl-C does, so that the runs are stopped too; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _stopping(active: list[tuple[Run, subprocess.Popen[bytes], float]]) -> Iterator[None]:
+    """Stop the runs that are left when this one ends: each saves on SIGTERM, and ends within half a minute."""
+    try:
+        yield
+    finally:
+        for _, process, _ in active:
+            process.terminate()
+        for _, process, _ in active:
+            process.wait()
+
+
 def _refuse_a_second(folder: Path) -> None:
     """Ask the processes: a training outlives a launcher that is killed, and not every system lets it inherit a lock."""
     words = ("--output_folder", str(folder.resolve()))
@@ -180,6 +207,8 @@ def _ended(run: Run, process: subprocess.Popen[bytes], begin: float, *, console:
     code = process.poll()
     if code is None:
         return False
+    if code in STOPPED:
+        raise UserError(f"the run {run.name} was stopped by a signal (exit code {code}); the same command goes on.")
     if code != 0 or not run.finished():
         where = "above" if console else f"in {run.folder / names.CONSOLE}"
         reason = f"exit code {code}" if code else "exit code 0, but without " + " or ".join(names.FINISHED)

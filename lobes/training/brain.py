@@ -12,7 +12,6 @@ import math
 import multiprocessing
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,7 +21,6 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import if_main_process, main_process_only
 
-from lobes.data.files import write_whole
 from lobes.errors import UserError
 from lobes.evaluation.job import ScoreJob
 from lobes.evaluation.results import score_and_write, write_json
@@ -36,15 +34,17 @@ from lobes.runs.record import last_words
 from lobes.training.launch import seconds_since_launch
 from lobes.training.memory import keep_freed_memory, peak_megabytes
 from lobes.training.optim import build_optimizer
-from lobes.training.progress import EarlyStopping, GroupMeter, LearningCurve
-from lobes.training.safe_step import SafeStepBrain
+from lobes.training.out_of_memory import naming_the_batch
+from lobes.training.progress import EarlyStopping, GroupMeter, LearningCurve, TrainLog
+from lobes.training.recovery import ResumingBrain
 from lobes.training.schedule import WarmupSchedule
+from lobes.training.signals import leave_to_the_main_process
 from lobes.training.testing import jobs_of
 
 logger = logging.getLogger(__name__)
 
 
-class SeparationBrain(SafeStepBrain):
+class SeparationBrain(ResumingBrain):
     """Train and test a separator `modules.separator` with the model contract mix [B,T] -> estimates [B,T,S].
 
     In addition to SpeechBrain's keys, `hparams` holds `budget`, `lr_scheduler`, `lr_scheduler_interval`,
@@ -63,13 +63,9 @@ class SeparationBrain(SafeStepBrain):
             run_lstms_in_any_precision(self.modules)
         self.budget = self.hparams.budget
         self.curve = LearningCurve(Path(self.hparams.output_folder) / names.CURVE)
+        self.train_log = TrainLog(self.hparams.train_log)
         self.stopping = EarlyStopping(self.hparams.patience)
         self.epoch_clock: torch.Tensor | None = None  # [1], carries the epoch into the data pipeline
-        self.parts: dict[str, list[float]] = defaultdict(list)  # of the training loss, in this epoch
-        self.batches_per_epoch = 1
-        self.used_lr = math.nan  # of the last step
-        self.begin_step = 0  # steps that had been taken when this process began
-        self._batches_before = 0  # in the epoch in whose middle the checkpoint was written
         self._train_loss = math.nan
 
     # ---- start and resume
@@ -108,7 +104,7 @@ class SeparationBrain(SafeStepBrain):
                 "the training ended without a step: every loss or gradient was not finite, or the time was too short. "
                 "Look at max_minutes, max_steps and lr, and train with precision fp32."
             )
-        if if_main_process() and self.budget.steps > self.begin_step:
+        if if_main_process() and self.budget.steps != _steps_in(Path(self.hparams.output_folder) / names.TRAIN_TIME):
             self._write_facts()
 
     def init_optimizers(self) -> None:
@@ -122,21 +118,19 @@ class SeparationBrain(SafeStepBrain):
             self.checkpointer.add_recoverable("budget", self.budget, _load_json, _save_json)
             self.checkpointer.add_recoverable("schedule", self.schedule, _load_state, _save_state)  # asks the budget
             self.checkpointer.add_recoverable("stopping", self.stopping, _load_json, _save_json)
-            self.checkpointer.add_recoverable("epoch", self, _load_epoch, _save_epoch, optional_load=True)
+        super().init_optimizers()
 
     def on_fit_start(self) -> None:
-        """Resume from the newest checkpoint; a run whose budget is spent trains no more."""
+        """Go on from the newest checkpoint; a run whose budget is spent trains no more, but ends the epoch it is in."""
         super().on_fit_start()
-        self.begin_step = self.budget.steps
-        if self._batches_before not in (0, self.batches_per_epoch):
-            self._begin_epoch_again()
         if if_main_process():
-            self.curve.forget_after(self.budget.steps)
+            self.curve.keep_until(self.hparams.epoch_counter.current)
+            self.train_log.keep_until(self.hparams.epoch_counter.current)
         if self.hparams.pretrained_separator and not self.budget.steps:
             start_from(self.separator, self.hparams.pretrained_separator, self.hparams.pretrained_revision)
         if self.budget.steps:
             logger.info("resumed at step %d (%.0f %% of the budget)", self.budget.steps, 100 * self.budget.progress)
-        if self.budget.spent or self.stopping.exhausted:
+        if (self.budget.spent or self.stopping.exhausted) and not self.is_mid_epoch:
             self.hparams.epoch_counter.current = self.hparams.epoch_counter.limit
 
     @property
@@ -157,16 +151,9 @@ class SeparationBrain(SafeStepBrain):
                 logger.info("num_workers: %d wanted, %d cores can be used, so %d", wanted, most, most)
         if kwargs.get("num_workers") and multiprocessing.get_start_method() != "fork":
             kwargs["persistent_workers"] = True  # a spawned one imports PyTorch and SpeechBrain: not in every epoch
-        loader = super().make_dataloader(dataset, stage, *args, **kwargs)
-        if stage == sb.Stage.TRAIN:
-            self.batches_per_epoch, self._train_loader = len(loader), loader
-        return loader
-
-    def _begin_epoch_again(self) -> None:
-        """With batches of another size, nobody knows which items of the begun epoch are still to come."""
-        logger.info("epoch %d starts again: its batches have another size", self.hparams.epoch_counter.current + 1)
-        self.step, self.avg_train_loss = 0, 0.0
-        self._train_loader._speechbrain_recovery_skip_to = None
+            kwargs["generator"] = torch.Generator()  # theirs draw once a process, not once an epoch
+        kwargs["worker_init_fn"] = leave_to_the_main_process
+        return super().make_dataloader(dataset, stage, *args, **kwargs)
 
     # ---- one step
 
@@ -174,7 +161,7 @@ class SeparationBrain(SafeStepBrain):
         """Advance budget and learning rate; a skipped step advances neither. People wait for the first one."""
         epochs_done = self.hparams.epoch_counter.current - 1 + self.step / self.batches_per_epoch
         self.budget.count_step(epochs_done)
-        self.used_lr = self.schedule.lr
+        self.counts.lr = self.schedule.lr
         self.schedule.after_step()
         if self.budget.steps == 1:
             logger.info("first step after %.1f s", seconds_since_launch())
@@ -185,7 +172,6 @@ class SeparationBrain(SafeStepBrain):
         """Start the clock of a training stage or the meter of a validation or test stage."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
-            self.parts.clear()
             if self.epoch_clock is not None:
                 self.epoch_clock.fill_(epoch or 0)
             self.budget.start_clock()
@@ -196,9 +182,11 @@ class SeparationBrain(SafeStepBrain):
         """Log, choose and keep the best checkpoint by the validation score."""
         if stage == sb.Stage.TRAIN:
             self.budget.stop_clock()
-            self._train_loss = stage_loss if self._losses_counted else math.nan
-        elif stage == sb.Stage.VALID:
-            self._end_epoch(epoch)
+            self._train_loss = stage_loss if self.counts.losses else math.nan
+        super().on_stage_end(stage, stage_loss, epoch)
+        if stage == sb.Stage.VALID:
+            with self.signals.deferred():
+                self._end_epoch(epoch)
 
     def count_scores(self, estimates: torch.Tensor, batch: Any) -> None:
         """Add a batch's SI-SDR and SI-SDRi in dB to the meter of the stage.
@@ -222,7 +210,7 @@ class SeparationBrain(SafeStepBrain):
     def count_parts(self, parts: Mapping[str, torch.Tensor]) -> None:
         """Add parts of a training loss, by name; the curve gets a column `train_<name>` with the mean of the epoch."""
         for name, value in parts.items():
-            self.parts[name].append(float(value.detach().mean()))
+            self.counts.add_part(name, float(value.detach().mean()))
 
     def groups(self, batch: Any) -> list[str]:
         """The group of each item, by the key `group_by`; one group without it."""
@@ -236,32 +224,28 @@ class SeparationBrain(SafeStepBrain):
         if if_main_process():
             self._log_epoch(epoch)
         if self.budget.steps:  # random weights are never the best
-            meta = {self.monitor: monitor, "step": self.budget.steps}
-            self.checkpointer.save_and_keep_only(meta=meta, max_keys=[self.monitor], importance_keys=[])
+            self.save_checkpoint(True, meta={self.monitor: monitor}, max_keys=[self.monitor], importance_keys=[])
         if stop:
             logger.info("no better %s for %d epochs: training ends", self.monitor, self.stopping.epochs_without)
             self.hparams.epoch_counter.current = self.hparams.epoch_counter.limit
 
     def _log_epoch(self, epoch: int | None) -> None:
-        grad_norm = self.grad_norm / self.steps_taken if self.steps_taken else math.nan
+        grad_norm = self.counts.grad_norm / self.counts.taken if self.counts.taken else math.nan
+        parts = {f"train_{name}": mean for name, mean in self.counts.mean_parts().items()}
         row = {
             "step": self.budget.steps, "seconds": self.budget.seconds, "epoch": epoch or 0,
-            "train_loss": self._train_loss, **self._mean_parts(), **self.valid_scores(),
-            "grad_norm": grad_norm, "skipped": self.skipped_steps, "lr": self.used_lr,
+            "train_loss": self._train_loss, **parts, **self.valid_scores(),
+            "grad_norm": grad_norm, "skipped": self.counts.skipped, "lr": self.counts.lr,
         }  # fmt: skip
         self.curve.add(row)
         line = (
             f"epoch {epoch}, step {self.budget.steps}, {self.budget.seconds:.0f} s: train loss {self._train_loss:.2f}"
-            f", grad norm {grad_norm:.2f}, skipped {self.skipped_steps}, lr {self.used_lr:.2e}"
+            f", grad norm {grad_norm:.2f}, skipped {self.counts.skipped}, lr {self.counts.lr:.2e}"
             f" | valid {self.scores_in_words()}"
         )
         left = "" if self.debug else f" | about {self.budget.seconds_left / 60:.1f} min of training left"
         logger.info("%s%s", line, left)
-        with open(self.hparams.train_log, "a", encoding="utf-8") as log:
-            log.write(line + "\n")
-
-    def _mean_parts(self) -> dict[str, float]:
-        return {f"train_{name}": sum(values) / len(values) for name, values in self.parts.items()}
+        self.train_log.add(line)
 
     def valid_scores(self) -> dict[str, float]:
         """The validation's columns of the learning curve."""
@@ -312,12 +296,13 @@ class SeparationBrain(SafeStepBrain):
         dict
             The summary, as `lobes.evaluation.summary.summarise` describes it.
         """
-        loader = self.make_dataloader(test_set, sb.Stage.TEST, ckpt_prefix=None, **(test_loader_kwargs or {}))
-        self.on_evaluate_start(max_key or (None if min_key else self.monitor), min_key)
-        self.modules.eval()
-        batches = self.debug_batches if self.debug else None
-        items = len(test_set) if batches is None else min(len(test_set), batches * (loader.batch_size or 1))
-        return self.report(self._test_jobs(islice(loader, batches)), items)
+        with self.ending_in_order():
+            loader = self.make_dataloader(test_set, sb.Stage.TEST, ckpt_prefix=None, **(test_loader_kwargs or {}))
+            self.on_evaluate_start(max_key or (None if min_key else self.monitor), min_key)
+            self.modules.eval()
+            batches = self.debug_batches if self.debug else None
+            items = len(test_set) if batches is None else min(len(test_set), batches * (loader.batch_size or 1))
+            return self.report(self._test_jobs(islice(loader, batches)), items)
 
     def report(self, jobs: Iterator[ScoreJob], items: int) -> dict[str, Any]:
         """Score so many items that were separated and write the results into the run folder; returns the summary."""
@@ -326,7 +311,8 @@ class SeparationBrain(SafeStepBrain):
 
     def _test_jobs(self, batches: Iterable[Any]) -> Iterator[ScoreJob]:
         for batch in batches:
-            with torch.no_grad():
+            self.signals.check()
+            with torch.no_grad(), naming_the_batch(batch, sb.Stage.TEST, self):
                 estimates = self.separate(batch)  # [B,T,S]
             yield from self.jobs(batch, estimates, self.hparams.test_metrics)
 
@@ -355,6 +341,14 @@ class SeparationBrain(SafeStepBrain):
         write_json(Path(self.hparams.output_folder) / names.TRAIN_TIME, facts)
 
 
+def _steps_in(facts: Path) -> int | None:
+    """The steps in a run's `train_time.json`; None where it cannot be read."""
+    try:
+        return int(json.loads(facts.read_text(encoding="utf-8"))["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 @main_process_only
 def _save_json(item: Any, path: Path) -> None:
     item.save(path)
@@ -362,15 +356,6 @@ def _save_json(item: Any, path: Path) -> None:
 
 def _load_json(item: Any, path: Path, end_of_epoch: bool) -> None:
     item.load(path)
-
-
-@main_process_only
-def _save_epoch(brain: Any, path: Path) -> None:
-    write_whole(path, json.dumps({"batches": brain.batches_per_epoch}))
-
-
-def _load_epoch(brain: Any, path: Path, end_of_epoch: bool) -> None:
-    brain._batches_before = 0 if end_of_epoch else json.loads(Path(path).read_text(encoding="utf-8"))["batches"]
 
 
 @main_process_only

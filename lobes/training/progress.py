@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,11 +23,11 @@ class LearningCurve:
     -------
     >>> import tempfile
     >>> curve = LearningCurve(tempfile.mkdtemp() + "/curve.csv")
-    >>> curve.add({"step": 1, "lr": 0.1}); curve.add({"step": 2, "lr": 0.1, "train_phase": 0.5})
+    >>> curve.add({"epoch": 1, "lr": 0.1}); curve.add({"epoch": 2, "lr": 0.1, "train_phase": 0.5})
     >>> curve.rows()
-    [{'step': '1', 'lr': '0.1', 'train_phase': ''}, {'step': '2', 'lr': '0.1', 'train_phase': '0.5'}]
-    >>> curve.forget_after(step=1)
-    >>> [row["step"] for row in curve.rows()]
+    [{'epoch': '1', 'lr': '0.1', 'train_phase': ''}, {'epoch': '2', 'lr': '0.1', 'train_phase': '0.5'}]
+    >>> curve.keep_until(epoch=1)
+    >>> [row["epoch"] for row in curve.rows()]
     ['1']
     """
 
@@ -41,12 +42,15 @@ class LearningCurve:
             return list(csv.DictReader(file))
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Append one row; it has the number `step`."""
+        """Append one row; it has the numbers `epoch` and `step`."""
         self._write([*self.rows(), {key: f"{value:.6g}" for key, value in row.items()}])
 
-    def forget_after(self, step: int) -> None:
-        """Drop the rows of steps that a resumed run takes again."""
-        self._write([row for row in self.rows() if int(float(row["step"])) <= step])
+    def keep_until(self, epoch: int) -> None:
+        """Drop the rows of epochs that a resumed run ends again."""
+        rows = self.rows()
+        kept = [row for row in rows if int(float(row["epoch"])) <= epoch]
+        if kept != rows:
+            self._write(kept)
 
     def plot(self, columns: Sequence[str]) -> None:
         """Draw columns over the steps, one under the other, into a PNG next to the table."""
@@ -71,6 +75,43 @@ class LearningCurve:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
+
+
+class TrainLog:
+    """`train_log.txt`: one line for each epoch, in words, which survives a resume without double lines.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> log = TrainLog(tempfile.mkdtemp() + "/train_log.txt")
+    >>> log.add("epoch 1, step 4: good"); log.add("epoch 2, step 8: better")
+    >>> log.keep_until(epoch=1)
+    >>> log.path.read_text()
+    'epoch 1, step 4: good\\n'
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def add(self, line: str) -> None:
+        """Append one line, which begins with `epoch` and its number."""
+        write_whole(self.path, self._text() + line + "\n")
+
+    def keep_until(self, epoch: int) -> None:
+        """Drop the lines of epochs that a resumed run ends again."""
+        text = self._text()
+        kept = "".join(line for line in text.splitlines(keepends=True) if _epoch_of(line) <= epoch)
+        if kept != text:
+            write_whole(self.path, kept)
+
+    def _text(self) -> str:
+        return self.path.read_text(encoding="utf-8", errors="surrogateescape") if self.path.is_file() else ""
+
+
+def _epoch_of(line: str) -> int:
+    """The epoch of a line of the log; 0 of somebody's own line, which stays."""
+    found = re.match(r"epoch (\d+),", line)
+    return int(found[1]) if found else 0
 
 
 class GroupMeter:

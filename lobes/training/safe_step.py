@@ -11,7 +11,9 @@ import torch
 from torch.distributed import ReduceOp, all_reduce, is_available, is_initialized
 
 from lobes.errors import UserError
+from lobes.training.epoch_counts import EpochCounts
 from lobes.training.optim import average_over_ranks
+from lobes.training.out_of_memory import naming_the_batch
 
 logger = logging.getLogger(__name__)
 
@@ -36,24 +38,21 @@ class SafeStepBrain(sb.Brain):
     >>> brain = Line({"line": torch.nn.Linear(2, 1)}, sgd, run_opts={"noprogressbar": True})
     >>> spoilt = torch.utils.data.TensorDataset(torch.ones(1, 2), torch.full((1, 1), float("nan")))
     >>> brain.fit(range(1), torch.utils.data.DataLoader(spoilt))
-    >>> brain.skipped_steps, bool(torch.isfinite(brain.modules.line.weight).all())
+    >>> brain.counts.skipped, bool(torch.isfinite(brain.modules.line.weight).all())
     (1, True)
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.skipped_steps = 0  # in this epoch
-        self.skipped_in_a_row = 0
-        self.grad_norm = 0.0  # sum over the steps taken in this epoch
-        self.steps_taken = 0
-        self._losses_counted = 0
+        self.counts = EpochCounts()
+        self._stage_counts = self.counts  # in validation, others: those of the training go into the learning curve
         self._open_window()
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start the counts of a stage."""
-        self._losses_counted = 0
+        self._stage_counts = self.counts if stage == sb.Stage.TRAIN else EpochCounts()
         if stage == sb.Stage.TRAIN:
-            self.skipped_steps, self.grad_norm, self.steps_taken = 0, 0.0, 0
+            self.counts.begin_epoch()
             self._open_window()
 
     def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
@@ -98,13 +97,28 @@ class SafeStepBrain(sb.Brain):
         """Mean over the finite losses; a skipped batch does not enter it."""
         if not torch.isfinite(loss):
             return avg_loss
-        self._losses_counted += 1
-        return avg_loss + (float(loss) - avg_loss) / self._losses_counted
+        self._stage_counts.losses += 1
+        return avg_loss + (float(loss) - avg_loss) / self._stage_counts.losses
+
+    def fit_batch(self, batch: Any) -> torch.Tensor:
+        """Train on one batch; where the memory does not suffice, one line says for what."""
+        with naming_the_batch(batch, sb.Stage.TRAIN, self):
+            return super().fit_batch(batch)
+
+    def evaluate_batch(self, batch: Any, stage: sb.Stage) -> torch.Tensor:
+        """Evaluate one batch, with the same."""
+        with naming_the_batch(batch, stage, self):
+            return super().evaluate_batch(batch, stage)
 
     def _should_save_intra_epoch_ckpt(self, *args: Any) -> bool:
-        """A checkpoint holds no gradients: the batches of an open window would be lost to the run that resumes."""
+        """A checkpoint holds no gradients: one that falls due in an open window is written at the end of it."""
         wanted = super()._should_save_intra_epoch_ckpt(*args)  # all ranks agree in there
-        return bool(wanted) and not self._window_batches
+        return bool(wanted) and not self.window_is_open
+
+    @property
+    def window_is_open(self) -> bool:
+        """Whether batches wait for their step."""
+        return self._window_batches > 0
 
     def _open_window(self) -> None:
         self._window_batches = 0
@@ -129,18 +143,15 @@ class SafeStepBrain(sb.Brain):
 
     def _count_step(self, norm: float) -> None:
         self.optimizer_step += 1
-        self.steps_taken += 1
-        self.grad_norm += norm
-        self.skipped_in_a_row = 0
+        self.counts.count_step(norm)
 
     def _count_skip(self) -> None:
-        self.skipped_steps += 1
-        self.skipped_in_a_row += 1
+        self.counts.count_skip()
         names = ", ".join(self._window_ids) or "unknown"
         what = "gradient" if self._window_is_finite else "loss"
         logger.warning("step skipped: non-finite %s (utterances: %s)", what, names)
-        if self.skipped_in_a_row >= self.nonfinite_patience:
+        if self.counts.skipped_in_a_row >= self.nonfinite_patience:
             raise UserError(
-                f"{self.skipped_in_a_row} steps in a row had a non-finite {what}; the last utterances: {names}. "
+                f"{self.counts.skipped_in_a_row} steps in a row had a non-finite {what}; the last utterances: {names}. "
                 "The weights are still finite. Lower lr, train with precision fp32, or look at these files."
             )

@@ -1,6 +1,12 @@
 """Training runs are started once, resumed, never mixed up, and their failures are reported."""
 
+import os
+import signal
+import subprocess
 import sys
+import textwrap
+import time
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +14,7 @@ from lobes.errors import UserError
 from lobes.runs.launcher import Run, run_all, start
 from lobes.runs.record import collect, number, progress
 
+ROOT = Path(__file__).parents[2]
 FAKE = """
 import json, os, sys
 from pathlib import Path
@@ -18,6 +25,8 @@ count.write_text(str(int(count.read_text()) + 1 if count.exists() else 1))
 print("threads", os.environ.get("OMP_NUM_THREADS"))
 if options["--seed"] == "13":
     sys.exit(3)
+if options["--seed"] == "143":
+    sys.exit(143)
 header = "step,seconds,epoch,train_loss,valid_si_sdri,lr"
 (out / "learning_curve.csv").write_text(header + "\\n5,1.5,1,-2,3.25,0.1\\n")
 (out / "per_utterance.csv").write_text("id,variant,si_sdr,si_sdri,sdr,sdri,pesq,stoi,status\\na,SER,5,3.25,,,,,ok\\n")
@@ -65,6 +74,41 @@ def test_a_stopped_run_is_started_again(make):
 def test_a_failed_run_is_named_with_its_messages(make, seed, reason):
     with pytest.raises(UserError, match=f"the run a failed .{reason}.*console.txt"):
         run_all([make("a", seed)])
+
+
+def test_F17_a_run_that_a_signal_stopped_is_said_to_go_on(make):
+    with pytest.raises(UserError, match="the run a was stopped by a signal .exit code 143.; the same command goes on"):
+        run_all([make("a", 143)])
+
+
+WAITS = """
+import signal, sys, time
+from pathlib import Path
+out = Path(dict(zip(sys.argv[2::2], sys.argv[3::2]))["--output_folder"])
+signal.signal(signal.SIGTERM, lambda *_: (out / "saved").write_text("") and None or sys.exit(143))
+(out / "ready").write_text("")
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+def test_F17_sigterm_to_the_launcher_reaches_its_runs(make):
+    run = make("a", 1)
+    run.script.write_text(WAITS)
+    code = textwrap.dedent(f"""
+        from pathlib import Path
+        from lobes.runs.launcher import Run, run_all
+        run_all([Run("a", Path({str(run.script)!r}), "hparams/x.yaml", Path({str(run.folder)!r}), {{"seed": 1}})])
+    """)
+    launcher = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        deadline = time.monotonic() + 120
+        while not (run.folder / "ready").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        launcher.send_signal(signal.SIGTERM)
+        assert launcher.wait(60) == 143 and (run.folder / "saved").exists()
+    finally:
+        launcher.kill()
 
 
 def test_a_folder_is_not_continued_with_other_options(make):

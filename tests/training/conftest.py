@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import speechbrain as sb
-import torch
-from speechbrain.utils.checkpoints import Checkpointer
-from speechbrain.utils.epoch_loop import EpochCounter
 
 from lobes.data.datasets import examples
 from lobes.objectives.separation import separation_loss
 from lobes.training.brain import SeparationBrain
-from lobes.training.budget import Budget
+
+_SPEC = importlib.util.spec_from_file_location("resuming", Path(__file__).with_name("resuming.py"))
+resuming = sys.modules["resuming"] = importlib.util.module_from_spec(_SPEC)  # so that the tests can import it
+_SPEC.loader.exec_module(resuming)
 
 
 class SeparatorBrain(SeparationBrain):
@@ -54,19 +58,17 @@ def noises():
 def tiny_brain(tmp_path):
     """tiny_brain(class, network, lr, epochs, folder, **hparams): a Brain whose run folder is in the test's own."""
 
-    def make(brain_class, network, lr=0.1, epochs=1, folder=".", **hparams):
-        counter, run = EpochCounter(epochs), tmp_path / folder
-        run.mkdir(exist_ok=True)
-        hparams = {
-            "epoch_counter": counter, "budget": Budget(epochs), "patience": None, "pretrained_separator": None,
-            "pretrained_revision": None,
-            "lr_scheduler": None, "lr_scheduler_interval": "epoch", "warmup_steps": 0, "clamp_db": 30.0, "seed": 1,
-            "output_folder": str(run), "train_log": str(run / "train_log.txt"), "n_audio_to_save": 0,
-            "sample_rate": 8000, "test_metrics": ["si_sdr"], "scoring_workers": 0, **hparams,
-        }  # fmt: skip
-        checkpoints = Checkpointer(run / "save", {"separator": network, "counter": counter})
-        options = {"device": "cpu", "noprogressbar": True}
-        sgd = lambda groups: torch.optim.SGD(groups, lr)  # noqa: E731
-        return brain_class({"separator": network}, sgd, hparams, options, checkpoints)
+    def make(brain_class, network, *args, folder=".", **options):
+        return resuming.build(tmp_path / folder, brain_class, network, *args, **options)
 
     return make
+
+
+@pytest.fixture
+def lives(tmp_path):
+    """lives(folder, kills, **hparams): the last of as many lives as kills and one more, in a folder of its own."""
+
+    def run(folder, kills=(), **options):
+        return resuming.live_on(tmp_path / folder, kills, **options)
+
+    return run

@@ -121,7 +121,7 @@ def test_a_skipped_step_advances_neither_budget_nor_schedule(tiny_brain, separat
             return loss * math.nan if stage == sb.Stage.TRAIN and batch.id == ["utt1"] else loss
 
     brain = trained(tiny_brain(SecondLossIsNoNumber, OneWeight(), warmup_steps=10), noises([800, 800, 800]))
-    assert brain.skipped_steps == 1
+    assert brain.counts.skipped == 1
     assert brain.budget.steps == brain.schedule.steps == 2
     [row] = rows_of(tmp_path / "learning_curve.csv")
     assert (row["step"], row["skipped"]) == ("2", "1")

@@ -48,7 +48,7 @@ def fitted(batches, optimizer=one_group, **options):
 def test_a_large_gradient_is_cut_to_the_limit(optimizer, limit):
     brain, moved = fitted([batch(scale=1000.0)], optimizer, max_grad_norm=limit)
     assert moved == pytest.approx(LR * limit, rel=1e-4)
-    assert brain.grad_norm == pytest.approx(2000.0)  # four derivatives of 1000: the log shows it as it was
+    assert brain.counts.grad_norm == pytest.approx(2000.0)  # four derivatives of 1000: the log shows it as it was
 
 
 def test_a_small_gradient_and_no_limit_leave_it_alone():
@@ -59,5 +59,5 @@ def test_a_small_gradient_and_no_limit_leave_it_alone():
 @pytest.mark.parametrize("offset", [float("inf"), float("nan")])
 def test_a_loss_that_is_not_finite_is_not_trained_on_though_its_gradient_is_finite(offset, caplog):
     brain, moved = fitted([batch(offset=offset, name="broken")])
-    assert moved == 0 and brain.skipped_steps == 1 and brain.optimizer_step == 0
+    assert moved == 0 and brain.counts.skipped == 1 and brain.optimizer_step == 0
     assert "loss" in caplog.text and "broken" in caplog.text

@@ -5,16 +5,27 @@ from itertools import permutations
 
 import pytest
 
-from lobes.training.progress import EarlyStopping, GroupMeter, LearningCurve
+from lobes.training.progress import EarlyStopping, GroupMeter, LearningCurve, TrainLog
 
 
-def test_curve_forgets_what_a_resumed_run_takes_again(tmp_path):
+def test_curve_forgets_what_a_resumed_run_does_again(tmp_path):
     curve = LearningCurve(tmp_path / "curve.csv")
-    for step in (10, 20, 30):
-        curve.add({"step": step, "train_loss": -1.0})
-    curve.forget_after(20)
-    curve.add({"step": 30, "train_loss": -2.0})
-    assert [(row["step"], row["train_loss"]) for row in curve.rows()] == [("10", "-1"), ("20", "-1"), ("30", "-2")]
+    for epoch in (1, 2, 3):
+        curve.add({"step": 20, "epoch": epoch, "train_loss": -1.0})
+    curve.keep_until(2)
+    curve.add({"step": 20, "epoch": 3, "train_loss": -2.0})
+    assert [(row["epoch"], row["train_loss"]) for row in curve.rows()] == [("1", "-1"), ("2", "-1"), ("3", "-2")]
+
+
+def test_log_forgets_what_a_resumed_run_does_again_and_keeps_what_it_did_not_write(tmp_path):
+    log = TrainLog(tmp_path / "train_log.txt")
+    log.path.write_bytes(b"my own note \xff\n")
+    for epoch in (1, 2, 12):
+        log.add(f"epoch {epoch}, step 20, 1 s: train loss -1.00")
+    log.keep_until(2)
+    log.add("epoch 3, step 20, 1 s: train loss -2.00")
+    lines = log.path.read_bytes().splitlines()
+    assert lines[0] == b"my own note \xff" and [line.split()[1] for line in lines[1:]] == [b"1,", b"2,", b"3,"]
 
 
 def test_a_part_of_the_loss_that_appears_later_gets_a_column(tmp_path):

@@ -42,15 +42,15 @@ def weights_after(batches, **options):
 
 
 @pytest.mark.parametrize("bad", [{"scale": float("nan")}, {"scale": float("inf")}, {"bad_gradient": True}])
-def test_bad_step_is_skipped_counted_and_named(bad, caplog):
+def test_N01_N02_bad_step_is_skipped_counted_and_named(bad, caplog):
     good, expected = weights_after([batch(), batch()])
     trained, weights = weights_after([batch(), batch(name="broken", **bad), batch()])
     assert torch.equal(weights, expected)
-    assert trained.skipped_steps == 1 and trained.optimizer_step == 2
+    assert trained.counts.skipped == 1 and trained.optimizer_step == 2
     assert "broken" in caplog.text
 
 
-def test_skipped_batch_does_not_enter_the_average():
+def test_N07_skipped_batch_does_not_enter_the_average():
     losses = []
 
     class Watch(Line):
@@ -67,7 +67,7 @@ def test_skipped_batch_does_not_enter_the_average():
     assert losses[0] == pytest.approx(losses[1])
 
 
-def test_many_in_a_row_stop_the_run_with_names():
+def test_N03_many_in_a_row_stop_the_run_with_names():
     with pytest.raises(UserError, match="3 steps in a row .*utt7"):
         weights_after([batch()] + [batch(scale=float("nan"), name="utt7")] * 5, nonfinite_patience=3)
 
@@ -75,7 +75,7 @@ def test_many_in_a_row_stop_the_run_with_names():
 def test_skips_apart_from_each_other_do_not_stop_the_run():
     bad = batch(scale=float("nan"))
     trained, weights = weights_after([bad, batch(), bad, batch(), bad], nonfinite_patience=2)
-    assert trained.skipped_steps == 3 and torch.isfinite(weights).all()
+    assert trained.counts.skipped == 3 and torch.isfinite(weights).all()
 
 
 def test_window_with_one_bad_batch_is_skipped_whole():
@@ -125,12 +125,12 @@ def test_the_last_window_of_an_epoch_counts_its_own_batches():
     torch.testing.assert_close(weights, expected)
 
 
-def test_a_nan_in_the_last_window_spoils_that_window_alone(caplog):
+def test_N07_a_nan_in_the_last_window_spoils_that_window_alone(caplog):
     epoch = points(1.0, 2.0, -1.0, 0.5, 3.0)
     epoch[4].scale = float("nan")
     trained, weights = squares_after(epoch, epochs=2)
     _, expected = squares_after(epoch[:4], epochs=2)
-    assert trained.optimizer_step == 2 and trained.skipped_steps == 1
+    assert trained.optimizer_step == 2 and trained.counts.skipped == 1
     assert torch.equal(weights, expected)
     assert "utterances: x=3.0)" in caplog.text
 
