@@ -1,6 +1,6 @@
 # Every target makes .venv first when it is missing or no longer as requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-recipes test-slow mutate fuzz other-projects check format bench lock clean
+.PHONY: help setup demo test test-recipes test-slow mutate fuzz campaign other-projects check format bench lock clean
 export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
@@ -28,6 +28,9 @@ mutate: setup  ## break the code one line at a time, about 90 times; each break 
 
 fuzz: setup  ## change files, tables, options and models at random; each is read as it is or refused (15 minutes)
 	@$(BIN)/python scripts/fuzz.py
+
+campaign: setup  ## kill trainings 200 times, start them again and compare their ends bit by bit (about 20 minutes)
+	@$(BIN)/python scripts/campaign.py
 
 other-projects: setup  ## the adapters to Asteroid and ClearVoice, each in an environment of its own (about 10 GB, 5 minutes)
 	@sh scripts/other_projects.sh

@@ -8,8 +8,9 @@ Every row comes from a fresh process: fp32 and bf16 (autocast), with and without
 has it. Rows are kept as they come: after an interruption the same command on the same commit goes on. On a CPU the last
 lines compare `spmamba_small` on 1 s with the numba scan and with the reference scan, on one thread, taking turns in one
 process: once where the C library hands freed memory back to the system, as Python comes, and once where it is kept, as
-our training does, which the reference gains most from. The JSON file has all rows; the Markdown file has one line for
-each preset.
+our training does, which the reference gains most from. After them our training loop and SpeechBrain's plain loop take
+turns, which says what the guards of a step cost (`--guards`: nothing but that). The JSON file has all rows; the
+Markdown file has one line for each preset.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 import torch
 from _common import RESULTS, about, in_turns, save, write
+from _guards import guards
 
 from lobes.config import read_preset
 from lobes.models import get_model, list_models
@@ -34,6 +36,10 @@ from lobes.training.memory import keep_freed_memory, peak_megabytes
 
 AT_LEAST = 6.0  # times as fast as with the reference scan: spmamba_small, 1 s of audio
 COMPARED = "spmamba_small"
+GUARDED = (
+    "convtasnet_tiny",
+    "spmamba_small",
+)  # a quick step, of which a guard takes the largest share, and a usual one
 MEMORY = ("handed back", "kept")  # what the C library does with freed memory
 SLOW = 600  # seconds after which a row is given up
 
@@ -45,6 +51,11 @@ def main() -> None:
         print(json.dumps(measure(json.loads(options.child))))
         return
     result = about(threads=options.threads, device=options.device, repeats=options.repeats, seed=1234, rows=[])
+    if options.guards:
+        before = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else result
+        where = {key: result[key] for key in ("command", "commit", "machine", "load")}
+        write({**before, "guards": {**where, "rows": cost_of_guards(options)}}, options.output)
+        return
     before, todo = rows_of(options.output, result["commit"]), cases(options)
     for number, case in enumerate(todo, 1):
         print(f"{number:3}/{len(todo)} {label(case)}", end="  ", flush=True)
@@ -53,6 +64,7 @@ def main() -> None:
         save(result, options.output)
     if options.device == "cpu":
         result["against_reference"] = {memory: against_reference(memory, options.repeats) for memory in MEMORY}
+        result["guards"] = {"rows": cost_of_guards(options)}
     write(result, options.output)
     options.output.with_suffix(".md").write_text(table(result), encoding="utf-8")
 
@@ -67,6 +79,8 @@ def parse() -> argparse.Namespace:
     add("--repeats", type=int, default=1, help="steps, after one that is not counted")
     add("--device", default="cpu")
     add("--output", type=Path, default=RESULTS / "training.json")
+    add("--guards", action="store_true", help="only the cost of the guards, on a CPU; other rows of the file stay")
+    add("--turns", type=int, default=21, help="of each loop, for the cost of the guards")
     add("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -173,6 +187,17 @@ def against_reference(memory: str, repeats: int) -> dict[str, Any]:
     result = row.get("failed") or f"{row['factor']} times as fast as with the reference scan (at least {AT_LEAST:g})"
     print(f"{COMPARED}, 1 s, freed memory {memory}: {result}", flush=True)
     return row
+
+
+def cost_of_guards(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Compare our loop with SpeechBrain's, and print the difference."""
+    torch.set_num_threads(options.threads)
+    rows = []
+    for preset in GUARDED:
+        rows.append(row := guards(preset, turns=options.turns))
+        words = f"{row['wall_percent']:+.2f} % of a step (at most {row['at_most']:g} %), {row['operations']} operations"
+        print(f"guards, {preset}, 1 s: {words}, {row['waits']} waits", flush=True)
+    return rows
 
 
 def by_both_scans(step: Callable[[], None], repeats: int) -> dict[str, Any]:

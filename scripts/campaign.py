@@ -6,7 +6,7 @@
 
 Each configuration trains once undisturbed. Then it trains again, killed by SIGKILL up to twelve times a run: in a
 start, a batch, a save, a validation or the test, or some milliseconds later. All lives but one in ten are forked from
-this process, which saves the imports; that one is a process of its own, and under torchrun where there are two ranks.
+this process, which saves the imports; that one is a process of its own, under torchrun where there are two ranks.
 A start is lost when it ends neither well nor by our kill. Where an end differs, the undisturbed run is repeated, since
 only what repeats itself can be compared.
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{given.kills} kills: about {given.kills * SECONDS / 60:.0f} minutes on two idle cores", flush=True)
     preload()
     folder = given.work.resolve()
-    head = {**origin(arguments), "seed": given.seed, "kills": given.kills, "shares": shares}
+    head = {**origin(arguments), "seed": given.seed, "kills": given.kills, "fresh": given.fresh}
     known = known_result(given.output, head)
     if not known:
         shutil.rmtree(folder, ignore_errors=True)
@@ -81,6 +81,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--kills", type=int, default=200, help="in all (default: 200)")
     add("--seed", type=int, default=1234)
     add("--only", action="append", choices=list(CONFIGURATIONS), help="this configuration; may be given several times")
+    add("--fresh", type=int, default=10, help="one life of so many is a process of its own; 0: none")
     add("--output", type=Path, default=ROOT / "benchmarks" / "results" / "campaign.json")
     add("--work", type=Path, default=ROOT / "results" / "campaign", help="run folders; what is there is removed")
     add("--page", default=str(ROOT / "docs" / "checkpoints.md"), help="gets the tables; empty: none")

@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes" / "PolSESS"
 FILE = "hparams/spmamba_tiny.yaml"
 MOST = 12  # kills in a run
-FRESH = 10  # one life of so many is a process of its own
 TRIES = 2  # starts in a row that may be lost before a run is given up
 OFTEN = {"start": 10, "batch": 30, "save": 35, "tables": 7, "validation": 8, "test": 10}  # kills of a hundred
 BATCHES = 12  # of a life, at most, before a kill in a batch or a save
@@ -47,7 +46,7 @@ class Campaign:
     options : mapping
         Of the recipe, for all configurations.
     result : dict
-        With `seed`, `kills`, `references` and `runs`; goes on from there.
+        With `seed`, `kills`, `fresh`, `references` and `runs`; goes on from there.
     output : Path
         The JSON file.
     """
@@ -112,7 +111,10 @@ class Campaign:
         end, failed = None, 0
         while end is None or not (end.well or failed > TRIES):
             kill = draw(rng, reference["numbers"], configuration.ranks) if len(record["kills"]) < most else None
-            kill, fresh = None if failed else kill, rng.randrange(FRESH) == 0
+            kill, fresh = (
+                None if failed else kill,
+                self.result["fresh"] > 0 and rng.randrange(self.result["fresh"]) == 0,
+            )
             end = self.start(configuration, run, kill, fresh)
             failed = failed + 1 if end.lost else 0
             record["batches"] += end.numbers["batches"]
