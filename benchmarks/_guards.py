@@ -12,6 +12,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +32,7 @@ from lobes.training.brain import SeparationBrain
 AT_MOST = 3.0  # per cent of a step
 STEPS = 8  # of one loop, before it is the other's turn
 RECIPE = ROOT / "recipes" / "custom" / "hparams" / "spmamba.yaml"
+CLOCKS = ("wall", "cpu", "operations", "waits")
 WAITS = "aten._local_scalar_dense.default"  # a number leaves a tensor: on a GPU the host waits for it
 
 
@@ -55,31 +57,42 @@ class Guarded(Method, SeparationBrain):
     """Ours."""
 
 
+class Counted(TorchDispatchMode):
+    """Counts PyTorch's operations by name, while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names[str(function)] += 1
+        return function(*args, **(kwargs or {}))
+
+
 class Clocked:
-    """A loader that notes when each batch is asked for."""
+    """A loader that reads clocks whenever a batch is asked for."""
 
     def __init__(self, loader: Any) -> None:
-        self.loader, self.times = loader, [[], []]
+        self.loader, self.counted = loader, Counted()
+        self.readings: list[tuple[float, ...]] = []
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        self.times = [[], []]
+        self.readings = []
         for batch in self.loader:
-            self._note()
+            self._read()
             yield batch
-        self._note()
+        self._read()
 
-    def _note(self) -> None:
-        for times, clock in zip(self.times, (time.perf_counter, time.process_time), strict=True):
-            times.append(clock())
+    def _read(self) -> None:
+        names = self.counted.names
+        self.readings.append((time.perf_counter(), time.process_time(), names.total(), names[WAITS]))
 
     def steps(self) -> dict[str, float]:
-        """Median seconds of a step, on both clocks."""
-        return {
-            name: statistics.median(np.diff(times)) for name, times in zip(("wall", "cpu"), self.times, strict=True)
-        }
+        """Medians of a step: wall and CPU seconds, PyTorch operations and how many of them make the host wait."""
+        return dict(zip(CLOCKS, np.median(np.diff(self.readings, axis=0), axis=0).tolist(), strict=True))
 
 
 def guards(preset: str, seconds: float = 1.0, turns: int = 21, steps: int = STEPS) -> dict[str, Any]:
@@ -89,25 +102,22 @@ def guards(preset: str, seconds: float = 1.0, turns: int = 21, steps: int = STEP
     """
     with TemporaryDirectory() as folder:
         loops = {name: loop(kind, preset, seconds, steps, Path(folder) / name) for name, kind in KINDS.items()}
-        times = [{name: run().steps() for name, run in loops.items()} for _ in range(turns + 1)][1:]
-        counts = {name: operations(run, steps) for name, run in loops.items()}
+        times = [{name: run(False).steps() for name, run in loops.items()} for _ in range(turns + 1)][1:]
+        counts = {name: run(True).steps() for name, run in loops.items()}
     found: dict[str, Any] = {"preset": preset, "seconds": seconds, "turns": turns, "steps": steps, "at_most": AT_MOST}
-    for clock in ("wall", "cpu"):
+    for clock in CLOCKS[:2]:
         ratios = [turn["guarded"][clock] / turn["plain"][clock] for turn in times]
         found[f"{clock}_percent"] = round(100 * (statistics.median(ratios) - 1), 2)
         for name in loops:
             found[f"{name}_{clock}"] = round(statistics.median(turn[name][clock] for turn in times), 6)
-    return {
-        **found,
-        **{name: {kind: count[name] for kind, count in counts.items()} for name in ("operations", "waits")},
-    }
+    return {**found, **{clock: {name: counts[name][clock] for name in loops} for clock in CLOCKS[2:]}}
 
 
 KINDS: Mapping[str, type] = {"plain": Plain, "guarded": Guarded}
 
 
-def loop(kind: type, preset: str, seconds: float, steps: int, folder: Path) -> Callable[[], Clocked]:
-    """A training that goes on for so many steps at each call."""
+def loop(kind: type, preset: str, seconds: float, steps: int, folder: Path) -> Callable[[bool], Clocked]:
+    """A training that goes on for so many steps at each call, and counts its operations where it is asked to."""
     options = {"preset": preset, "data_folder": "none", "output_folder": str(folder), "precision": "fp32"}
     hparams = load(resolve(RECIPE, {**options, "num_workers": "0", "N_epochs": "100000"}))
     recoverables = {"separator": hparams["modules"]["separator"], "counter": hparams["epoch_counter"]}
@@ -118,9 +128,10 @@ def loop(kind: type, preset: str, seconds: float, steps: int, folder: Path) -> C
     loader = Clocked(brain.make_dataloader(dataset, sb.Stage.TRAIN, batch_size=1, shuffle=False))
     brain.on_fit_start()
 
-    def run() -> Clocked:
+    def run(counts: bool) -> Clocked:
         hparams["epoch_counter"].current += 1
-        brain._fit_train(train_set=loader, epoch=hparams["epoch_counter"].current, enable=False)
+        with loader.counted if counts else nullcontext():
+            brain._fit_train(train_set=loader, epoch=hparams["epoch_counter"].current, enable=False)
         return loader
 
     return run
@@ -132,22 +143,3 @@ def noises(samples: int, sources: int, items: int) -> Any:
     return examples(
         [{"ID": str(number)} for number in range(items)], lambda ID: (signals[int(ID)].sum(-1), signals[int(ID)])
     )
-
-
-class Counted(TorchDispatchMode):
-    """Counts PyTorch's operations by name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names[str(function)] += 1
-        return function(*args, **(kwargs or {}))
-
-
-def operations(run: Callable[[], object], steps: int) -> dict[str, float]:
-    """PyTorch operations of a step, and how many of them make the host wait; those of a stage's ends are shared out."""
-    with Counted() as counted:
-        run()
-    return {"operations": counted.names.total() / steps, "waits": counted.names[WAITS] / steps}

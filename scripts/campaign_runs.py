@@ -22,7 +22,7 @@ FILE = "hparams/spmamba_tiny.yaml"
 MOST = 12  # kills in a run
 TRIES = 2  # starts in a row that may be lost before a run is given up
 OFTEN = {"start": 10, "batch": 30, "save": 35, "tables": 7, "validation": 8, "test": 10}  # kills of a hundred
-BATCHES = 12  # of a life, at most, before a kill in a batch or a save
+BATCHES = 9  # of a life, at most, before a kill in a batch or a save
 LATER, SECONDS = 0.4, 0.03  # share of the kills that come so much later than their moment, at most
 
 tqdm.monitor_interval = 0  # no thread: this process forks
