@@ -29,6 +29,8 @@ def section(result: Mapping[str, Any]) -> str:
     hits = [[PLACES[kind], str(hit)] for kind, hit in places(result["runs"]).items()]
     return "\n".join(
         [
+            "## Kills at random moments",
+            "",
             f"Written by `{result['command']}`, commit {result['commit']}; seed {result['seed']}; {result['machine']}.",
             "",
             as_markdown(COLUMNS, rows),
