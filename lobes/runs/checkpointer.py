@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from speechbrain.utils.distributed import ddp_barrier
 from lobes.data.files import sync
 from lobes.errors import UserError, in_one_line
 from lobes.runs import names
-from lobes.runs.checkpoints import END_OF_EPOCH, STEP, fault_of, read_meta, write_meta
+from lobes.runs.checkpoints import END_OF_EPOCH, PART, STEP, fault_of, read_meta, write_meta
 from lobes.runs.main_process import on_main
-from lobes.runs.verification import ENDING, Key, VerifyingCheckpointer, as_stock, free, hook_of
+from lobes.runs.verification import Key, VerifyingCheckpointer, as_stock, free, hook_of, remove
 
 Predicate = Callable[[stock.Checkpoint], bool]
 
@@ -55,7 +55,7 @@ class SafeCheckpointer(VerifyingCheckpointer):
     lobes.errors.UserError: ...: no checkpoint can be used (CKPT+...: separator.ckpt is not as it was written ...
     """
 
-    lock: BaseFileLock | None = None  # of the run folder, held as long as this object lives
+    locks: Sequence[BaseFileLock | None] = ()  # of the run's folders, held as long as this object lives
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -150,7 +150,7 @@ class SafeCheckpointer(VerifyingCheckpointer):
         try:
             partial.mkdir(parents=True)
             for key, item in self.recoverables.items():
-                hook_of(key, item, self.custom_save_hooks, stock.DEFAULT_SAVE_HOOKS)(item, partial / (key + ENDING))
+                hook_of(key, item, self.custom_save_hooks, stock.DEFAULT_SAVE_HOOKS)(item, partial / (key + PART))
             steps = getattr(self.recoverables.get("budget"), "steps", None)
             counted = {} if steps is None else {STEP: steps}
             write_meta(partial, {"unixtime": time.time(), END_OF_EPOCH: end_of_epoch, **counted, **meta})
@@ -201,7 +201,7 @@ class SafeCheckpointer(VerifyingCheckpointer):
             partial = path.with_name(names.PARTIAL + path.name)  # a kill in the middle leaves nothing that looks whole
             try:
                 os.rename(path, partial)
-                shutil.rmtree(partial)
+                remove(partial)
                 logger.log(verbosity, "Deleted checkpoint in %s", path)
             except OSError as error:
                 logger.warning("%s could not be deleted: %s.", path, error.strerror)

@@ -24,6 +24,7 @@ from lobes.runs.weights import sha256
 
 SUM = "# sha256 of the rest of this file: "
 FILES, END_OF_EPOCH, STEP = "files", "end-of-epoch", "step"
+PART = ".ckpt"  # ends the name of each object's file, as SpeechBrain's PARAMFILE_EXT
 SHOWN = 3  # checkpoints in a message
 Order = tuple[float, float, bool, float, float]
 
@@ -165,7 +166,7 @@ def fault_of(checkpoint: Path, needed: Collection[str] = (), only: Collection[st
         if only is None and not isinstance(meta.get(END_OF_EPOCH), bool):
             raise Damaged(f"{names.CHECKPOINT_META} has no {END_OF_EPOCH}")
         sums = meta.get(FILES)
-        there = sorted(path.name for path in checkpoint.iterdir()) if sums is None else sorted(sums)
+        there = sorted(path.name for path in parts_of(checkpoint)) if sums is None else sorted(sums)
         for name in needed:
             if name not in there:
                 raise Damaged(f"{name} is missing")
@@ -176,6 +177,21 @@ def fault_of(checkpoint: Path, needed: Collection[str] = (), only: Collection[st
     except OSError as error:
         return f"{Path(error.filename or checkpoint).name} cannot be read ({error.strerror})"
     return ""
+
+
+def parts_of(checkpoint: Path) -> list[Path]:
+    """The files of a checkpoint without sums; what editors, file managers and copies leave there is none of them.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("counter.ckpt", "counter.ckpt~", "._counter.ckpt", ".DS_Store"):
+    ...         Path(folder, name).touch()
+    ...     [path.name for path in parts_of(Path(folder))]
+    ['counter.ckpt']
+    """
+    return [path for path in checkpoint.iterdir() if path.suffix == PART and not path.name.startswith(".")]
 
 
 def read_meta(checkpoint: Path) -> dict[str, Any]:

@@ -17,7 +17,21 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # what file systems wit
 logger = logging.getLogger(__name__)
 
 
-def hold(folder: str | os.PathLike[str], make: bool = True) -> BaseFileLock | None:
+def hold_both(output_folder: str, save_folder: str) -> list[BaseFileLock | None]:
+    """Take a run folder, and the folder of its checkpoints where that lies elsewhere: two runs must not share one.
+
+    Raises
+    ------
+    UserError
+        If another process trains in one of them.
+    """
+    places, save = [hold(output_folder)], Path(save_folder).resolve()
+    if Path(output_folder).resolve() not in save.parents:
+        places.append(hold(save, option="save_folder"))
+    return places
+
+
+def hold(folder: str | os.PathLike[str], make: bool = True, option: str = "output_folder") -> BaseFileLock | None:
     """Take a run folder for a training, until the returned object is gone or the process ends, by a kill too.
 
     Arguments
@@ -26,6 +40,8 @@ def hold(folder: str | os.PathLike[str], make: bool = True) -> BaseFileLock | No
         The run folder.
     make : bool
         Whether to make the folder and the lock's file where they are missing; without them, no training has been there.
+    option : str
+        What gives another folder, for the message.
 
     Returns
     -------
@@ -54,7 +70,7 @@ def hold(folder: str | os.PathLike[str], make: bool = True) -> BaseFileLock | No
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(
-            f"{folder}: another training runs in this folder. Wait for it or end it, or give another --output_folder."
+            f"{folder}: another training runs in this folder. Wait for it or end it, or give another --{option}."
         ) from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:

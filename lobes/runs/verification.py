@@ -16,6 +16,7 @@ from lobes.runs import names
 from lobes.runs.checkpoints import (
     END_OF_EPOCH,
     FILES,
+    PART,
     STEP,
     fault_of,
     first_whole,
@@ -24,10 +25,10 @@ from lobes.runs.checkpoints import (
     none_whole,
     number,
     order_of,
+    parts_of,
 )
 from lobes.runs.main_process import on_main
 
-ENDING = stock.PARAMFILE_EXT
 Key = Callable[[stock.Checkpoint], Any]
 
 logger = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class VerifyingCheckpointer(stock.Checkpointer):
     def _needed(self) -> list[str]:
         if self.allow_partial_load:
             return []
-        return [name + ENDING for name in self.recoverables if not self.optional_recoverables.get(name)]
+        return [name + PART for name in self.recoverables if not self.optional_recoverables.get(name)]
 
     def _set_aside(self, faults: Mapping[Path, str], chosen: stock.Checkpoint | None = None) -> None:
         """Take damaged checkpoints out of the way, never delete them, and say so once."""
@@ -148,7 +149,7 @@ class VerifyingCheckpointer(stock.Checkpointer):
     def _remove_partial(self) -> None:
         """Remove what a kill in the middle of a save or a deletion has left."""
         for path in self.checkpoints_dir.glob(f"{names.PARTIAL}*"):
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path, ignore_errors=True)
 
     # ---- load
 
@@ -187,8 +188,8 @@ class VerifyingCheckpointer(stock.Checkpointer):
 
 def as_stock(path: Path, meta: dict[str, Any]) -> stock.Checkpoint:
     """SpeechBrain's description of a checkpoint; of one with sums, the files that have one."""
-    files = (path / name for name in meta[FILES]) if FILES in meta else path.iterdir()
-    return stock.Checkpoint(path, meta, {file.stem: file for file in files if file.suffix == ENDING})
+    files = [path / name for name in meta[FILES]] if FILES in meta else parts_of(path)
+    return stock.Checkpoint(path, meta, {file.stem: file for file in files if file.suffix == PART})
 
 
 def hook_of(name: str, item: Any, custom: Mapping[str, Any], default: Mapping[type, Any]) -> Callable[..., None]:
@@ -197,6 +198,14 @@ def hook_of(name: str, item: Any, custom: Mapping[str, Any], default: Mapping[ty
     if hook is None:
         raise TypeError(f"nothing saves or loads {name}, a {type(item).__name__}: give add_recoverable two hooks.")
     return hook
+
+
+def remove(folder: Path, ignore_errors: bool = False) -> None:
+    """Remove a folder; of a link to one, the link alone."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=ignore_errors)
 
 
 def free(path: Path) -> Path:

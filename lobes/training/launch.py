@@ -69,7 +69,7 @@ def start(
 
     from lobes.config import load
     from lobes.runs.continuation import admit
-    from lobes.runs.lock import hold
+    from lobes.runs.lock import hold, hold_both
     from lobes.training.checks import refuse_unwritable
     from lobes.training.data_folder import keep_data_folder
     from lobes.training.debug import in_temporary_folder
@@ -84,13 +84,13 @@ def start(
     keep_data_folder(text)
     output_folder = settings["output_folder"]
     writes = if_main_process() and not run_opts.test_only
-    lock = hold(output_folder, make=False) if writes else None  # first: next to a training, there is nothing to compare
+    first = hold(output_folder, make=False) if writes else None  # next to a training, there is nothing to compare
     begin = admit(text, script, argv, run_opts.test_only)
     run_on_main(refuse_unwritable, [output_folder, "output_folder"])  # before the checkpointer makes its folder there
     run_on_main(refuse_unwritable, [Path(settings.get("train_log", output_folder)).parent, "train_log"])
-    lock = lock or (hold(output_folder) if writes else None)
+    locks = [first, *hold_both(output_folder, settings["save_folder"])] if writes else []
     hparams = load(begin.text)
-    hparams["checkpointer"].lock, hparams["checkpointer"].only_reads = lock, run_opts.test_only
+    hparams["checkpointer"].locks, hparams["checkpointer"].only_reads = locks, run_opts.test_only
     run_on_main(make_run_folder, [output_folder, begin, script, argv])
     return hparams, run_opts
 

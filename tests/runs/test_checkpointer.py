@@ -389,6 +389,25 @@ def test_of_a_checkpoint_without_sums_a_cut_off_write_is_found(file, way, tmp_pa
     assert Training(tmp_path).recover() == 4
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "@eaDir/", "separator.ckpt~", "._separator.ckpt", "Thumbs.db"])
+def test_F12_what_others_leave_in_a_checkpoint_without_sums_is_no_damage(name, tmp_path):
+    Training(tmp_path, Checkpointer).save(4)
+    [folder] = tmp_path.glob("CKPT+*")
+    (folder / name).mkdir() if name.endswith("/") else (folder / name).touch()
+    assert Training(tmp_path).recover() == 4
+
+
+def test_of_a_link_to_a_checkpoint_the_link_is_deleted_and_what_it_leads_to_stays(tmp_path, caplog):
+    training = Training(tmp_path / "save")
+    training.save(1)
+    [old] = (tmp_path / "save").iterdir()
+    old.rename(tmp_path / "elsewhere")
+    old.symlink_to(tmp_path / "elsewhere")
+    training.save(2, keep=True)
+    assert [read_meta(path)["step"] for path in (tmp_path / "save").iterdir()] == [2] and not caplog.text
+    assert read_meta(tmp_path / "elsewhere")["step"] == 1
+
+
 def test_of_a_checkpoint_without_sums_pytorchs_own_sums_find_one_bit(tmp_path):
     training = Training(tmp_path, Checkpointer)
     training.save(4)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from lobes.errors import UserError
-from lobes.runs.lock import hold
+from lobes.runs.lock import hold, hold_both
 
 # Holds a folder; a process that it has forked, such as a loader's worker, outlives it.
 HOLDER = """
@@ -35,6 +35,19 @@ def test_FX3_one_training_at_a_time_and_a_killed_one_is_no_obstacle(tmp_path):
     finally:
         os.killpg(process.pid, 9)
         process.communicate()
+
+
+def test_FX3_two_runs_cannot_share_a_folder_of_checkpoints(tmp_path):
+    code = "import sys, time; from lobes.runs.lock import hold_both; _ = hold_both(*sys.argv[1:]); print(1, flush=True)"
+    command = [sys.executable, "-c", code + "; time.sleep(30)", tmp_path / "one", tmp_path / "save"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        with pytest.raises(UserError, match="save: another training runs in this folder.*another --save_folder"):
+            hold_both(tmp_path / "two", tmp_path / "save")
+        process.kill()
+    assert all(lock.is_locked for lock in hold_both(tmp_path / "two", tmp_path / "save"))
+    hold_both(tmp_path / "three", tmp_path / "three" / "save")
+    assert [path.name for path in (tmp_path / "three").iterdir()] == ["training.lock"]
 
 
 def test_a_folder_without_a_training_stays_as_it_is(tmp_path):
