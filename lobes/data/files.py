@@ -40,6 +40,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write a file next to its place and rename it, so that it is there whole or not at all; its folder is made.
 
+    Its content is on the disk before it gets the name: a power cut leaves the old file or the new one, no empty one.
     Text is written as UTF-8 with its line ends as they are. File names that are not UTF-8, which Python holds as
     surrogates, become their own bytes again.
 
@@ -54,6 +55,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     raw = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     with replacing(path) as partial:
         partial.write_bytes(raw)
+        sync(partial)
 
 
 def sync(path: str | os.PathLike[str]) -> None:

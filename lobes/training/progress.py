@@ -8,10 +8,12 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from lobes.data.files import replacing, write_whole
+from lobes.data.files import write_whole
+from lobes.errors import UserError
 
 
 class LearningCurve:
@@ -35,11 +37,25 @@ class LearningCurve:
         self.path = Path(path)
 
     def rows(self) -> list[dict[str, str]]:
-        """Read the rows written so far."""
+        """Read the rows written so far.
+
+        Raises
+        ------
+        UserError
+            If the file is no learning curve any more.
+        """
         if not self.path.exists():
             return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        try:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            _ = [_epoch_in(row) for row in rows]
+        except (ValueError, TypeError, OverflowError, KeyError, csv.Error) as error:
+            raise UserError(
+                f"{self.path}: is no learning curve of a training, which has a number in the column epoch of each row. "
+                "Bring it back from a copy, or move it away: then the next epoch begins a new one."
+            ) from error
+        return rows
 
     def add(self, row: Mapping[str, float]) -> None:
         """Append one row; it has the numbers `epoch` and `step`."""
@@ -48,7 +64,7 @@ class LearningCurve:
     def keep_until(self, epoch: int) -> None:
         """Drop the rows of epochs that a resumed run ends again."""
         rows = self.rows()
-        kept = [row for row in rows if int(float(row["epoch"])) <= epoch]
+        kept = [row for row in rows if _epoch_in(row) <= epoch]
         if kept != rows:
             self._write(kept)
 
@@ -71,10 +87,15 @@ class LearningCurve:
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        with replacing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
+        text = StringIO(newline="")
+        writer = csv.DictWriter(text, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(self.path, text.getvalue())
+
+
+def _epoch_in(row: Mapping[str, str]) -> int:
+    return int(float(row["epoch"]))
 
 
 class TrainLog:

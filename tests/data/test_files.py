@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from lobes.data.files import replacing, write_whole
@@ -34,6 +36,15 @@ def test_the_place_changes_only_at_the_end(tmp_path):
         partial.write_text("new")
         assert partial.parent == tmp_path and (tmp_path / "table.csv").read_text() == "old"
     assert (tmp_path / "table.csv").read_text() == "new"
+
+
+def test_the_content_is_on_the_disk_before_the_file_gets_its_name(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        call = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *words, call=call, name=name: (done.append(name), call(*words))[1])
+    write_whole(tmp_path / "file", "text")
+    assert done == ["fsync", "replace"]
 
 
 def test_what_cannot_be_renamed_leaves_no_partial_file(tmp_path):

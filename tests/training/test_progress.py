@@ -5,6 +5,7 @@ from itertools import permutations
 
 import pytest
 
+from lobes.errors import UserError
 from lobes.training.progress import EarlyStopping, GroupMeter, LearningCurve, TrainLog
 
 
@@ -15,6 +16,17 @@ def test_curve_forgets_what_a_resumed_run_does_again(tmp_path):
     curve.keep_until(2)
     curve.add({"step": 20, "epoch": 3, "train_loss": -2.0})
     assert [(row["epoch"], row["train_loss"]) for row in curve.rows()] == [("1", "-1"), ("2", "-1"), ("3", "-2")]
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\0a", b"a,b\n1,2\n", b"step;epoch\n4;1\n", b"step,epoch\n4,inf\n", b"step,epoch\n4\n"]
+)
+def test_a_file_that_is_no_curve_is_one_line(content, tmp_path):
+    curve = LearningCurve(tmp_path / "curve.csv")
+    curve.path.write_bytes(content)
+    with pytest.raises(UserError, match="curve.csv: is no learning curve"):
+        curve.keep_until(1)
+    assert curve.path.read_bytes() == content
 
 
 def test_log_forgets_what_a_resumed_run_does_again_and_keeps_what_it_did_not_write(tmp_path):
