@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import speechbrain as sb
 import torch
-from speechbrain.utils.distributed import if_main_process
 
 from lobes.evaluation.job import ScoreJob
 from lobes.evaluation.results import with_audio, write_results
@@ -56,8 +55,11 @@ class EnhancementBrain(SeparationBrain):
                 self.meter.add([""], **{name: [row[name]] for name in self._numbers()})
             self.waiting = []
         super().on_stage_end(stage, stage_loss, epoch)
-        if stage == sb.Stage.VALID and if_main_process():
-            self.curve.plot(("train_loss", "valid_loss", *(f"valid_{name}" for name in self.valid_metrics)))
+
+    def _log_epoch(self, epoch: int | None) -> None:
+        """Draw the curve with each row: before the checkpoint, so that after a kill in between both are made again."""
+        super()._log_epoch(epoch)
+        self.curve.plot(("train_loss", "valid_loss", *(f"valid_{name}" for name in self.valid_metrics)))
 
     def count_scores(self, estimates: torch.Tensor, batch: Any) -> None:
         """Keep a batch of a validation for the end of the stage: estimates [B,T,1]."""

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import speechbrain as sb
 import torch
 
 from lobes.metrics.measures import si_sdr
@@ -51,3 +52,18 @@ def test_each_table_holds_the_scores_of_its_own_signals(tiny_brain, noises, tmp_
     assert len({round(si_sdr(signal, target), 2) for signal in signals.values()}) == 4
     assert summary["pcs"]["si_sdr"] == pytest.approx(si_sdr(pcs(smooth), target), abs=1e-3)
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
+
+
+class KilledInTheSave(Enhancement):
+    def save_checkpoint(self, end_of_epoch, **options):
+        raise InterruptedError
+
+
+def test_the_picture_is_drawn_before_the_checkpoint_of_the_epoch(tiny_brain, tmp_path):
+    brain = tiny_brain(KilledInTheSave, Smooth(), sample_rate=RATE)
+    brain.init_optimizers()
+    brain.budget.steps = 1
+    brain.on_stage_start(sb.Stage.VALID, 1)
+    with pytest.raises(InterruptedError):
+        brain.on_stage_end(sb.Stage.VALID, 0.0, 1)
+    assert (tmp_path / "learning_curve.png").is_file()  # a kill now loses neither: the next start makes the epoch again
