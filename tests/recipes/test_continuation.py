@@ -13,7 +13,9 @@ import torch
 from ruamel.yaml import YAML
 
 from lobes import cli
+from lobes.errors import UserError
 from lobes.inference import export_pretrained
+from lobes.runs.continuation import ADDED, admit
 from lobes.runs.folder import read_run
 
 TINY = {
@@ -134,6 +136,27 @@ def test_t2_63_the_run_still_separates_after_the_refusal(refused, run, smallest_
         cli.main()
     assert not stop.value.code
     assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize("key, value", [*ADDED.items(), ("pretrained_revision", "null")])
+def test_a_key_that_an_earlier_version_lacked_is_no_other_run(key, value, tmp_path):
+    base = f"output_folder: {tmp_path}\nsave_folder: {tmp_path}/save\n"
+    (tmp_path / "hyperparams.yaml").write_text(f"# command: x\n{base}")
+    (tmp_path / "summary.json").write_text("{}")
+    assert not admit(f"{base}{key}: {value}\n", "recipes/custom/train.py").changed
+    with pytest.raises(UserError, match=f"{key}: absent there, 0.5 now"):
+        admit(f"{base}{key}: 0.5\n", "recipes/custom/train.py")
+
+
+def test_a_sepformer_that_was_trained_before_dropout_was_an_option_goes_on(go, tmp_path):
+    run, options = tmp_path / "run", {"preset": "sepformer_tiny", "N": 16, "d_ffn": 32, "K": 50}
+    go(run, **options)
+    path = run / "hyperparams.yaml"
+    before = path.read_text()
+    path.write_text("".join(line for line in before.splitlines(True) if not line.startswith("dropout:")))
+    assert path.read_text() != before
+    go(run, **options, N_epochs=2)
+    assert starts(run)[-1]["changed"] == {"N_epochs": [1, 2]}
 
 
 def test_other_data_and_another_recipe_are_refused(refused, run, smallest_data, tmp_path):
