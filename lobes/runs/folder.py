@@ -78,9 +78,8 @@ def read_run(folder: str | Path, trust: bool = False) -> TrainedRun:
     model_yaml = _model_yaml(folder, tree)
     path = folder / names.HYPERPARAMS
     trusted = allow(wishes_of(path, read_text(path), below=NETWORK, resolved=True), trust)
-    checkpoint = best_checkpoint(folder)
     model = make_model(model_yaml, path, trusted)
-    load_strictly(model, checkpoint.folder / names.WEIGHTS)
+    checkpoint = _load_best(model, folder)
     bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
         raise UserError(
@@ -124,6 +123,8 @@ def best_checkpoint(folder: str | Path) -> Checkpoint:
         )
     best = max(usable, key=lambda checkpoint: (checkpoint.score, order_of(checkpoint.folder, checkpoint.meta)))
     if fault := fault_of(best.folder, only=[names.WEIGHTS]):
+        if not best.folder.is_dir():  # a training that goes on has replaced it
+            return best_checkpoint(folder)
         raise UserError(
             f"{best.folder}: {fault}. Bring it back from a copy, or start the training's command again: it sets this "
             "checkpoint aside and tests the next best one."
@@ -171,6 +172,18 @@ def read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
     tree = tree_of(text, path)
     header = [line.removeprefix("# ") for line in text.splitlines()[:10] if line.startswith("#")]
     return tree, header
+
+
+def _load_best(model: nn.Module, folder: Path) -> Checkpoint:
+    """Load the best weights, and the new best ones where a training that goes on has just replaced them."""
+    checkpoint = best_checkpoint(folder)
+    try:
+        load_strictly(model, checkpoint.folder / names.WEIGHTS)
+    except UserError:
+        if checkpoint.folder.is_dir():
+            raise
+        return _load_best(model, folder)
+    return checkpoint
 
 
 def _model_yaml(folder: Path, tree: Any) -> str:

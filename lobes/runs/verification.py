@@ -105,8 +105,13 @@ class VerifyingCheckpointer(stock.Checkpointer):
         chosen = on_main(self._choose, importance_key, max_key, min_key, ckpt_predicate)
         if chosen is None:
             logger.debug("no checkpoint in %s yet", self.checkpoints_dir)
-        else:
+            return None
+        try:
             self._call_load_hooks(chosen)
+        except UserError:
+            if chosen.path.is_dir() or not self.only_reads:
+                raise
+            return self.recover_if_possible(importance_key, max_key, min_key, ckpt_predicate)  # it has been replaced
         return chosen
 
     def _choose(self, *keys: Any) -> stock.Checkpoint | None:

@@ -254,6 +254,21 @@ def test_a_damaged_best_is_not_kept_in_place_of_a_good_one(tmp_path):
     assert [read_meta(path)["step"] for path in tmp_path.glob("BAD+*")] == [2]
 
 
+def test_a_checkpoint_that_a_training_replaces_while_it_is_read_is_no_error(save):
+    reader, training = Training(save), Training(save)
+    reader.checkpoints.only_reads = True
+    load, loaded = reader.checkpoints._call_load_hooks, []
+
+    def replaced_first(checkpoint):
+        if not loaded:
+            training.save(3, keep=True)
+        loaded.append(checkpoint)
+        load(checkpoint)
+
+    reader.checkpoints._call_load_hooks = replaced_first
+    assert reader.recover() == 3 and len(loaded) == 2
+
+
 def test_next_to_a_training_nothing_is_renamed_or_removed(save, caplog):
     damage(newest_folder(save) / "brain.ckpt", "half")
     (save / "PARTIAL+CKPT+x").mkdir()

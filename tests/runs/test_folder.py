@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from lobes.errors import UserError
 from lobes.inference import export_pretrained
+from lobes.runs import folder as folder_module
 from lobes.runs.checkpoints import read_meta, write_meta
 from lobes.runs.fine_tune import weights_of
 from lobes.runs.folder import best_checkpoint, read_run
@@ -67,6 +69,19 @@ def test_network_has_the_best_weights_and_evaluates(make_run: MakeRun):
     assert torch.equal(run.model.conv.weight, expected["conv.weight"])
     assert not run.model.training and not any(p.requires_grad for p in run.model.parameters())
     assert (run.num_sources, run.sample_rate) == (2, 8000)
+
+
+@pytest.mark.parametrize("when", ["fault_of", "load_strictly"])
+def test_a_best_checkpoint_that_a_training_replaces_while_it_is_read_is_no_error(when, make_run, monkeypatch):
+    run = make_run(scores=(1.0, 2.0))
+    function = getattr(folder_module, when)
+
+    def replaced_first(*words, **options):
+        shutil.rmtree(run / "save" / "CKPT+2", ignore_errors=True)
+        return function(*words, **options)
+
+    monkeypatch.setattr(folder_module, when, replaced_first)
+    assert read_run(run).checkpoint.meta["si_sdri"] == 1.0
 
 
 def test_only_the_separator_is_made(make_run: MakeRun):
