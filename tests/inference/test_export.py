@@ -74,7 +74,7 @@ def test_folder_holds_exactly_the_promised_files(run: Path, tmp_path: Path):
 
 def test_hyperparams_hold_the_model_and_nothing_of_the_training(run: Path, tmp_path: Path):
     path = export_pretrained(run, tmp_path / "out") / "hyperparams.yaml"
-    keys = ["__lobes", "num_spks", "sample_rate", "encoder", "masknet", "decoder", "modules", "pretrainer"]
+    keys = ["__lobes", "num_spks", "sample_rate", "level", "encoder", "masknet", "decoder", "modules", "pretrainer"]
     assert list(YAML().load(path.read_text())) == keys
     hparams = load_hyperpyyaml(path.read_text())
     assert list(hparams["pretrainer"].loadables) == ["masknet"]
