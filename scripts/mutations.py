@@ -447,8 +447,8 @@ MUTATIONS = [
     Mutation(
         "causal band norm looks ahead",
         "lobes/nnet/banded.py",
-        "total = x.double().sum(3, keepdim=True).cumsum(1)",
-        "total = x.double().sum(3, keepdim=True).sum(1, keepdim=True).expand(-1, x.shape[1], -1, -1)",
+        "total = wide.sum(3, keepdim=True).cumsum(1)",
+        "total = wide.sum(3, keepdim=True).sum(1, keepdim=True).expand(-1, x.shape[1], -1, -1)",
         ("tests/nnet/test_band_split.py",),
     ),
     Mutation(
