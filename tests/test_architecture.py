@@ -41,6 +41,7 @@ ALLOWED = {
     "reports": {"errors", "data", "metrics", "runs", "evaluation"},
     "training": ABOVE_RUNS | {"evaluation", "inference"},
     "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports"},
+    "stream_live": ABOVE_RUNS | {"inference"},
 }
 ALLOWED["recipes"] = ALLOWED["benchmarks"] = ALLOWED["docs"] = ALLOWED["cli"]
 PUBLIC = [
@@ -58,6 +59,7 @@ PUBLIC = [
     "lobes.models.bsrnn:BSRNN",
     "lobes.models.bs_bimamba:BSBiMamba",
     "lobes.models.mbs_net:MBSNet",
+    "lobes.models.conv_tasnet:CausalConvTasNet",
     "lobes.polsess.corpus:make_corpus",
     "lobes.inference:Separator",
     "lobes.inference:export_pretrained",

@@ -20,6 +20,7 @@ from lobes.inference.external import NAME, External
 from lobes.inference.files import stretched, targets_of, write_columns
 from lobes.inference.loading import load_folder
 from lobes.inference.speechbrain_adapter import MappingMaskNet, adapt
+from lobes.inference.stream import SeparatorStream, open_stream
 from lobes.metrics.pcs import RATE as PCS_RATE
 from lobes.nnet.lengths import to_samples
 from lobes.nnet.level import fit_level
@@ -149,6 +150,28 @@ class Separator(SepformerSeparation):
         if lengths is None:
             return super().separate_batch(batch)
         return self._one_by_one(batch, lengths)
+
+    def stream(self, sample_rate: int | None = None) -> SeparatorStream:
+        """Start a stream of a causal model: `feed(x)` takes a signal in chunks of any size, `flush()` ends it.
+
+        Its estimates together are those of `separate_batch` for the whole signal, to 1e-5, at the network's gain; each
+        sample is out when `latency_ms` of the signal after its start are in. Several streams may run at once.
+
+        Arguments
+        ---------
+        sample_rate : int, optional
+            That of the signal, to be checked against the model's.
+
+        Returns
+        -------
+        SeparatorStream
+
+        Raises
+        ------
+        UserError
+            If the model looks at later samples, or the rate is another one.
+        """
+        return open_stream(self, sample_rate)
 
     @torch.no_grad()
     def separate_file(self, path: str | os.PathLike[str]) -> Tensor:

@@ -179,7 +179,10 @@ def test_a_stream_follows_the_level(preset):
 def test_empty_streams_and_chunks(preset):
     assert preset.stream().flush().shape == (1, 0, preset.num_sources)
     stream = preset.stream()
-    assert stream.feed(torch.zeros(2, 0)).shape == stream.flush().shape == (2, 0, preset.num_sources)
+    assert stream.feed(torch.zeros(1, 0)).shape == (1, 0, preset.num_sources)
+    x = noise(2, 200)
+    got = torch.cat([stream.feed(x[:, :90]), stream.feed(x[:, :0]), stream.feed(x[:, 90:]), stream.flush()], 1)
+    assert (got - whole(preset, x)).abs().max() < 1e-5
 
 
 def test_nothing_grows_with_the_stream(preset):
@@ -214,7 +217,7 @@ def test_models_that_look_ahead_are_refused_and_name_those_that_do_not(name):
 
 
 def test_a_causal_network_of_another_kind_is_refused():
-    with pytest.raises(UserError, match="Presets that stream"):
+    with pytest.raises(UserError, match="this one keeps nothing of earlier chunks. Presets that stream"):
         SpectralModel(causal=True).eval().stream()
 
 
@@ -341,3 +344,11 @@ def copy_weights(theirs, ours):
         block.narrow.weight.data = pointwise.conv.weight[..., 0].data
         for mine, one in ((block.norm, norm), (block.conv_norm, norm2)):
             mine.weight.data, mine.bias.data = one.gamma.flatten(), one.beta.flatten()
+
+
+def test_bfloat16_stays_finite_and_gives_single_precision(preset):
+    x = noise(2, 2000) * torch.tensor([1.0, 1e-6])[:, None]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        y = preset(x)
+        got = streamed(preset.stream(), x, [300])
+    assert y.dtype == got.dtype == torch.float32 and y.isfinite().all() and got.isfinite().all()

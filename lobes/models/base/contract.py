@@ -50,9 +50,11 @@ def check_streams(model: nn.Module, streams: bool = True) -> None:
     lobes.errors.UserError: Identity: expected a causal network for a stream; this one looks at later samples...
     """
     name = type(model).__name__
-    if not (streams and getattr(model, "causal", False)):
+    causal = getattr(model, "causal", False)
+    if not (streams and causal):
+        reason = "keeps nothing of earlier chunks" if causal else "looks at later samples"
         raise UserError(
-            f"{name}: expected a causal network for a stream; this one looks at later samples. Presets that stream: "
+            f"{name}: expected a causal network for a stream; this one {reason}. Presets that stream: "
             f"{', '.join(streaming_presets())}. Train one of them, or separate whole files"
         )
     if model.training:

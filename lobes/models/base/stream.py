@@ -52,7 +52,7 @@ class Stream(ABC):
         Arguments
         ---------
         x : Tensor
-            [B, n], n >= 0; B is that of the first chunk.
+            [B, n], n >= 0; B is that of the first chunk with samples.
 
         Returns
         -------
@@ -65,8 +65,10 @@ class Stream(ABC):
             For another shape, or after `flush`.
         """
         self._check(x)
+        if not x.shape[1]:
+            return x.new_zeros(len(x), 0, self.num_sources)
         self.samples, self.batch = self.samples + x.shape[1], len(x)
-        return self._feed(x) if x.shape[1] else x.new_zeros(len(x), 0, self.num_sources)
+        return self._feed(x)
 
     @torch.no_grad()
     def flush(self) -> Tensor:
@@ -74,7 +76,7 @@ class Stream(ABC):
         if self.ended:
             raise UserError("the stream has ended: flush() was called before. reset() starts a new signal")
         self.ended = True
-        return self._flush() if self.samples else torch.zeros(max(self.batch, 1), 0, self.num_sources)
+        return self._flush() if self.samples else torch.zeros(1, 0, self.num_sources)
 
     def _check(self, x: Tensor) -> None:
         if self.ended:
