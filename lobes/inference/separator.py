@@ -154,8 +154,9 @@ class Separator(SepformerSeparation):
     def stream(self, sample_rate: int | None = None) -> SeparatorStream:
         """Start a stream of a causal model: `feed(x)` takes a signal in chunks of any size, `flush()` ends it.
 
-        Its estimates together are those of `separate_batch` for the whole signal, to 1e-5, at the network's gain; each
-        sample is out when `latency_ms` of the signal after its start are in. Several streams may run at once.
+        Its estimates together are what the network gives for the whole signal, to 1e-5, at the network's own level,
+        since the level that fits the whole mixture is known at its end only. Each sample is out when `latency_ms` of
+        the signal after its start are in. Several streams may run at once.
 
         Arguments
         ---------

@@ -65,7 +65,7 @@ class SeparatorStream:
         -------
         Tensor
             [B,m,S], m >= 0, on the separator's device, as the network gives it. Together with those before, and with
-            what `flush` gives, they are the result of `Separator.separate_batch` for the whole signal.
+            what `flush` gives, they are the network's result for the whole signal.
 
         Raises
         ------

@@ -157,7 +157,7 @@ class MaskingSeparator(nn.Module):
 
     def decode(self, masks: Tensor, x: Tensor) -> Tensor:
         """Mask the encoded mixtures `x` [B, N, L] by `masks` [S, B, N, L] and decode them to [B, T, S]."""
-        y = self.decoder((masks * x).flatten(0, 1)).reshape(len(masks), len(x), -1)  # [S, B, T]
+        y = self.decoder((masks * x).flatten(0, 1)).reshape(masks.shape[0], x.shape[0], -1)  # [S, B, T]
         return y.permute(1, 2, 0)
 
     def _masks(self, x: Tensor) -> Tensor:

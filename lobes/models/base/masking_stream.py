@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lobes.models.base.stream import Stream
 from lobes.nnet.memory import Memory
+from lobes.nnet.precision import at_least_fp32
 
 if TYPE_CHECKING:
     from lobes.models.masking import MaskingSeparator
@@ -64,4 +65,4 @@ class MaskingStream(Stream):
     def _estimate(self, x: Tensor) -> Tensor:
         """Whole frames of signals [B, n] to what they add to the estimates, [B, n, S]."""
         encoded = self.model.encoder(x)  # [B, N, L]
-        return self.model.decode(self.model.masknet(encoded, self.memory), encoded)
+        return at_least_fp32(self.model.decode(self.model.masknet(encoded, self.memory), encoded))
