@@ -152,26 +152,7 @@ class Separator(SepformerSeparation):
         return self._one_by_one(batch, lengths)
 
     def stream(self, sample_rate: int | None = None) -> SeparatorStream:
-        """Start a stream of a causal model: `feed(x)` takes a signal in chunks of any size, `flush()` ends it.
-
-        Its estimates together are what the network gives for the whole signal, to 1e-5, at the network's own level,
-        since the level that fits the whole mixture is known at its end only. Each sample is out when `latency_ms` of
-        the signal after its start are in. Several streams may run at once.
-
-        Arguments
-        ---------
-        sample_rate : int, optional
-            That of the signal, to be checked against the model's.
-
-        Returns
-        -------
-        SeparatorStream
-
-        Raises
-        ------
-        UserError
-            If the model looks at later samples, or the rate is another one.
-        """
+        """Start a stream of a causal model, see `lobes.inference.stream.open_stream`: `feed(x)`, then `flush()`."""
         return open_stream(self, sample_rate)
 
     @torch.no_grad()

@@ -89,7 +89,27 @@ class SeparatorStream:
 
 
 def open_stream(separator: Separator, sample_rate: int | None = None) -> SeparatorStream:
-    """Start a stream of a separator's model; see `Separator.stream`."""
+    """Start a stream of a separator's causal model: `feed(x)` takes a signal in chunks of any size, `flush()` ends it.
+
+    Its estimates together are what the network gives for the whole signal, to 1e-5, at the network's own level, since
+    the level that fits the whole mixture is known at its end only. Each sample is out when `latency_ms` of the signal
+    after its start are in. Several streams may run at once.
+
+    Arguments
+    ---------
+    separator : Separator
+    sample_rate : int, optional
+        That of the signal, to be checked against the model's.
+
+    Returns
+    -------
+    SeparatorStream
+
+    Raises
+    ------
+    UserError
+        If the model looks at later samples, or the rate is another one.
+    """
     masknet = separator.mods["masknet"]
     model = masknet.model if isinstance(masknet, MappingMaskNet) else masknet
     check_rate(sample_rate, separator.sample_rate, "the stream")
