@@ -207,6 +207,29 @@ def _run_on_files(
 
 
 @app.command()
+def stream(
+    model: Annotated[str, typer.Argument(help="A run folder, an exported folder, or a hub id: of a causal model.")],
+    file: Annotated[Path, typer.Argument(help="An audio file at the model's sample rate.")],
+    out: Annotated[Path, typer.Argument(help="OUT.wav; with several sources OUT_s1.wav, OUT_s2.wav ...")],
+    chunk_ms: Annotated[float, typer.Option("--chunk-ms", "--chunk_ms", help="Length of a chunk.")] = 20,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+) -> None:
+    """Feed a file to a causal model chunk by chunk, as if it came live."""
+    from lobes.inference import Separator
+    from lobes.inference.stream import stream_file
+    from lobes.training.checks import refuse_unwritable
+
+    refuse_unwritable(out.parent, "OUT")
+    separator = Separator.from_hparams(model, run_opts=_run_opts(device))
+    written, pace = stream_file(separator, file, out, chunk_ms)
+    print("\n".join(map(str, written)))
+    print(
+        f"latency {separator.stream().latency_ms:g} ms; real-time factor {pace.real_time_factor:.2f}, "
+        f"99 % of the chunks of {chunk_ms:g} ms within {1000 * pace.percentile(99):.1f} ms"
+    )
+
+
+@app.command()
 def evaluate(
     model: Model,
     data: Annotated[

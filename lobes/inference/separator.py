@@ -25,6 +25,7 @@ from lobes.inference.long_mixture import LongMixture, consistent
 from lobes.inference.one_file import file_estimates, write_enhanced, write_separated
 from lobes.inference.options import Options
 from lobes.inference.speechbrain_adapter import LEVELS, MappingMaskNet, adapt, at_level, check_level
+from lobes.inference.stream import SeparatorStream, open_stream
 from lobes.metrics.pcs import RATE as PCS_RATE
 from lobes.nnet.lengths import to_samples
 from lobes.runs import names
@@ -188,6 +189,10 @@ class Separator(SepformerSeparation):
         if lengths is None:
             return super().separate_batch(batch)
         return self._one_by_one(batch, lengths)
+
+    def stream(self, sample_rate: int | None = None) -> SeparatorStream:
+        """Start a stream of a causal model, see `lobes.inference.stream.open_stream`: `feed(x)`, then `flush()`."""
+        return open_stream(self, sample_rate)
 
     @torch.no_grad()
     def separate(self, mix: Waveform, options: Options | None = None) -> np.ndarray:

@@ -6,9 +6,10 @@ B batch, T samples, S sources.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lobes.nnet.lengths import mask, zero_padding
+from lobes.nnet.memory import Memory
 
 # Directions of the estimates with less than this share of the strongest one's power are not fitted: two estimates that
 # are nearly the same signal would get large gains of opposite sign, whose sum fits and whose parts are noise.
@@ -57,6 +58,38 @@ def item_level(x: Tensor, samples: Tensor | None = None, centred: bool = False) 
         power = torch.where(variance > 1e-10 * power, variance, power)
     silent = power == 0
     return torch.where(silent, 0, torch.where(silent, 1, power).sqrt()) * peak  # [B, 1]
+
+
+def running_level(spectrum: Tensor, memory: Memory | None = None, layer: nn.Module | None = None) -> Tensor:
+    """Return the rms of a spectrum at each frame over all bins of the frames so far: the level of a causal network.
+
+    Frames of digital silence do not count, so that a recording that starts with them is not taken for a quiet one. With
+    a `memory`, the spectrum is a chunk of a stream, and the sums so far stand there under `layer`.
+
+    Arguments
+    ---------
+    spectrum : Tensor
+        Real and imaginary part [B, 2, L, F].
+    memory, layer
+        As in `lobes.nnet.banded.cumulative_norm`.
+
+    Returns
+    -------
+    Tensor
+        Level [B, 1, L, 1], 0 as long as there was silence only; its gradient is finite everywhere.
+
+    Example
+    -------
+    >>> running_level(torch.tensor([0.0, 3.0, 0.0, 1.0]).view(1, 1, 4, 1).expand(1, 2, 4, 5))[0, 0, :, 0]
+    tensor([0.0000, 4.2426, 4.2426, 3.1623])
+    """
+    power = spectrum.double().square().sum(1, keepdim=True).mean(3, keepdim=True)  # [B, 1, L, 1]
+    total, count = power.cumsum(2), (power > 0).cumsum(2)
+    if memory is not None and layer is not None:
+        total, count = (now + past for now, past in zip((total, count), memory.get(layer, (0, 0)), strict=True))
+        memory[layer] = total[:, :, -1:].clone(), count[:, :, -1:].clone()
+    silent = count == 0
+    return torch.where(silent, 0, torch.where(silent, 1, total / count.clamp(min=1)).sqrt()).to(spectrum.dtype)
 
 
 def to_unit_level(x: Tensor, level: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ COMMON = (
 
 # Forms for comparisons, and a size for 16 kHz.
 NOT_TRAINED = {f"bs_bimamba_abl{number}_published" for number in (1, 2, 3)}
-NOT_TRAINED |= {"mbs_net_causal", "mbs_net_dual", "spmamba_16k"}
+NOT_TRAINED |= {"bsrnn_causal", "mbs_net_causal", "mbs_net_dual", "spmamba_16k"}
 # Read for the objective `compressed` alone; or not read from the file where the command line sets them.
 CONDITIONAL = {"loss_weights", "noprogressbar", "precision", "pretrained_revision"}
 
