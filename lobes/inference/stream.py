@@ -16,12 +16,11 @@ from torch import Tensor
 
 from lobes.data import audio
 from lobes.errors import UserError
+from lobes.inference import writing
 from lobes.inference.batches import Waveform, to_batch
-from lobes.inference.files import write_columns
-from lobes.inference.speechbrain_adapter import MappingMaskNet
+from lobes.inference.speechbrain_adapter import MappingMaskNet, at_level
 from lobes.models.base.contract import check_streams
 from lobes.models.base.stream import Stream
-from lobes.nnet.level import fit_level
 
 if TYPE_CHECKING:
     from lobes.inference.separator import Separator
@@ -89,7 +88,27 @@ class SeparatorStream:
 
 
 def open_stream(separator: Separator, sample_rate: int | None = None) -> SeparatorStream:
-    """Start a stream of a separator's model; see `Separator.stream`."""
+    """Start a stream of a separator's causal model: `feed(x)` takes a signal in chunks of any size, `flush()` ends it.
+
+    Its estimates together are what the network gives for the whole signal, to 1e-5, at the network's own level, since
+    the level that fits the whole mixture is known at its end only. Each sample is out when `latency_ms` of the signal
+    after its start are in. Several streams may run at once.
+
+    Arguments
+    ---------
+    separator : Separator
+    sample_rate : int, optional
+        That of the signal, to be checked against the model's.
+
+    Returns
+    -------
+    SeparatorStream
+
+    Raises
+    ------
+    UserError
+        If the model looks at later samples, or the rate is another one.
+    """
     masknet = separator.mods["masknet"]
     model = masknet.model if isinstance(masknet, MappingMaskNet) else masknet
     check_rate(sample_rate, separator.sample_rate, "the stream")
@@ -133,8 +152,8 @@ def stream_file(
 ) -> tuple[list[Path], Pace]:
     """Feed a file to a stream chunk by chunk, as if it came live, and write the estimates.
 
-    At the end each estimate is brought to the level that fits the mixture, as `Separator.separate_files` does; the file
-    that it writes is the same but for rounding.
+    At the end each estimate is brought to the separator's `level`, as `Separator.separate_files` does; the file that it
+    writes is the same but for rounding.
 
     Arguments
     ---------
@@ -170,10 +189,20 @@ def stream_file(
     estimates = torch.cat([*parts, stream.flush()], 1).float().cpu()  # [1,T,S]
     if not torch.isfinite(estimates).all():
         raise UserError(f"{os.fspath(path)}: the model gave NaN or infinite samples; nothing was written.")
-    fitted = fit_level(estimates, torch.from_numpy(mix)[None])[0].numpy()  # [T,S]
-    targets[0].parent.mkdir(parents=True, exist_ok=True)
-    write_columns(targets, fitted, stream.sample_rate)
+    fitted = at_level(estimates, torch.from_numpy(mix)[None], separator.level)[0].numpy()  # [T,S]
+    write_wav(targets, fitted, stream.sample_rate)
     return targets, Pace(times, len(mix) / stream.sample_rate)
+
+
+def write_wav(targets: list[Path], signals: np.ndarray, rate: int) -> None:
+    """Write each column of [T,S] to a WAV file, there whole or not at all; one sample format for all."""
+    peak = float(np.abs(signals).max())
+    subtype = writing.subtype_for("wav", peak)
+    writing.say_what_is_odd(targets[0], peak, subtype)
+    targets[0].parent.mkdir(parents=True, exist_ok=True)
+    with writing.opened_for_writing(targets, rate, 1, "wav", subtype, len(signals)) as files:
+        for file, column in zip(files, signals.T, strict=True):
+            file.write(writing.encoded(column, subtype))
 
 
 def outputs_of(path: str | os.PathLike[str], out: Path, num_sources: int) -> list[Path]:

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.mamba import Mamba
 from lobes.nnet.memory import Memory
+from lobes.nnet.slices import in_slices
+
+SLICE = 2**20  # numbers in a slice of inference: bands are few, and the scan wants several of them at once
 
 
 class MambaPair(nn.Module):
@@ -78,6 +81,11 @@ class IntraBandBiMamba(MambaPair):
 
     def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B]); with a `memory`, over a chunk."""
+        if memory is not None:  # of all bands
+            return self._along(x, frames, memory)
+        return in_slices(lambda part: self._along(part, frames), x, dim=2, size=SLICE)
+
+    def _along(self, x: Tensor, frames: Tensor | None, memory: Memory | None = None) -> Tensor:
         bands = x.shape[2]
         steps = None if frames is None else frames.repeat_interleave(bands)
         y = super().forward(x.transpose(1, 2).flatten(0, 1), steps, memory)  # [B K, L, D]
@@ -95,4 +103,7 @@ class CrossBandBiMamba(MambaPair):
 
     def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """Run over `x` [B, L, K, D]; `frames` and `memory` have no effect, since frames do not mix."""
+        return in_slices(self._across, x, dim=1, size=SLICE)
+
+    def _across(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # [B L, K, D] inside

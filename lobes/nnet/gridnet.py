@@ -11,6 +11,7 @@ from lobes.errors import UserError
 from lobes.nnet.attention import CrossFrameAttention
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.norms import LN4D
+from lobes.nnet.slices import in_slices
 from lobes.nnet.windows import MergeWindows, covered, n_windows, split_windows
 
 
@@ -108,6 +109,9 @@ class AlongBins(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run over `x` [B, L, F, D], where windows cover F exactly."""
+        return in_slices(self._along, x, dim=1)
+
+    def _along(self, x: Tensor) -> Tensor:
         h = self.norm(x).flatten(0, 1)  # [B L, F, D]
         h = self.sequence(split_windows(h, self.merge.size, self.merge.hop), None)  # [B L, W, outputs]
         return x + self.merge(h).view_as(x)  # [B, L, F, D]
@@ -132,6 +136,9 @@ class AlongFrames(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Run over `x` [B, L, F, D], where windows cover L exactly, with `frames` valid frames per item (Long [B])."""
+        return in_slices(lambda part: self._along(part, frames), x, dim=2)
+
+    def _along(self, x: Tensor, frames: Tensor | None) -> Tensor:
         size, hop, bins = self.merge.size, self.merge.hop, x.shape[2]
         windows = None if frames is None else n_windows(frames, size, hop).repeat_interleave(bins)  # [B F]
         h = self.norm(x).transpose(1, 2).flatten(0, 1)  # [B F, L, D]

@@ -14,6 +14,7 @@ from lobes.nnet.memory import Memory
 # Directions of the estimates with less than this share of the strongest one's power are not fitted: two estimates that
 # are nearly the same signal would get large gains of opposite sign, whose sum fits and whose parts are noise.
 WEAKEST = 0.05
+ROUNDING = 1e-12  # a sum of estimates with less than this share of their power is what rounding left of it
 
 
 def item_level(x: Tensor, samples: Tensor | None = None, centred: bool = False) -> Tensor:
@@ -135,19 +136,61 @@ def fit_level(estimates: Tensor, mix: Tensor, jointly: bool = True, samples: Ten
     >>> fitted.shape, torch.allclose(fitted, sources, atol=1e-4)
     (torch.Size([1, 8000, 2]), True)
     """
+    gains = fitting_gains(products(estimates, mix, samples), jointly)  # [B, S]
+    return estimates * gains.to(estimates)[:, None]
+
+
+def products(estimates: Tensor, mix: Tensor, samples: Tensor | None = None) -> Tensor:
+    """Sums over time of the products of all estimates and the mixture: all that `fitting_gains` needs to know.
+
+    Those of a long signal are the sums of those of its parts.
+
+    Arguments
+    ---------
+    estimates : Tensor
+        [B, T, S]
+    mix : Tensor
+        [B, T]
+    samples : Tensor or None
+        Valid samples per item, Long [B]; None: all.
+
+    Returns
+    -------
+    Tensor
+        [B, S + 1, S + 1] in double precision on the CPU; the mixture is the last row and column.
+
+    Example
+    -------
+    >>> products(torch.ones(1, 4, 2), torch.full((1, 4), 2.0))[0]
+    tensor([[ 4.,  4.,  8.],
+            [ 4.,  4.,  8.],
+            [ 8.,  8., 16.]], dtype=torch.float64)
+    """
     x, m = (zero_padding(y.detach(), samples).cpu().double() for y in (estimates, mix[..., None]))  # [B, T, S or 1]
-    level = x.square().mean(1).sqrt()  # [B, S]
+    both = torch.cat([x, m], -1)  # [B, T, S + 1]
+    return both.mT @ both
+
+
+def fitting_gains(sums: Tensor, jointly: bool = True) -> Tensor:
+    """The gain [B, S] of each estimate at which they fit their mixture, from their `products` [B, S + 1, S + 1].
+
+    Example
+    -------
+    >>> fitting_gains(products(torch.ones(1, 4, 1), torch.full((1, 4), 2.0)))
+    tensor([[2.]], dtype=torch.float64)
+    """
+    own, onto = sums[:, :-1, :-1], sums[:, :-1, -1:]  # [B, S, S], [B, S, 1]
+    level = own.diagonal(dim1=1, dim2=2).sqrt()  # [B, S]
     level = torch.where(level > 0, level, torch.ones_like(level))
-    unit = x / level[:, None]
-    gains = _one_gain(x, m) * level if jointly else torch.zeros_like(level)  # [B, S], of `unit`
-    power = torch.nan_to_num(unit.mT @ unit / x.shape[1])  # [B, S, S]
-    rest = torch.nan_to_num(unit.mT @ (m - unit @ gains[..., None]) / x.shape[1])  # [B, S, 1]
+    gains = _one_gain(own, onto) * level if jointly else torch.zeros_like(level)  # [B, S], of estimates at level 1
+    power = torch.nan_to_num(own / level[:, None] / level[..., None])  # [B, S, S]
+    rest = torch.nan_to_num(onto / level[..., None] - power @ gains[..., None])  # [B, S, 1]
     gains = gains + (torch.linalg.pinv(power, hermitian=True, rtol=WEAKEST) @ rest if jointly else rest)[..., 0]
-    return estimates * (gains / level).to(estimates)[:, None]
+    return gains / level
 
 
-def _one_gain(x: Tensor, m: Tensor) -> Tensor:
-    """The common gain [B, 1] at which the sum of x [B, T, S] fits m [B, T, 1]; 0 where the sum is silent."""
-    total = x.sum(-1, keepdim=True)  # [B, T, 1]
-    energy = total.square().sum(1)
-    return torch.where(energy > 0, (total * m).sum(1) / torch.where(energy > 0, energy, 1), 0)
+def _one_gain(own: Tensor, onto: Tensor) -> Tensor:
+    """The common gain [B, 1] at which the sum of the estimates fits the mixture; 0 where their sum is silent."""
+    energy = own.sum((1, 2))[:, None]  # [B, 1]
+    heard = energy > ROUNDING * own.diagonal(dim1=1, dim2=2).sum(1, keepdim=True)
+    return torch.where(heard, onto.sum(1) / torch.where(heard, energy, 1), 0)
