@@ -18,6 +18,7 @@ from lobes.data import audio
 from lobes.errors import UserError
 from lobes.inference import writing
 from lobes.inference.batches import Waveform, to_batch
+from lobes.inference.running_level import RunningLevel
 from lobes.inference.speechbrain_adapter import MappingMaskNet, at_level
 from lobes.models.base.contract import check_streams
 from lobes.models.base.stream import Stream
@@ -239,6 +240,8 @@ def samples_of(chunk_ms: float, sample_rate: int) -> int:
 class Delayed:
     """One source of a stream, as a sound device wants it: for each block as many samples, one latency later.
 
+    It stands at the level that fits the mixture so far, see `RunningLevel`.
+
     Arguments
     ---------
     stream : SeparatorStream
@@ -262,11 +265,12 @@ class Delayed:
         if not 1 <= source <= stream.num_sources:
             raise UserError(f"source: expected a number from 1 to {stream.num_sources}, got {source}")
         self.stream, self.source = stream, source
+        self.level = RunningLevel(stream.sample_rate, stream.num_sources)
         self.waiting = np.zeros(stream.latency, np.float32)
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         """Take a block [n] and give a block [n]."""
-        done = self.stream.feed(block)[0, :, self.source - 1].float().cpu().numpy()
-        self.waiting = np.concatenate([self.waiting, done])
+        fitted = self.level(torch.from_numpy(block)[None], self.stream.feed(block).float())  # [1,m,S]
+        self.waiting = np.concatenate([self.waiting, fitted[0, :, self.source - 1].cpu().numpy()])
         out, self.waiting = self.waiting[: len(block)], self.waiting[len(block) :]
         return out
