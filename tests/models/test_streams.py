@@ -346,6 +346,14 @@ def copy_weights(theirs, ours):
             mine.weight.data, mine.bias.data = one.gamma.flatten(), one.beta.flatten()
 
 
+def test_what_comes_out_may_be_used_in_training(preset):
+    stream, weight = preset.stream(), torch.ones((), requires_grad=True)
+    y = torch.cat([stream.feed(noise(1, 700)), stream.flush()], 1)
+    assert not y.requires_grad and not y.is_inference()
+    (weight * y).sum().backward()
+    y += 1
+
+
 def test_bfloat16_stays_finite_and_gives_single_precision(preset):
     x = noise(2, 2000) * torch.tensor([1.0, 1e-6])[:, None]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
