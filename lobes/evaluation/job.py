@@ -69,10 +69,9 @@ def score_job(job: ScoreJob) -> dict[str, Any]:
     >>> score_job(ScoreJob("a", x, x, x[:, 0], 8000, ("si_sdr",), improvement=False))["si_sdr"]
     100.0
     """
-    estimates = _at_level(job)
     key = inputs.key_of(job.mix, job.targets, job.sample_rate) if job.score_input else ""
     try:
-        signals, known = (estimates, job.targets, job.mix), inputs.known(key) if key else None
+        signals, known = (_at_level(job), job.targets, job.mix), inputs.known(key) if key else None
         numbers = score(*signals, job.sample_rate, job.metrics, job.improvement, known)
     except UserError as error:
         conditions = f" ({', '.join(job.conditions.values())})" if job.conditions else ""

@@ -13,7 +13,7 @@ from lobes.inference.capacity import bytes_of, frame_step, longest_mixture, rece
 
 WHOLE_S = 30.0  # shorter mixtures are never cut, where positions allow it
 LONGEST_S, SHORTEST_S = 30.0, 4.0  # of a chunk; the shorter is what most networks are trained on
-MEMORY = 2**30  # bytes that a network's tensors may take
+MEMORY = 3 * 2**28  # bytes that a network's tensors may take
 PROBES_S = (1.0, 3.0)  # lengths at which that is measured, for the part that grows with the square of the length
 
 
@@ -82,7 +82,7 @@ def plan_chunks(
 ) -> ChunkPlan:
     """Choose how to cut a mixture of so many samples.
 
-    A mixture stays whole up to 30 s, and beyond where the network's tensors need at most 1 GiB for it, which is
+    A mixture stays whole up to 30 s, and beyond where the network's tensors need at most 0.75 GiB for it, which is
     measured. Otherwise a chunk has what fits, at most 30 s. Positional encodings that reach less far shorten both.
 
     Arguments

@@ -44,8 +44,12 @@ def run_pipe(task: Task, source: BinaryIO | None = None, target: BinaryIO | None
 
                 write_blocks(as_channels, path, [out], task.options)
         with out.open("rb") as result:
-            shutil.copyfileobj(result, target or sys.stdout.buffer)
-        (target or sys.stdout.buffer).flush()
+            shutil.copyfileobj(result, target or _standard_output())
+    (target or _standard_output()).flush()
+
+
+def _standard_output() -> BinaryIO:
+    return sys.stdout.buffer
 
 
 def _ending(task: Task) -> str:
