@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,9 +22,6 @@ from lobes.inference.running_level import RunningLevel
 from lobes.inference.speechbrain_adapter import MappingMaskNet, at_level
 from lobes.models.base.contract import check_streams
 from lobes.models.base.stream import Stream
-
-if TYPE_CHECKING:
-    from lobes.inference.separator import Separator
 
 
 class SeparatorStream:
@@ -88,7 +85,7 @@ class SeparatorStream:
         self._stream.reset()
 
 
-def open_stream(separator: Separator, sample_rate: int | None = None) -> SeparatorStream:
+def open_stream(separator: Any, sample_rate: int | None = None) -> SeparatorStream:
     """Start a stream of a separator's causal model: `feed(x)` takes a signal in chunks of any size, `flush()` ends it.
 
     Its estimates together are what the network gives for the whole signal, to 1e-5, at the network's own level, since
@@ -97,7 +94,7 @@ def open_stream(separator: Separator, sample_rate: int | None = None) -> Separat
 
     Arguments
     ---------
-    separator : Separator
+    separator : lobes.inference.Separator
     sample_rate : int, optional
         That of the signal, to be checked against the model's.
 
@@ -111,11 +108,11 @@ def open_stream(separator: Separator, sample_rate: int | None = None) -> Separat
         If the model looks at later samples, or the rate is another one.
     """
     masknet = separator.mods["masknet"]
-    model = masknet.model if isinstance(masknet, MappingMaskNet) else masknet
+    model: Any = masknet.model if isinstance(masknet, MappingMaskNet) else masknet
     check_rate(sample_rate, separator.sample_rate, "the stream")
     check_streams(model, hasattr(model, "stream"))
     dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
-    return SeparatorStream(model.stream(), dtype, separator.device)  # type: ignore[operator]
+    return SeparatorStream(model.stream(), dtype, separator.device)
 
 
 def check_rate(given: int | None, wanted: int, what: str) -> None:
@@ -149,7 +146,7 @@ class Pace(NamedTuple):
 
 
 def stream_file(
-    separator: Separator, path: str | os.PathLike[str], out: str | os.PathLike[str], chunk_ms: float = 20
+    separator: Any, path: str | os.PathLike[str], out: str | os.PathLike[str], chunk_ms: float = 20
 ) -> tuple[list[Path], Pace]:
     """Feed a file to a stream chunk by chunk, as if it came live, and write the estimates.
 
@@ -158,7 +155,7 @@ def stream_file(
 
     Arguments
     ---------
-    separator : Separator
+    separator : lobes.inference.Separator
         Of a causal model.
     path : str or PathLike
         An audio file at the model's rate; several channels are averaged.

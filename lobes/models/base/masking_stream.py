@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,16 +12,13 @@ from lobes.models.base.stream import Stream
 from lobes.nnet.memory import Memory
 from lobes.nnet.precision import at_least_fp32
 
-if TYPE_CHECKING:
-    from lobes.models.masking import MaskingSeparator
-
 
 class MaskingStream(Stream):
     """The stream of a `MaskingSeparator` whose mask network takes a memory; its latency is one filter of the encoder.
 
     Arguments
     ---------
-    model : MaskingSeparator
+    model : lobes.models.masking.MaskingSeparator
         Causal.
 
     Example
@@ -32,7 +29,7 @@ class MaskingStream(Stream):
     (torch.Size([1, 88, 2]), torch.Size([1, 12, 2]))
     """
 
-    def __init__(self, model: MaskingSeparator) -> None:
+    def __init__(self, model: Any) -> None:
         self.model, self.size, self.hop = model, model.kernel_size, model.stride
         super().__init__(model.sample_rate, model.num_sources, model.kernel_size)
 

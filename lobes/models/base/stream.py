@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +12,6 @@ from lobes.errors import UserError
 from lobes.nnet.memory import Memory
 from lobes.nnet.precision import at_least_fp32
 from lobes.nnet.stft_stream import Analysis, Synthesis
-
-if TYPE_CHECKING:
-    from lobes.models.base.envelope import SpectralModel
 
 
 class Stream(ABC):
@@ -107,7 +104,7 @@ class SpectralStream(Stream):
 
     Arguments
     ---------
-    model : SpectralModel
+    model : lobes.models.base.envelope.SpectralModel
         Causal, with a memory in its method `estimate`.
 
     Example
@@ -121,7 +118,7 @@ class SpectralStream(Stream):
     (32.0, True)
     """
 
-    def __init__(self, model: SpectralModel) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
         super().__init__(model.sample_rate, model.num_sources, model.stft.n_fft)
 
@@ -139,8 +136,7 @@ class SpectralStream(Stream):
         """Spectra of the estimates [B S, 2, L, F] from one of the mixtures [B, 2, L, F], L >= 0."""
         if not spectrum.shape[2]:
             return spectrum.repeat_interleave(self.num_sources, 0)
-        estimate: Any = self.model.estimate  # of a network that `streams`, which takes a memory
-        return at_least_fp32(estimate(spectrum, None, self.memory)).flatten(0, 1)
+        return at_least_fp32(self.model.estimate(spectrum, None, self.memory)).flatten(0, 1)
 
     def _by_source(self, y: Tensor) -> Tensor:
         return y.unflatten(0, (-1, self.num_sources)).transpose(1, 2)  # [B, m, S]
