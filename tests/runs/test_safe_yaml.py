@@ -381,6 +381,7 @@ def test_S01_a_start_that_only_tests_takes_no_code_from_the_folder(route: str, t
     """What a finished run was trained with comes from its folder: everything else is the user's own recipe."""
     run = tmp_path / "run"
     (run / "save" / "CKPT+1").mkdir(parents=True)
+    (run / "save" / "CKPT+1" / "CKPT.yaml").write_text("end-of-epoch: true\nstep: 1\nunixtime: 1.0\n")
     value = ROUTES[route].replace("CANARY", "canary")
     base = f"output_folder: {run}\nsave_folder: {run}/save\n"
     (run / "hyperparams.yaml").write_text(f"# command: x\n{base}lr_scheduler: {value}\n")
