@@ -37,34 +37,32 @@ class LearningCurve:
         self.path = Path(path)
 
     def rows(self) -> list[dict[str, str]]:
-        """Read the rows written so far.
-
-        Raises
-        ------
-        UserError
-            If the file is no learning curve any more.
-        """
+        """Read the rows written so far."""
         if not self.path.exists():
             return []
-        try:
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            _ = [_epoch_in(row) for row in rows]
-        except (ValueError, TypeError, OverflowError, KeyError, csv.Error) as error:
-            raise UserError(
-                f"{self.path}: is no learning curve of a training, which has a number in the column epoch of each row. "
-                "Bring it back from a copy, or move it away: then the next epoch begins a new one."
-            ) from error
-        return rows
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
 
     def add(self, row: Mapping[str, float]) -> None:
         """Append one row; it has the numbers `epoch` and `step`."""
         self._write([*self.rows(), {key: f"{value:.6g}" for key, value in row.items()}])
 
     def keep_until(self, epoch: int) -> None:
-        """Drop the rows of epochs that a resumed run ends again."""
-        rows = self.rows()
-        kept = [row for row in rows if _epoch_in(row) <= epoch]
+        """Drop the rows of epochs that a resumed run ends again.
+
+        Raises
+        ------
+        UserError
+            If the file is no learning curve any more.
+        """
+        try:
+            rows = self.rows()
+            kept = [row for row in rows if int(float(row["epoch"])) <= epoch]
+        except (ValueError, TypeError, OverflowError, KeyError, csv.Error) as error:
+            raise UserError(
+                f"{self.path}: is no learning curve of a training, which has a number in the column epoch of each row. "
+                "Bring it back from a copy, or move it away: then the next epoch begins a new one."
+            ) from error
         if kept != rows:
             self._write(kept)
 
@@ -92,10 +90,6 @@ class LearningCurve:
         writer.writeheader()
         writer.writerows(rows)
         write_whole(self.path, text.getvalue())
-
-
-def _epoch_in(row: Mapping[str, str]) -> int:
-    return int(float(row["epoch"]))
 
 
 class TrainLog:
