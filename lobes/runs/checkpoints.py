@@ -77,7 +77,10 @@ def number(value: Any) -> float:
     >>> number(3), number(float("nan")), number(None)
     (3.0, -inf, -inf)
     """
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else -math.inf
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else -math.inf
+    except OverflowError:  # a whole number of hundreds of digits
+        return -math.inf
 
 
 def newest(save: str | Path) -> Found | None:

@@ -86,7 +86,7 @@ def read_run(folder: str | Path, trust: bool = False) -> TrainedRun:
         raise UserError(
             f"{checkpoint.folder / names.WEIGHTS}: {len(bad)} tensors are not finite, the first is {bad[0]}."
         )
-    sources, rate = (int(getattr(model, name)) for name in ("num_sources", "sample_rate"))
+    sources, rate = (_count_of(model, name, path) for name in ("num_sources", "sample_rate"))
     settings = {key: value for key, value in tree.items() if isinstance(value, str | int | float | bool)}
     # Frozen, as in the interfaces: PyTorch runs frozen LSTMs and attention by other kernels, with other last digits.
     model.eval().requires_grad_(False)
@@ -149,11 +149,14 @@ def make_model(model_yaml: str, where: str | Path, trust: bool = False) -> nn.Mo
     8
     """
     try:
-        return load_text(model_yaml, Path(where), trust)["model"]
+        model = load_text(model_yaml, Path(where), trust)["model"]
     except UserError:
         raise
     except Exception as error:  # a class may raise anything
         raise UserError(f"{where}: the separator cannot be made: {' '.join(map(str, error.args))}") from error
+    if not isinstance(model, nn.Module):
+        raise UserError(f"{where}: expected a network as the separator, got a {type(model).__name__}.")
+    return model
 
 
 def read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
@@ -171,6 +174,14 @@ def read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
     tree = tree_of(text, path)
     header = [line.removeprefix("# ") for line in text.splitlines()[:10] if line.startswith("#")]
     return tree, header
+
+
+def _count_of(model: nn.Module, name: str, path: Path) -> int:
+    """A number of the network, which its file may have set to anything."""
+    value = getattr(model, name, None)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{path}: expected a separator with a whole number {name}, got {value!r}.")
+    return value
 
 
 def _model_yaml(folder: Path, tree: Any) -> str:
