@@ -34,6 +34,7 @@ REQUIRES = [
 EXTRAS = {
     "cuda": ["mamba-ssm>=1.2", "causal-conv1d>=1.2"],
     "demo": ["espeakng-loader>=0.2.4", "pyroomacoustics>=0.8"],
+    "live": ["sounddevice>=0.4.6"],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5",

@@ -111,41 +111,122 @@ def models(
     print("\n".join(list_models()))
 
 
+# Options of separate and enhance
+_Files = Annotated[list[Path], typer.Argument(help="Audio files and folders; - reads a WAV file from standard input.")]
+_Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")]
+_Level = Annotated[str, typer.Option(help="mixture: what fits the mixture best; model: as the network gives it.")]
+_ChunkS = Annotated[float | None, typer.Option("--chunk_s", help="Seconds of a chunk of a long file; 0: never cut.")]
+_Channels = Annotated[str, typer.Option(help="mix, left, right or each.")]
+_Format = Annotated[str, typer.Option(help="Of the outputs: wav, flac, ogg ... or same as the input.")]
+_Subtype = Annotated[str | None, typer.Option(help="Sample format, such as PCM_24; by default 16 bit where it does.")]
+_Workers = Annotated[int, typer.Option(help="Processes, for many files.", min=1)]
+_Recursive = Annotated[bool, typer.Option("--recursive", help="Also the folders in a folder.")]
+
+
 @app.command()
 def separate(
     model: Model,
-    files: Annotated[list[Path], typer.Argument(help="Audio files, at any sample rate.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for <name>_s1.wav, <name>_s2.wav ...")],
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+    files: _Files,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for <name>_s1.wav, <name>_s2.wav ...")] = None,
+    level: _Level = "mixture",
+    chunk_s: _ChunkS = None,
+    channels: _Channels = "mix",
+    mixture_consistency: Annotated[
+        bool, typer.Option("--mixture_consistency", help="The sources sum to the mixture, noise included.")
+    ] = False,
+    voice: Annotated[
+        str | None, typer.Option(help="A speaker model of SpeechBrain, to recognise speakers after a pause.")
+    ] = None,
+    format: _Format = "wav",
+    subtype: _Subtype = None,
+    workers: _Workers = 1,
+    recursive: _Recursive = False,
+    device: _Device = None,
     revision: Revision = None,
     trust: Trust = False,
 ) -> None:
-    """Separate or enhance audio files."""
-    from lobes.training.checks import refuse_unwritable
+    """Separate audio files and folders; finished files of an earlier call are skipped."""
+    from lobes.inference.options import Options
 
-    refuse_unwritable(out, "--out")
-    separator = _load(model, device, revision, trust)
-    for written in separator.separate_files(files, out):
-        print("\n".join(map(str, written)))
+    options = Options(chunk_s, channels, mixture_consistency, format=format, subtype=subtype, voice=voice, trust=trust)
+    task = {"model": model, "options": options, "level": level, "device": device}
+    _run_on_files(files, out, recursive, workers, revision, trust, **task)
 
 
 @app.command()
 def enhance(
     model: Model,
-    files: Annotated[list[Path], typer.Argument(help="Audio files, at any sample rate.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for <name>_enhanced.wav.")],
+    files: _Files,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for <name>_enhanced.wav.")] = None,
     pcs: Annotated[bool, typer.Option("--pcs", help="Also <name>_enhanced_pcs.wav, with stretched contrast.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+    strength: Annotated[float, typer.Option(help="How much of it is applied: 0 gives the input, 1 all.")] = 1.0,
+    max_attenuation_db: Annotated[
+        float | None, typer.Option("--max_attenuation_db", help="The most that is taken away, in dB.")
+    ] = None,
+    level: _Level = "mixture",
+    chunk_s: _ChunkS = None,
+    channels: _Channels = "mix",
+    format: _Format = "wav",
+    subtype: _Subtype = None,
+    workers: _Workers = 1,
+    recursive: _Recursive = False,
+    device: _Device = None,
     revision: Revision = None,
     trust: Trust = False,
 ) -> None:
-    """Enhance audio files."""
+    """Enhance audio files and folders; finished files of an earlier call are skipped."""
+    from lobes.inference.options import Options
+
+    options = Options(chunk_s, channels, False, strength, max_attenuation_db, format, subtype)
+    of_all = {"model": model, "options": options, "level": level, "device": device, "enhances": True, "pcs": pcs}
+    _run_on_files(files, out, recursive, workers, revision, trust, **of_all)
+
+
+def _run_on_files(
+    files: list[Path], out: Path | None, recursive: bool, workers: int, revision: str | None, trust: bool, **task: Any
+) -> None:
+    """Run a `lobes.inference.folder_job.Task` and end with its exit code."""
+    from lobes.inference.folder_job import Task, run_files
+    from lobes.inference.pipes import run_pipe
+    from lobes.runs.hub import revision_of
     from lobes.training.checks import refuse_unwritable
 
+    _run_opts(task["device"])
+    task["loading"] = (("fetch_config", revision_of(revision)), ("trust", trust))
+    if files == [Path("-")]:
+        if out is not None or task.get("pcs"):
+            raise UserError("-: the result goes to standard output. Leave --out and --pcs away.")
+        run_pipe(Task(**task))
+        return
+    if out is None:
+        raise UserError("Missing option '-o' / '--out', the folder for the results.")
     refuse_unwritable(out, "--out")
-    enhancer = _load(model, device, revision, trust)
-    for written in enhancer.enhance_files(files, out, pcs):
-        print("\n".join(map(str, written)))
+    code = run_files(Task(**task), files, out, recursive, workers)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def stream(
+    model: Annotated[str, typer.Argument(help="A run folder, an exported folder, or a hub id: of a causal model.")],
+    file: Annotated[Path, typer.Argument(help="An audio file at the model's sample rate.")],
+    out: Annotated[Path, typer.Argument(help="OUT.wav; with several sources OUT_s1.wav, OUT_s2.wav ...")],
+    chunk_ms: Annotated[float, typer.Option("--chunk-ms", "--chunk_ms", help="Length of a chunk.")] = 20,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+) -> None:
+    """Feed a file to a causal model chunk by chunk, as if it came live."""
+    from lobes.inference import Separator
+    from lobes.inference.stream import stream_file
+    from lobes.training.checks import refuse_unwritable
+
+    refuse_unwritable(out.parent, "OUT")
+    separator = Separator.from_hparams(model, run_opts=_run_opts(device))
+    written, pace = stream_file(separator, file, out, chunk_ms)
+    print("\n".join(map(str, written)))
+    print(
+        f"latency {separator.stream().latency_ms:g} ms; real-time factor {pace.real_time_factor:.2f}, "
+        f"99 % of the chunks of {chunk_ms:g} ms within {1000 * pace.percentile(99):.1f} ms"
+    )
 
 
 @app.command()
@@ -181,15 +262,12 @@ def evaluate(
     read_rows(data, data_root)  # before the model is loaded
     separator = _load(model, device, revision, trust)
 
-    def separate(mix: Any) -> Any:
-        return separator.separate_batch(mix)[0].detach().float().cpu().numpy()
-
     def layout(row: Any) -> Any:
         return layout_of(row, separator.num_sources, task, separator.task)
 
     summary = evaluate_manifest(
-        separate, separator.num_sources, separator.sample_rate, data, out, data_root, metric or METRICS, workers,
-        save_audio, group_by, layout,
+        separator.separate, separator.num_sources, separator.sample_rate, data, out, data_root, metric or METRICS,
+        workers, save_audio, group_by, layout,
     )  # fmt: skip
     print(format_table(summary))
     print(f"wrote {out}")

@@ -28,6 +28,9 @@ WORDS = 200  # bytes
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
+if not (hasattr(os, "fork") and hasattr(signal, "SIGKILL")):
+    raise SystemExit("error: a campaign needs fork and SIGKILL, which Windows lacks.")
+
 
 @dataclass(frozen=True)
 class Kill:

@@ -23,6 +23,7 @@ from campaign_life import Board, Life, board_of, live
 
 PATIENCE = 300.0  # seconds after which a start counts as lost
 GRACE = 30.0  # seconds that torchrun gives the other ranks to end after SIGTERM
+_KILL = signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM
 LOADED = ".modules"  # next to the board: the modules that a life had imported at its end
 IMPORTS = ("torch._dynamo", "lobes.training.brain", "lobes.config", "lobes.runs.continuation", "lobes.polsess.remix")
 
@@ -83,6 +84,7 @@ def last_line(console: Path) -> str:
 
 
 def _forked(life: Life, console: Path, environment: dict[str, str]) -> int:
+    assert hasattr(os, "fork")  # campaign_life has looked
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -138,7 +140,7 @@ def _wait(processes: list[int]) -> bool:
                     _send(alive, signal.SIGTERM)
         if time.monotonic() > last:
             well = False
-            _send(alive, signal.SIGKILL)
+            _send(alive, _KILL)
     return well
 
 

@@ -17,7 +17,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -28,6 +27,11 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows has no limit of memory
+    resource = None  # type: ignore[assignment]
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -63,7 +67,9 @@ def main() -> int:
     counts = {name: run_target(name, options) for name in options.target or TARGETS}
     print(f"seed {options.seed}", *(f"{name}: {words(count)}" for name, count in counts.items()), sep="\n")
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "counts.json").write_text(json.dumps({"seed": options.seed, **counts}, indent=1) + "\n")
+    (options.output / "counts.json").write_text(
+        json.dumps({"seed": options.seed, **counts}, indent=1) + "\n", encoding="utf-8"
+    )
     return int(any(set(count) - set(GOOD) for count in counts.values()))
 
 
@@ -116,7 +122,8 @@ def verdicts(name: str, numbers: list[int], options: argparse.Namespace, end: fl
 
 def work(name: str, numbers: list[int], seed: int, commands: int, pipe: Any) -> None:
     """The child process: try each number, and say what came of it."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with TemporaryDirectory() as folder, quiet():
         target = make(name, Path(folder))
         for number in numbers:

@@ -95,6 +95,6 @@ def make_export(folder: Path) -> Path:
     options = {**SMALL, "data_folder": str(folder.parent), "output_folder": str(run)}
     text = resolve(ROOT / "recipes" / "PolSESS" / "hparams" / "spmamba_tiny.yaml", options)
     (run / "hyperparams.yaml").write_text(text, encoding="utf-8")
-    (save / "CKPT.yaml").write_text(META)
+    (save / "CKPT.yaml").write_text(META, encoding="utf-8")
     torch.save(load(text)["modules"]["separator"].state_dict(), save / "separator.ckpt")
     return export_pretrained(run, folder)

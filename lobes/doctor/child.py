@@ -71,7 +71,7 @@ def death(at: str, code: int, output: str, taken: float = 0.0) -> Finding:
     'the process was ended by SIGSEGV in: import of torch.'
     """
     last = next((line for line in reversed(output.splitlines()) if line.strip()), "")
-    if taken or code == -signal.SIGKILL:
+    if taken or (hasattr(signal, "SIGKILL") and code == -signal.SIGKILL):
         taking = f"stopped at {in_bytes(taken)}, which is what was free" if taken else "the system ended the process"
         return Finding(FAIL, "memory", f"out of memory in: {at} ({taking}). {LESS_MEMORY}")
     if code < 0:

@@ -6,7 +6,6 @@ needs the most memory.
 
 from __future__ import annotations
 
-import logging
 import math
 import shutil
 import statistics
@@ -99,7 +98,6 @@ def _train(brain: Any, batch: Any) -> tuple[float, float, float]:
     """Seconds of the first step and of the following ones, and the loss of the last."""
     import speechbrain as sb
 
-    logging.getLogger("lobes").setLevel(logging.WARNING)
     brain.on_fit_start()
     brain.on_stage_start(sb.Stage.TRAIN, 1)
     brain.modules.train()
@@ -133,7 +131,7 @@ def _network(brain: Any) -> Finding:
 
 def _step(brain: Any, first: float, step: float, loss: float) -> Finding:
     text = f"{step:.2f} s a batch on {brain.device}, after a first one of {first:.1f} s; loss {loss:.2f}"
-    if brain.skipped_steps or not math.isfinite(loss):
+    if brain.counts.skipped or not math.isfinite(loss):
         return Finding(FAIL, "training step", f"{text}: not finite. Train with --precision fp32, or look at the data.")
     return Finding(OK, "training step", text)
 

@@ -83,7 +83,7 @@ def available_memory() -> tuple[int, int]:
     memory = psutil.virtual_memory()
     free, total = memory.available, memory.total
     for path in LIMITS:
-        text = Path(path).read_text().strip() if os.path.isfile(path) else ""
+        text = Path(path).read_text(encoding="utf-8").strip() if os.path.isfile(path) else ""
         if text.isdigit() and int(text) < total:
             total = int(text)
             free = min(free, max(1, total - psutil.Process().memory_info().rss))

@@ -23,7 +23,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """First minus second in one measure, over the utterances in which both have it."""
 
     first: str
@@ -53,7 +53,7 @@ def compare(
     speakers: Mapping[str, Sequence[str]] | None = None,
     group_by: str | None = None,
     level: float = 0.95,
-) -> list[Difference]:
+) -> list[PairedDifference]:
     """Compare all pairs of systems in all measures, over all utterances and by condition.
 
     Arguments
@@ -73,7 +73,7 @@ def compare(
 
     Returns
     -------
-    list of Difference
+    list of PairedDifference
 
     Raises
     ------
@@ -140,7 +140,7 @@ class _Pair:
         self.first, self.second, self.measure = first, second, measure
         self.speakers, self.weights, self.level = speakers, weights, level
 
-    def over(self, condition: str, ids: Sequence[str]) -> Difference:
+    def over(self, condition: str, ids: Sequence[str]) -> PairedDifference:
         """The difference over some of the utterances."""
         ours, theirs = (self._scores(system, ids) for system in (self.first, self.second))  # [N,R]
         both = np.isfinite(ours).all(1) & np.isfinite(theirs).all(1)
@@ -162,8 +162,8 @@ class _Pair:
 
     def _difference(
         self, condition: str, n: int, asked: int, speakers: int, found: Estimate, wins: float
-    ) -> Difference:
-        return Difference(
+    ) -> PairedDifference:
+        return PairedDifference(
             self.first.label, self.second.label, self.measure, condition, n, asked - n, speakers, found, np.nan, wins,
             self.level,
         )  # fmt: skip

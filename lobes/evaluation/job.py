@@ -11,7 +11,10 @@ import numpy as np
 
 from lobes.errors import UserError
 from lobes.evaluation import inputs
+from lobes.metrics.own import is_own
 from lobes.metrics.utterance import METRICS, NUMBERS, score
+
+LEVELLED = ("ssnr", "composite")  # metrics that depend on the level of an estimate
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def score_job(job: ScoreJob) -> dict[str, Any]:
     """
     key = inputs.key_of(job.mix, job.targets, job.sample_rate) if job.score_input else ""
     try:
-        signals, known = (job.estimates, job.targets, job.mix), inputs.known(key) if key else None
+        signals, known = (_at_level(job), job.targets, job.mix), inputs.known(key) if key else None
         numbers = score(*signals, job.sample_rate, job.metrics, job.improvement, known)
     except UserError as error:
         conditions = f" ({', '.join(job.conditions.values())})" if job.conditions else ""
@@ -78,6 +81,21 @@ def score_job(job: ScoreJob) -> dict[str, Any]:
     if key:
         inputs.keep(key, numbers)
     return job.row(numbers)
+
+
+def _at_level(job: ScoreJob) -> np.ndarray:
+    """The estimates [T,S], at the level that fits their mixture where a metric depends on it.
+
+    Others ignore the level, and get the estimates as they come.
+    """
+    if not any(name in LEVELLED or is_own(name) for name in job.metrics):
+        return job.estimates
+    import torch
+
+    from lobes.nnet.level import fit_level
+
+    estimates, mix = (torch.from_numpy(np.array(x, np.float32))[None] for x in (job.estimates, job.mix))
+    return fit_level(estimates, mix)[0].numpy() if estimates.shape[1] == mix.shape[1] else job.estimates
 
 
 def failed(status: str) -> dict[str, Any]:

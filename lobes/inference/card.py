@@ -55,8 +55,9 @@ assert estimates.shape == (1, {sample_rate}, {num_sources})
 """
 
 LEVEL = (
-    "Files come at the level that fits their mixture, by least squares; nothing is normalised to its peak. A batch "
-    "comes as the network gives it: the training loss may ignore scale, and then its gain, and its sign, say nothing."
+    "Estimates come at the level that fits their mixture best, by least squares of the sources onto it; nothing is "
+    "normalised to its peak. `overrides={'level': 'model'}`, on the command line `--level model`, leaves the network's "
+    "own level: the training loss may ignore scale, and then that level, and its sign, say nothing."
 )
 
 

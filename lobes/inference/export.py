@@ -18,6 +18,7 @@ from torch import Tensor
 from lobes import __version__
 from lobes.errors import UserError, install
 from lobes.inference.card import model_card
+from lobes.inference.speechbrain_adapter import LEVELS, at_level
 from lobes.runs import names
 from lobes.runs.folder import TrainedRun, read_run
 from lobes.runs.safe_yaml import allow, wishes_of
@@ -35,10 +36,13 @@ __lobes: !name:lobes.exported.{lobes}
 num_spks: {num_sources}
 sample_rate: {sample_rate}
 
-# SpeechBrain computes decoder(encoder(mix) * masknet(encoder(mix))); with these three that is model(mix).
+# SpeechBrain computes decoder(encoder(mix) * masknet(encoder(mix))); with these three that is model(mix), at the level
+# that fits the mixture best. The override `level: model` leaves the network's own level.
+level: {level}
 encoder: !new:lobes.exported.MixAndOnes
 masknet: !new:lobes.exported.MappingMaskNet
 {model}
+  level: !ref <level>
 decoder: !new:lobes.exported.TakeEstimate
 {enhance_model}
 modules:
@@ -56,6 +60,7 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 # With one source the folder is one for SpeechBrain's WaveformEnhancement, too: the same network under another name.
 ENHANCE_MODEL = """enhance_model: !new:lobes.exported.EnhanceModel
   model: !ref <masknet.model>
+  level: !ref <level>
 """
 
 
@@ -66,7 +71,8 @@ def export_pretrained(
 
     It holds `hyperparams.yaml`, `masknet.ckpt`, `README.md` and `SHA256SUMS`. It is written next to
     `out_folder`, loaded from there through stock SpeechBrain and through `Separator`, compared with the
-    run's model on random mixtures, and only then renamed into place. An earlier export is replaced.
+    run's model, at the level that fits the mixture, on random mixtures, and only then renamed into place. An
+    earlier export is replaced.
 
     Arguments
     ---------
@@ -122,6 +128,7 @@ def _write(run: TrainedRun, folder: Path) -> None:
         lobes=quote(NEEDED, safe="/"),
         num_sources=run.num_sources,
         sample_rate=run.sample_rate,
+        level=LEVELS[0],
         model=textwrap.indent(run.model_yaml.rstrip(), "  "),
         interfaces=" or ".join(kind.__name__ for kind in _interfaces(run.num_sources)[:-1]),
         enhance_model=ENHANCE_MODEL if run.num_sources == 1 else "",
@@ -143,7 +150,7 @@ def _verify(run: TrainedRun, folder: Path, trust: bool) -> None:
     # Half a second, a batch of two, an odd length: enough for every part of a network to act.
     mix = torch.randn(2, run.sample_rate // 2 + 1, generator=generator)
     with torch.no_grad():
-        expected = run.model(mix)  # [B,T,S]
+        expected = at_level(run.model(mix), mix, LEVELS[0])  # [B,T,S]
         for interface in _interfaces(run.num_sources):
             ours = {"trust": trust} if interface.__module__.startswith("lobes.") else {}
             loaded = interface.from_hparams(source=str(folder), run_opts={"device": "cpu"}, **ours)

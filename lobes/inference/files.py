@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -10,49 +9,43 @@ from pathlib import Path
 
 import numpy as np
 
-from lobes.data import audio
 from lobes.data.rates import resample
 from lobes.errors import UserError
+from lobes.inference.writing import ending_of
 from lobes.metrics.pcs import LEAST, RATE, pcs_at_level
 
-# File systems allow 255 bytes; "_s99.wav" comes behind the base name.
-LONGEST = 255 - len("_s99.wav")
-# 16-bit steps are 1/32768: a peak under -60 dBFS would be left with fewer than 33 of them.
-QUIETEST_16_BIT_PEAK = 1e-3
-
-logger = logging.getLogger(__name__)
+# File systems allow 255 bytes; the longest of what comes behind the base name while a file is written.
+LONGEST = 255 - len("_enhanced_pcs.aiff.partial")
 
 
 def stretched(x: np.ndarray, rate: int) -> np.ndarray:
-    """Perceptual contrast stretching of [T, 1] at any rate, level kept; what is too short for it stays as it is."""
-    signal = resample(x, rate, RATE)[:, 0]
-    return resample(pcs_at_level(signal), RATE, rate)[: len(x), None] if len(signal) >= LEAST else x
+    """Perceptual contrast stretching of [T, C] at any rate, level kept; what is too short for it stays as it is."""
+    signals = resample(x, rate, RATE)
+    if len(signals) < LEAST:
+        return x
+    columns = [resample(pcs_at_level(signal), RATE, rate)[: len(x)] for signal in signals.T]
+    return np.stack(columns, 1)
 
 
-def targets_of(paths: Sequence[str | os.PathLike[str]], out: Path, endings: Sequence[str]) -> list[list[Path]]:
-    """The files to write for each input, `<name><ending>.wav`; an input is never overwritten.
+def targets_of(
+    paths: Sequence[str | os.PathLike[str]], out: Path, endings: Sequence[str], form: str = "wav"
+) -> list[list[Path]]:
+    """The files to write for each input, `<name><ending>.<form>`; an input is never overwritten.
+
+    `form` is one of `lobes.inference.writing.FORMATS`, or `same`.
 
     Raises
     ------
     UserError
         If one of them is an input.
     """
-    targets = [[out / f"{name}{ending}.wav" for ending in endings] for name in base_names(paths)]
+    named = zip(base_names(paths), (ending_of(form, path) for path in paths), strict=True)
+    targets = [[out / f"{name}{ending}.{suffix}" for ending in endings] for name, suffix in named]
     inputs = {Path(path).resolve() for path in paths}
     for target in (target for group in targets for target in group):
         if target.resolve() in inputs:
             raise UserError(f"{target}: is an input file and would be overwritten. Give another output folder.")
     return targets
-
-
-def write_columns(outputs: Sequence[Path], signals: np.ndarray, rate: int) -> None:
-    """Write each column of [T, columns] to a file; one sample format for all."""
-    peak = float(np.abs(signals).max())
-    subtype = "PCM_16" if peak == 0 or QUIETEST_16_BIT_PEAK <= peak <= 1 else "FLOAT"
-    if subtype == "FLOAT":
-        logger.warning("%s: peak %.3g does not fit 16 bits; written as 32-bit float, level kept", outputs[0].name, peak)
-    for number, path in enumerate(outputs):
-        audio.write(path, signals[:, number], rate, subtype)
 
 
 def base_names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,24 @@ from speechbrain.inference.separation import SepformerSeparation
 from torch import Tensor
 
 from lobes.data import audio
-from lobes.data.rates import resample
 from lobes.errors import UserError
 from lobes.inference.batches import Waveform, checked_lengths, to_batch
+from lobes.inference.chunks import ChunkPlan, fitting_samples, plan_chunks
 from lobes.inference.external import NAME, External
-from lobes.inference.files import stretched, targets_of, write_columns
+from lobes.inference.files import targets_of
 from lobes.inference.loading import load_folder
-from lobes.inference.speechbrain_adapter import MappingMaskNet, adapt
+from lobes.inference.long_mixture import LongMixture, consistent
+from lobes.inference.one_file import file_estimates, write_enhanced, write_separated
+from lobes.inference.options import Options
+from lobes.inference.speechbrain_adapter import LEVELS, MappingMaskNet, adapt, at_level, check_level
+from lobes.inference.stream import SeparatorStream, open_stream
 from lobes.metrics.pcs import RATE as PCS_RATE
 from lobes.nnet.lengths import to_samples
-from lobes.nnet.level import fit_level
 from lobes.runs import names
 from lobes.runs.folder import read_run
 from lobes.runs.locate import is_run_folder, locate, refuse_revision
+
+logger = logging.getLogger(__name__)
 
 
 class Separator(SepformerSeparation):
@@ -35,14 +42,22 @@ class Separator(SepformerSeparation):
     SpeechBrain's own models), with these rules:
 
     - weights are loaded strictly, and checked against `SHA256SUMS` where a folder has one;
-    - a file's output stands at the level that fits its mixture (`lobes.nnet.level.fit_level`), and nothing is
-      normalised to its peak; `separate_batch` gives what the network gives, at whatever gain that has;
+    - estimates stand at the level that fits their mixture best (`lobes.nnet.level.fit_level`), and nothing is
+      normalised to its peak; `level="model"` leaves them as the network gives them, at whatever gain that has;
     - a file's output has the file's own sample rate and exactly its length;
-    - several channels are averaged to one, at every sample rate;
+    - what is too long for the network is cut into chunks, and its speakers keep their outputs;
+    - several channels are averaged to one, at every sample rate, unless `Options` say otherwise;
     - silence gives zeros; what cannot be separated is a `UserError` that names the file and the reason.
 
     Of what a folder's `hyperparams.yaml` names, only the classes and functions of `lobes.runs.callables` are run;
     anything else is refused unless you say `trust=True`. See docs/threat-model.md.
+
+    Arguments
+    ---------
+    modules, hparams, run_opts, freeze_params
+        As in SpeechBrain's interfaces.
+    level : str, optional
+        `mixture` or `model`, as above; by default what the folder's hyperparams.yaml says, or else `mixture`.
 
     Example
     -------
@@ -62,6 +77,19 @@ class Separator(SepformerSeparation):
     torch.Size([1, 4000, 2])
     ['mix_s1.wav', 'mix_s2.wav']
     """
+
+    def __init__(
+        self,
+        modules: Any = None,
+        hparams: Any = None,
+        run_opts: Any = None,
+        freeze_params: bool = True,
+        level: str | None = None,
+    ) -> None:
+        super().__init__(modules, hparams, run_opts, freeze_params)
+        own = getattr(self.hparams, "level", None)
+        self.level = check_level(level) if level is not None else own if own in LEVELS else LEVELS[0]
+        self._rates_said: set[int] = set()
 
     @classmethod
     def from_hparams(
@@ -93,7 +121,7 @@ class Separator(SepformerSeparation):
         trust : bool
             Run whatever the folder's YAML file names, as a program of whoever made it. What that is goes to the log.
         **kwargs
-            For the constructor: `run_opts={"device": "cuda"}`, `freeze_params`.
+            For the constructor: `run_opts={"device": "cuda"}`, `freeze_params`, `level`.
 
         Returns
         -------
@@ -138,7 +166,7 @@ class Separator(SepformerSeparation):
         Returns
         -------
         Tensor
-            [B,T,S], on the separator's device, as the network gives it: a loss that ignores scale leaves any gain.
+            [B,T,S], on the separator's device, at the separator's `level`.
 
         Raises
         ------
@@ -147,8 +175,14 @@ class Separator(SepformerSeparation):
         """
         dtype = next((parameter.dtype for parameter in self.mods.parameters()), torch.float32)
         batch = to_batch(mix, dtype).to(self.device)  # [B,T]
+        samples = None
         if lengths is not None:
             lengths = checked_lengths(lengths, len(batch)).to(self.device)
+            samples = to_samples(lengths, batch.shape[1], len(batch))
+        return at_level(self._network(batch, lengths), batch, self.level, samples)
+
+    def _network(self, batch: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B,T] to [B,T,S] as the network gives them."""
         masknet = self.mods["masknet"]
         if isinstance(masknet, MappingMaskNet):
             return masknet.model(batch, lengths)  # [B,T,S]
@@ -156,37 +190,106 @@ class Separator(SepformerSeparation):
             return super().separate_batch(batch)
         return self._one_by_one(batch, lengths)
 
+    def stream(self, sample_rate: int | None = None) -> SeparatorStream:
+        """Start a stream of a causal model, see `lobes.inference.stream.open_stream`: `feed(x)`, then `flush()`."""
+        return open_stream(self, sample_rate)
+
     @torch.no_grad()
-    def separate_file(self, path: str | os.PathLike[str]) -> Tensor:
+    def separate(self, mix: Waveform, options: Options | None = None) -> np.ndarray:
+        """Separate one mixture of any length at the model's rate: in chunks where it is too long for the network.
+
+        Arguments
+        ---------
+        mix : Tensor or np.ndarray
+            [T], as in `separate_batch`.
+        options : Options, optional
+            `chunk_s`, `mixture_consistency` and `voice` count.
+
+        Returns
+        -------
+        np.ndarray
+            float32 [T,S], at the separator's `level`.
+
+        Raises
+        ------
+        UserError
+            As `separate_batch`.
+        """
+        options = options or Options()
+        batch = to_batch(mix)  # [1,T]
+        plan = self.plan(batch.shape[1], options.chunk_s)
+        samples = batch[0].numpy()
+        if not plan.cuts(len(samples)):
+            estimates = self.separate_batch(batch)[0].float().cpu().numpy()
+            return consistent(estimates, samples) if options.mixture_consistency else estimates
+        with LongMixture(plan, len(samples), self.num_sources, self.sample_rate, options.recogniser()) as long:
+            long.separate(self.outputs, iter([samples]))
+            return np.concatenate(list(long.blocks(self.level, options.mixture_consistency)))
+
+    @torch.no_grad()
+    def outputs(self, mix: np.ndarray) -> np.ndarray:
+        """What the network makes of one mixture, float32 [T] to [T,S], at the network's own level."""
+        dtype = next((parameter.dtype for parameter in self.mods.parameters()), torch.float32)
+        return self._network(to_batch(mix, dtype).to(self.device))[0].float().cpu().numpy()
+
+    def plan(self, samples: int, chunk_s: float | None = None) -> ChunkPlan:
+        """How a mixture of so many samples is cut, see `lobes.inference.chunks.plan_chunks`."""
+        masknet = self.mods["masknet"]
+        parts = masknet.model if isinstance(masknet, MappingMaskNet) else dict(self.mods)
+        return plan_chunks(parts, lambda: self._fitting, self.sample_rate, samples, chunk_s)
+
+    @cached_property
+    def _fitting(self) -> int:
+        """The longest mixture that the network takes within a limit of memory; measured once."""
+        return fitting_samples(lambda mix: self._network(mix.to(self.device)), self.sample_rate)
+
+    def say_rate(self, rate: int) -> None:
+        """Say that files have another rate than the model, once for each rate."""
+        if rate == self.sample_rate or rate in self._rates_said:
+            return
+        self._rates_said.add(rate)
+        lost = f"; nothing above {self.sample_rate // 2} Hz is left in the output" if rate > self.sample_rate else ""
+        logger.warning("files of %d Hz are resampled to the model's %d Hz%s", rate, self.sample_rate, lost)
+
+    @torch.no_grad()
+    def separate_file(self, path: str | os.PathLike[str], options: Options | None = None) -> Tensor:
         """Separate an audio file.
 
         Arguments
         ---------
         path : str or PathLike
             Any format that libsndfile reads, at any rate; several channels are averaged.
+        options : Options, optional
+            How it is read and cut.
 
         Returns
         -------
         Tensor
-            [1,T,S] on the CPU, at the file's own sample rate and of exactly its length, at the level that fits it.
+            [1,T,S] on the CPU, at the file's own sample rate and of exactly its length, at the separator's `level`;
+            with `channels="each"` [1,T,S,C]. A long file is better written by `separate_files`, which holds none of it.
 
         Raises
         ------
         UserError
             If the file is missing, a folder, empty, truncated, no audio, or holds NaN or infinite samples.
         """
-        mix, rate = audio.read_mono_with_rate(path)
-        return torch.from_numpy(self._separate_samples(mix, rate, path))[None]  # [1,T,S]
+        options = options or Options()
+        with file_estimates(self, path, options) as blocks:
+            estimates = torch.from_numpy(np.concatenate(list(blocks())))[None]  # [1,T,S,C]
+        return estimates if options.channels == "each" else estimates[..., 0]
 
-    @torch.no_grad()
     def separate_files(
-        self, paths: Sequence[str | os.PathLike[str]], out_folder: str | os.PathLike[str]
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        out_folder: str | os.PathLike[str],
+        options: Options | None = None,
     ) -> list[list[Path]]:
         """Separate audio files and write `<name>_s1.wav`, `<name>_s2.wav` ... (only `_s1` for enhancement).
 
-        All inputs are read once before the first is separated, so a bad one stops the call before the long
-        work. The name is the input's stem; inputs of the same stem get their folder's name in front, see
-        `lobes.inference.files.base_names`. Files of an earlier call are overwritten, inputs never are.
+        The headers of all inputs are read before the first is separated, so that a missing one stops the call before
+        the long work. The name is the input's stem; inputs of the same stem get their folder's name in front, see
+        `lobes.inference.files.base_names`. Files of an earlier call are overwritten, inputs never are. Each file is
+        there whole or not at all.
 
         Arguments
         ---------
@@ -195,6 +298,8 @@ class Separator(SepformerSeparation):
         out_folder : str or PathLike
             Made when missing. Files are 16-bit PCM; 32-bit float, with a note in the log, where an estimate
             exceeds full scale or is too quiet for 16 bits.
+        options : Options, optional
+            How files are read, cut and written.
 
         Returns
         -------
@@ -206,13 +311,14 @@ class Separator(SepformerSeparation):
         UserError
             As `separate_file`, or if an output would overwrite an input.
         """
-        endings = [f"_s{number}" for number in range(1, self.num_sources + 1)]
+        return self._write_each(paths, out_folder, self.endings(), write_separated, options or Options())
 
-        return self._write_each(paths, out_folder, endings, self._separate_samples)
-
-    @torch.no_grad()
     def enhance_files(
-        self, paths: Sequence[str | os.PathLike[str]], out_folder: str | os.PathLike[str], pcs: bool = False
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        out_folder: str | os.PathLike[str],
+        pcs: bool = False,
+        options: Options | None = None,
     ) -> list[list[Path]]:
         """Enhance audio files with a model of one source and write `<name>_enhanced.wav`.
 
@@ -225,6 +331,8 @@ class Separator(SepformerSeparation):
         pcs : bool
             Also write `<name>_enhanced_pcs.wav`: the same after perceptual contrast stretching, at the level of
             the former. It raises PESQ and adds distortion, see `lobes.metrics.pcs`.
+        options : Options, optional
+            As in `separate_files`; also how much of the enhancement is applied.
 
         Returns
         -------
@@ -236,16 +344,27 @@ class Separator(SepformerSeparation):
         UserError
             As `separate_files`, or if the model gives several sources, or `pcs` and its rate is not 16 kHz.
         """
+        self.check_enhances(pcs)
+        write = partial(write_enhanced, pcs=pcs)
+        return self._write_each(paths, out_folder, self.endings(True, pcs), write, options or Options())
+
+    def check_enhances(self, pcs: bool = False) -> None:
+        """Refuse a model that does not enhance, or stretched contrast at a rate where it is not defined.
+
+        Raises
+        ------
+        UserError
+        """
         if self.num_sources != 1:
             raise UserError(f"expected a model of one source, got one of {self.num_sources}: use `lobes separate`.")
         if pcs and self.sample_rate != PCS_RATE:
             raise UserError(f"pcs: defined at {PCS_RATE} Hz only, the model's rate is {self.sample_rate} Hz.")
 
-        def columns(mix: np.ndarray, rate: int, path: str | os.PathLike[str]) -> np.ndarray:
-            enhanced = self._separate_samples(mix, rate, path)  # [T,1]
-            return np.concatenate([enhanced, stretched(enhanced, rate)], axis=1) if pcs else enhanced
-
-        return self._write_each(paths, out_folder, ["_enhanced", "_enhanced_pcs"][: 1 + pcs], columns)
+    def endings(self, enhanced: bool = False, pcs: bool = False) -> list[str]:
+        """What stands behind the name of an input in the names of its outputs."""
+        if enhanced:
+            return ["_enhanced", "_enhanced_pcs"][: 1 + pcs]
+        return [f"_s{number}" for number in range(1, self.num_sources + 1)]
 
     @property
     def num_sources(self) -> int:
@@ -262,29 +381,18 @@ class Separator(SepformerSeparation):
         paths: Sequence[str | os.PathLike[str]],
         out_folder: str | os.PathLike[str],
         endings: Sequence[str],
-        make: Callable[[np.ndarray, int, str | os.PathLike[str]], np.ndarray],
+        write: Callable[..., None],
+        options: Options,
     ) -> list[list[Path]]:
-        """Write what `make` gives for each file, [T] at a rate -> [T, columns], one file per column."""
+        """Let `write` make the files of each input."""
         from tqdm import tqdm
 
-        targets = targets_of(paths, Path(out_folder), endings)
+        targets = targets_of(paths, Path(out_folder), endings, options.format)
         for path in paths:
-            audio.read(path)
+            audio.probe(path)
         for path, outputs in zip(tqdm(paths, unit="file", disable=None), targets, strict=True):
-            mix, rate = audio.read_mono_with_rate(path)
-            write_columns(outputs, make(mix, rate, path), rate)
+            write(self, path, outputs, options)
         return targets
-
-    def _separate_samples(self, mix: np.ndarray, rate: int, path: str | os.PathLike[str]) -> np.ndarray:
-        """Separate [T] at any rate to float32 [T,S] at the same rate."""
-        if not mix.any():  # whatever the network makes of silence
-            return np.zeros((len(mix), self.num_sources), np.float32)
-        at_model_rate = resample(mix, rate, self.sample_rate)  # [T']
-        estimates = self.separate_batch(at_model_rate).float().cpu()  # [1,T',S]
-        if not torch.isfinite(estimates).all():
-            raise UserError(f"{os.fspath(path)}: the model gave NaN or infinite samples; nothing was written.")
-        fitted = fit_level(estimates, torch.from_numpy(at_model_rate)[None])[0].numpy()
-        return resample(fitted, self.sample_rate, rate)[: len(mix)]  # [T,S]
 
     def _one_by_one(self, batch: Tensor, lengths: Tensor) -> Tensor:
         """For SpeechBrain's own networks, which know no lengths: each item alone, zeros behind it."""

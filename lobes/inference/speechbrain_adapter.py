@@ -17,6 +17,52 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lobes.errors import UserError, did_you_mean
+from lobes.nnet.level import fit_level
+
+LEVELS = ("mixture", "model")  # of what leaves the program
+
+
+def check_level(level: str) -> str:
+    """Return the name of a level, or refuse it.
+
+    Example
+    -------
+    >>> check_level("mixture")
+    'mixture'
+    """
+    if level not in LEVELS:
+        raise UserError(f"level: expected {' or '.join(LEVELS)}, got {level!r}.{did_you_mean(str(level), LEVELS)}")
+    return level
+
+
+def at_level(estimates: Tensor, mix: Tensor, level: str, samples: Tensor | None = None) -> Tensor:
+    """Bring estimates to the level at which they leave the program.
+
+    Arguments
+    ---------
+    estimates : Tensor
+        [B,T,S]
+    mix : Tensor
+        [B,T]
+    level : str
+        `mixture`: the level that fits the mixture best, `lobes.nnet.level.fit_level`. `model`: as they are.
+    samples : Tensor or None
+        Valid samples per item, Long [B]; None: all.
+
+    Returns
+    -------
+    Tensor
+        [B,T,S]
+
+    Example
+    -------
+    >>> mix = torch.randn(1, 100)
+    >>> bool(torch.allclose(at_level(9 * mix[..., None], mix, "mixture"), mix[..., None], atol=1e-5))
+    True
+    """
+    return fit_level(estimates, mix, samples=samples) if check_level(level) == "mixture" else estimates
+
 
 class MixAndOnes(nn.Module):
     """The encoder: the mixture and a row of ones.
@@ -40,6 +86,8 @@ class MappingMaskNet(nn.Module):
     model : nn.Module
         Maps a mixture [B,T] to estimates [B,T,S]; its weights stand under `model.` in this module's state
         dict.
+    level : str
+        As in `at_level`. Folders that were exported before there was a choice name none and hold `model`.
 
     Example
     -------
@@ -54,13 +102,14 @@ class MappingMaskNet(nn.Module):
     True
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, level: str = "model") -> None:
         super().__init__()
-        self.model = model
+        self.model, self.level = model, check_level(level)
 
     def forward(self, encoded: Tensor) -> Tensor:
         """Take `encoded` [B,2,T] from `MixAndOnes`, give [S,B,2,T]."""
-        estimates = self.model(encoded[:, 0]).permute(2, 0, 1)  # [S,B,T]
+        mix = encoded[:, 0]  # [B,T]
+        estimates = at_level(self.model(mix), mix, self.level).permute(2, 0, 1)  # [S,B,T]
         return torch.stack([torch.zeros_like(estimates), estimates], dim=2)  # [S,B,2,T]
 
 
@@ -85,6 +134,8 @@ class EnhanceModel(nn.Module):
     ---------
     model : nn.Module
         Maps a mixture [B,T] to estimates [B,T,1].
+    level : str
+        As in `MappingMaskNet`.
 
     Example
     -------
@@ -95,13 +146,13 @@ class EnhanceModel(nn.Module):
     torch.Size([3, 100])
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, level: str = "model") -> None:
         super().__init__()
-        self.model = model
+        self.model, self.level = model, check_level(level)
 
     def forward(self, noisy: Tensor) -> tuple[Tensor, None]:
         """Take `noisy` [B,T], give the enhanced speech [B,T], and None for the features that others give."""
-        return self.model(noisy)[..., 0], None
+        return at_level(self.model(noisy), noisy, self.level)[..., 0], None
 
 
 def adapt(model: nn.Module) -> dict[str, nn.Module]:

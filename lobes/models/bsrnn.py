@@ -13,12 +13,13 @@ from lobes.models.base.band_mask import BandMaskModel
 from lobes.nnet.band_split import SMALLEST
 from lobes.nnet.banded import BandNorm, cumulative_norm, frame_norm, global_norm, joint_norm
 from lobes.nnet.lstm import LSTM
+from lobes.nnet.memory import Memory
 from lobes.nnet.precision import at_least_fp32, no_autocast
 from lobes.nnet.reflected_stft import ReflectedSTFT
 
 NORMS = {"joint": 1e-5, "local": SMALLEST}  # norms of the layers -> epsilon of the norms in the band split
 EPS = 1e-5  # of the layers' own norms
-Normalise = Callable[[Tensor, Tensor | None, float], Tensor]
+Normalise = Callable[..., Tensor]  # of x [B, L, K, D], frames and epsilon; a cumulative one also of a memory
 
 
 class BSRNN(BandMaskModel):
@@ -124,10 +125,11 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_channels))
         self.normalise = normalise
 
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Normalise `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
+    def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Normalise `x` [B, L, K, D] with `frames` valid frames per item (Long [B]); with a `memory`, a chunk."""
+        chunk = () if memory is None else (memory, self)
         with no_autocast(x):
-            return self.normalise(at_least_fp32(x), frames, EPS) * self.weight + self.bias
+            return self.normalise(at_least_fp32(x), frames, EPS, *chunk) * self.weight + self.bias
 
 
 class ResidualLSTM(nn.Module):
@@ -154,10 +156,10 @@ class ResidualLSTM(nn.Module):
         normalise = joint_norm if norms == "joint" else self.local
         self.norm = nn.ModuleDict({norms: ChannelNorm(self.linear.out_features, normalise)})
 
-    def normalised(self, x: Tensor, frames: Tensor | None) -> Tensor:
+    def normalised(self, x: Tensor, frames: Tensor | None, memory: Memory | None = None) -> Tensor:
         """Apply the norm to `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
         (norm,) = self.norm.values()
-        return norm(x, frames)
+        return norm(x, frames, memory)
 
 
 class TimeLSTM(ResidualLSTM):
@@ -172,10 +174,13 @@ class TimeLSTM(ResidualLSTM):
     def __init__(self, n_channels: int, norms: str = "joint", causal: bool = False, start: str = "published") -> None:
         super().__init__(n_channels, False, norms, cumulative_norm if causal else global_norm, start)
 
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
-        y = self.normalised(x, frames).transpose(1, 2).flatten(0, 1)  # [B K, L, D]
-        y = self.linear(self.lstm(y)[0])
+    def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B]); with a `memory`, over a chunk."""
+        y = self.normalised(x, frames, memory).transpose(1, 2).flatten(0, 1)  # [B K, L, D]
+        y, state = self.lstm(y, None if memory is None else memory.get(self.lstm))
+        if memory is not None:
+            memory[self.lstm] = state
+        y = self.linear(y)
         return x + y.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
 
 
@@ -191,8 +196,8 @@ class BandLSTM(ResidualLSTM):
     def __init__(self, n_channels: int, norms: str = "joint", start: str = "published") -> None:
         super().__init__(n_channels, True, norms, frame_norm, start)
 
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
+    def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B]); frames do not mix: no memory."""
         y = self.normalised(x, frames).flatten(0, 1)  # [B L, K, D]
         return x + self.linear(self.lstm(y)[0]).unflatten(0, x.shape[:2])
 

@@ -47,7 +47,8 @@ class MaskingSeparator(nn.Module):
     min_frames : int
         Minimum number of frames for the mask network (reflecting convolutions need more frames than they reflect).
     causal : bool
-        Whether the mask network is causal. Stored as an attribute only.
+        Whether the mask network is causal, with norms over past frames. A causal model cannot know the level of an item
+        in advance: it takes the waveform as it is, and its norms must make the masks independent of the level.
     one_by_one : bool
         Run the items of a batch one by one, for mask networks that mix them (SpeechBrain's RE-SepFormer makes one
         sequence of the memories of all items).
@@ -142,7 +143,8 @@ class MaskingSeparator(nn.Module):
 
     def _separate(self, mix: Tensor) -> Tensor:
         """Items of one length: [B, T] -> [B, T, S]."""
-        level = item_level(mix) if self.level == "item" else mix.new_ones(len(mix), 1)  # [B, 1]
+        as_it_is = self.causal or self.level == "none"
+        level = mix.new_ones(len(mix), 1) if as_it_is else item_level(mix)  # [B, 1]
         x = self.encoder(self._extend(to_unit_level(mix, level)))  # [B, N, L]
         self._check_positions(x.shape[2])
         masks = self._masks(x)  # [S, B, N, L]
@@ -151,8 +153,12 @@ class MaskingSeparator(nn.Module):
                 f"MaskingSeparator: expected {self.num_sources} masks, the mask network gives {masks.shape[0]}; "
                 "set its number of sources to num_sources"
             )
-        y = self.decoder((masks * x).flatten(0, 1)).reshape(self.num_sources, mix.shape[0], -1)  # [S, B, T']
-        return y[..., : mix.shape[1]].permute(1, 2, 0) * level[:, :, None]  # [B, T, S]
+        return self.decode(masks, x)[:, : mix.shape[1]] * level[:, :, None]  # [B, T, S]
+
+    def decode(self, masks: Tensor, x: Tensor) -> Tensor:
+        """Mask the encoded mixtures `x` [B, N, L] by `masks` [S, B, N, L] and decode them to [B, T, S]."""
+        y = self.decoder((masks * x).flatten(0, 1)).reshape(masks.shape[0], x.shape[0], -1)  # [S, B, T]
+        return y.permute(1, 2, 0)
 
     def _masks(self, x: Tensor) -> Tensor:
         if not self.one_by_one or len(x) <= 1:

@@ -12,6 +12,7 @@ from lobes.models.base.band_model import BandModel
 from lobes.models.base.contract import run_layer
 from lobes.nnet.band_mamba import CrossBandBiMamba, IntraBandBiMamba
 from lobes.nnet.band_split import BandDecoder, BandSplit
+from lobes.nnet.memory import Memory
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
 HIGHEST_GAIN = 2.0  # of the magnitude mask, so that a bin can be raised (MP-SENet, arXiv:2305.13686)
@@ -57,6 +58,8 @@ class MBSNet(BandModel):
     torch.Size([2, 3000, 1])
     """
 
+    streams = True
+
     def __init__(
         self,
         n_channels: int = 128,
@@ -92,16 +95,17 @@ class MBSNet(BandModel):
         self.phase = BandDecoder(self.widths, n_channels, **head)
         self.slope = nn.Parameter(torch.ones(sum(self.widths), 1))
 
-    def estimate_compressed(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+    def estimate_compressed(self, spectrum: Tensor, frames: Tensor | None, memory: Memory | None = None) -> Tensor:
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
         encoded = []  # of each branch, [B, L, K, D]
         for encoder in self.encoders:
             split, *layers = encoder.children()
-            x = split(spectrum, frames)
+            x = split(spectrum, frames, memory)
             for layer in layers:
-                x = run_layer(layer, x, frames, self.gradient_checkpointing)
+                x = run_layer(layer, x, frames, self.gradient_checkpointing, memory)
             encoded.append(x)
-        gain, turn = self.magnitude(encoded[0], frames), self.phase(encoded[-1], frames)  # [B, L, F, S]
+        gain = self.magnitude(encoded[0], frames, memory)  # [B, L, F, S]
+        turn = self.phase(encoded[-1], frames, memory)  # [B, L, F, S]
         with no_autocast(spectrum):
             gain = HIGHEST_GAIN * torch.sigmoid(self.slope * at_least_fp32(gain))
             turn = torch.pi * torch.tanh(at_least_fp32(turn))

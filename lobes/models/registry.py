@@ -26,6 +26,17 @@ def list_models() -> list[str]:
     return sorted(path.stem for path in models_folder().glob("*.yaml"))
 
 
+def streaming_presets() -> list[str]:
+    """Names of the presets whose networks run in a stream, sorted: those with a `latency_ms` in their meta.
+
+    Example
+    -------
+    >>> "mbs_net_causal" in streaming_presets(), "mbs_net" in streaming_presets()
+    (True, False)
+    """
+    return [preset for preset in list_models() if "latency_ms" in preset_meta(preset)]
+
+
 def get_model(preset: str, num_sources: int | None = None, **overrides: object) -> nn.Module:
     """Build the network of a preset, with fresh weights.
 
@@ -81,7 +92,7 @@ def preset_meta(preset: str) -> dict[str, Any]:
         `source`, `receptive_field` and `compared` (str: what is known of the network and its reference, written by
         `scripts/compare_references.py`), `parameters` and `num_sources` (int: the default number of sources, and
         the parameters with it); where there is one, `published` (a published score) and `claimed` (a number of
-        parameters that the count refutes).
+        parameters that the count refutes); for those that run in a stream, `latency_ms`.
 
     Raises
     ------

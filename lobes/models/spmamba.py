@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,10 +15,13 @@ from lobes.errors import UserError, did_you_mean
 from lobes.models.base.contract import run_layer
 from lobes.models.base.envelope import SpectralModel
 from lobes.models.convert.gridnet_reference import load_reference
-from lobes.nnet.bimamba import BiMamba
+from lobes.nnet.bimamba import BiMamba, MambaBlock
+from lobes.nnet.causal_gridnet import CausalGridNetBlock, looking_back
 from lobes.nnet.gridnet import GridNetBlock
 from lobes.nnet.lengths import zero_padding
-from lobes.nnet.norms import MaskedGroupNorm
+from lobes.nnet.level import running_level, to_unit_level
+from lobes.nnet.memory import Memory
+from lobes.nnet.norms import CumulativeGroupNorm, MaskedGroupNorm
 
 _REFUSED = {
     "input_dim": "it is dead in the reference implementation; the STFT's size is n_fft",
@@ -58,7 +62,14 @@ class SPMamba(SpectralModel):
         Size and hop of the windows of bins or frames that make one step of a Mamba. emb_hs = emb_ks is
         fastest.
     n_heads, approx_qk_dim : int
-        Attention heads, and the approximate size of a frame's query.
+        Attention heads, and the approximate size of a frame's query. Without heads there is no attention.
+    attention_window : int
+        Frames before and (unless causal) after a frame that it attends to, so that the network is linear in time. 0:
+        no window, to all frames, as published. A causal network needs a window, or no heads.
+    causal : bool
+        No look at later frames: forward in time only, convolutions and windows that look back, norms over past frames,
+        and with `level="item"` the level of the frames so far in place of the item's, see
+        `lobes.nnet.level.running_level`. Along bins nothing changes. A network of our own.
     d_state, d_conv, expand : int
         As in `lobes.nnet.mamba.Mamba`.
     gradient_checkpointing : bool
@@ -80,6 +91,7 @@ class SPMamba(SpectralModel):
     """
 
     centred_level = True
+    streams = True
 
     def __init__(
         self,
@@ -96,36 +108,54 @@ class SPMamba(SpectralModel):
         d_state: int = 16,
         d_conv: int = 4,
         expand: int = 4,
+        attention_window: int = 0,
+        causal: bool = False,
         gradient_checkpointing: bool = False,
         level: str = "item",
         **unknown: object,
     ) -> None:
         _refuse(unknown)
-        super().__init__(num_sources, sample_rate, n_fft, hop_length, False, gradient_checkpointing, level)
+        super().__init__(num_sources, sample_rate, n_fft, hop_length, causal, gradient_checkpointing, level)
+        sizes: dict[str, Any] = {"d_state": d_state, "d_conv": d_conv, "expand": expand}
 
         def mamba(features: int) -> BiMamba:
-            return BiMamba(features, d_state=d_state, d_conv=d_conv, expand=expand)
+            return BiMamba(features, **sizes)
 
-        def block() -> GridNetBlock:
-            n_bins, outputs = n_fft // 2 + 1, 2 * emb_dim * emb_ks
-            return GridNetBlock(emb_dim, n_bins, mamba, outputs, emb_ks, emb_hs, n_heads, approx_qk_dim)
+        def block() -> nn.Module:
+            n_bins, features = n_fft // 2 + 1, emb_dim * emb_ks
+            rest = (emb_ks, emb_hs, n_heads, approx_qk_dim, attention_window)
+            if causal:
+                return CausalGridNetBlock(emb_dim, n_bins, mamba(features), MambaBlock(features, **sizes), *rest)
+            return GridNetBlock(emb_dim, n_bins, mamba, 2 * features, *rest)
 
         self.conv = nn.Conv2d(2, emb_dim, 3, padding=1)
-        self.norm = MaskedGroupNorm(emb_dim)
+        self.norm = CumulativeGroupNorm(emb_dim) if causal else MaskedGroupNorm(emb_dim)
         self.blocks = nn.ModuleList(block() for _ in range(n_layers))
         self.deconv = nn.ConvTranspose2d(emb_dim, 2 * num_sources, 3, padding=1)
 
-    def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+    def estimate(self, spectrum: Tensor, frames: Tensor | None, memory: Memory | None = None) -> Tensor:
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F].
 
-        `forward` calls it between the STFT of the mixture at unit level and the inverse STFT of the estimates.
+        `forward` calls it between the STFT of the mixture at unit level and the inverse STFT of the estimates, a stream
+        with a `memory` and chunks of a spectrum.
         """
+        if self.causal:
+            return self._estimate_causally(spectrum, frames, memory)
         x = self.norm(self.conv(spectrum), frames)  # [B, D, L, F]
         x = x.permute(0, 2, 3, 1)  # [B, L, F, D]
         for block in self.blocks:  # along bins, along frames, attention across frames
             x = run_layer(block, x, frames, self.gradient_checkpointing)  # [B, L, F, D]
         x = zero_padding(x, frames).permute(0, 3, 1, 2)  # [B, D, L, F]
         return self.deconv(x).unflatten(1, (self.num_sources, 2))  # [B, S, 2, L, F]
+
+    def _estimate_causally(self, spectrum: Tensor, frames: Tensor | None, memory: Memory | None) -> Tensor:
+        level = running_level(spectrum, memory, self) if self.level == "item" else spectrum.new_ones(1)  # [B, 1, L, 1]
+        x = looking_back(self.conv, to_unit_level(spectrum, level), memory)  # [B, D, L, F]
+        x = self.norm(x, memory).permute(0, 2, 3, 1)  # [B, L, F, D]
+        for block in self.blocks:
+            x = run_layer(block, x, frames, self.gradient_checkpointing, memory)  # [B, L, F, D]
+        x = looking_back(self.deconv, x.permute(0, 3, 1, 2), memory)  # [B, S 2, L, F]
+        return x.unflatten(1, (self.num_sources, 2)) * level[:, None]  # [B, S, 2, L, F]
 
     @classmethod
     def from_upstream(cls, path: str | Path, **options) -> SPMamba:

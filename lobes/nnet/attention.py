@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from lobes.errors import UserError
 from lobes.nnet.lengths import mask
+from lobes.nnet.memory import Memory
 from lobes.nnet.norms import LN4DCF
 from lobes.nnet.precision import at_least_fp32, no_autocast
+from lobes.nnet.window_attention import windowed_attention
 
 
 class CrossFrameAttention(nn.Module):
@@ -28,11 +30,16 @@ class CrossFrameAttention(nn.Module):
         Heads H.
     approx_qk_dim : int
         Approximate size of a frame's query, which has E = ceil(approx_qk_dim / n_bins) channels in each bin.
+    window : int
+        A frame attends to itself, to so many frames before it and, unless `causal`, to as many after it: linear in the
+        number of frames, where attention to all of them is quadratic. 0: no window, to all frames of its item.
+    causal : bool
+        To no later frame. Needs a window, so that a stream keeps no more frames than that.
 
     Raises
     ------
     UserError
-        If the heads do not divide the channels.
+        If the heads do not divide the channels, or the window is negative, or missing where `causal` needs it.
 
     Example
     -------
@@ -40,8 +47,22 @@ class CrossFrameAttention(nn.Module):
     torch.Size([2, 7, 129, 16])
     """
 
-    def __init__(self, n_channels: int, n_bins: int, n_heads: int = 4, approx_qk_dim: int = 512) -> None:
+    def __init__(
+        self,
+        n_channels: int,
+        n_bins: int,
+        n_heads: int = 4,
+        approx_qk_dim: int = 512,
+        window: int = 0,
+        causal: bool = False,
+    ) -> None:
         super().__init__()
+        if window < 0 or (causal and not window):
+            raise UserError(
+                f"attention: expected attention_window of at least {int(causal)} frames, got {window}"
+                + ("; a causal network keeps so many frames. n_heads: 0 leaves attention out" if causal else "")
+            )
+        self.before, self.after = window, 0 if causal else window
         if n_channels % n_heads:
             raise UserError(
                 f"attention: n_heads must divide emb_dim, got emb_dim={n_channels}, n_heads={n_heads}; change either"
@@ -51,14 +72,29 @@ class CrossFrameAttention(nn.Module):
         self.query, self.key, self.value = (HeadProjection(maps, n_bins) for maps in zip(*heads, strict=True))
         self.output = Projection(n_channels, n_channels, n_bins)
 
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Attend: x + attention, [B, L, F, D]. Frames after an item's valid `frames` (Long [B]) are not attended to."""
+    def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Attend: x + attention, [B, L, F, D]. Frames after an item's valid `frames` (Long [B]) are not attended to.
+
+        With a `memory`, which only causal attention takes, `x` is a chunk of a stream.
+        """
         query, key, value = self.query(x), self.key(x), self.value(x)  # [B, H, L, E F]; E = D/H in value
-        keep = None if frames is None else mask(frames, x.shape[1])[:, None, None, :]  # [B, 1, 1, L]
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=keep)  # [B, H, L, D/H F]
+        if self.before:
+            if memory is not None:
+                key, value = self._with_past(key, value, memory)
+            y = windowed_attention(query, key, value, self.before, self.after, frames)
+        else:
+            keep = None if frames is None else mask(frames, x.shape[1])[:, None, None, :]  # [B, 1, 1, L]
+            y = F.scaled_dot_product_attention(query, key, value, attn_mask=keep)  # [B, H, L, D/H F]
         y = y.unflatten(-1, (-1, x.shape[2]))  # [B, H, L, D/H, F]
         y = y.permute(0, 2, 4, 1, 3).flatten(3)  # [B, L, F, D]
         return x + self.output(y)
+
+    def _with_past(self, key: Tensor, value: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Put the keys and values of the frames before in front, and remember as many as the window needs."""
+        if self in memory:
+            key, value = (torch.cat(pair, 2) for pair in zip(memory[self], (key, value), strict=True))
+        memory[self] = tuple(x[:, :, -self.before :].clone() for x in (key, value))
+        return key, value
 
 
 class HeadProjection(nn.Module):

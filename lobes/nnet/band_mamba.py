@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.mamba import Mamba
+from lobes.nnet.memory import Memory
+from lobes.nnet.slices import in_slices
+
+SLICE = 2**20  # numbers in a slice of inference: bands are few, and the scan wants several of them at once
 
 
 class MambaPair(nn.Module):
@@ -55,13 +59,14 @@ class MambaPair(nn.Module):
         nn.init.xavier_uniform_(self.combine.weight)
         nn.init.zeros_(self.combine.bias)
 
-    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B])."""
+    def forward(self, x: Tensor, steps: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B]); with a `memory`, a chunk of a stream."""
         y = zero_padding(self.norm(x), steps)
         if self.inner_norms is None:
-            both = [mixer(y, steps) for mixer in self.mixers]
+            both = [mixer(y, steps, memory) for mixer in self.mixers]
         else:
-            both = [y + mixer(norm(y), steps) for norm, mixer in zip(self.inner_norms, self.mixers, strict=True)]
+            pairs = zip(self.inner_norms, self.mixers, strict=True)
+            both = [y + mixer(norm(y), steps, memory) for norm, mixer in pairs]
         return x + self.combine(torch.cat(both, -1))
 
 
@@ -74,11 +79,16 @@ class IntraBandBiMamba(MambaPair):
     torch.Size([2, 5, 3, 16])
     """
 
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
+    def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B]); with a `memory`, over a chunk."""
+        if memory is not None:  # its state is that of all bands
+            return self._along(x, frames, memory)
+        return in_slices(lambda part: self._along(part, frames), x, dim=2, size=SLICE)
+
+    def _along(self, x: Tensor, frames: Tensor | None, memory: Memory | None = None) -> Tensor:
         bands = x.shape[2]
         steps = None if frames is None else frames.repeat_interleave(bands)
-        y = super().forward(x.transpose(1, 2).flatten(0, 1), steps)  # [B K, L, D]
+        y = super().forward(x.transpose(1, 2).flatten(0, 1), steps, memory)  # [B K, L, D]
         return y.unflatten(0, (-1, bands)).transpose(1, 2)
 
 
@@ -91,6 +101,9 @@ class CrossBandBiMamba(MambaPair):
     torch.Size([2, 5, 3, 16])
     """
 
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, K, D]; `frames` has no effect, since frames do not mix."""
+    def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Run over `x` [B, L, K, D]; `frames` and `memory` have no effect, since frames do not mix."""
+        return in_slices(self._across, x, dim=1, size=SLICE)
+
+    def _across(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # [B L, K, D] inside

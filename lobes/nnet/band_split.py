@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lobes.errors import UserError
 from lobes.nnet.banded import BandLinear, norms_for
 from lobes.nnet.bands import runs
+from lobes.nnet.memory import Memory
 
 START_SHARE = 0.1  # factor on Xavier's weights in the output layer of a decoder that starts at given values
 SMALLEST = 1e-20  # added to the variance: so small that the level of the input does not matter
@@ -37,14 +38,17 @@ class BandSplit(nn.Module):
         self.norms = norms_for(sizes, self.stretches, causal, SMALLEST)
         self.linear = BandLinear(sizes, [n_channels] * len(sizes), self.stretches)
 
-    def forward(self, spectrum: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to [B, L, K, D]."""
+    def forward(self, spectrum: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to [B, L, K, D].
+
+        With a `memory`, the spectrum is a chunk of a stream.
+        """
         pieces, start = [], 0
         for norm, stretch in zip(self.norms, self.stretches, strict=True):
             count, width = stretch.stop - stretch.start, self.widths[stretch.start]
             bins = spectrum[..., start : start + count * width]  # [B, 2, L, bands w]
             bins = bins.unflatten(3, (count, width)).permute(0, 2, 3, 4, 1).flatten(3)  # [B, L, bands, 2 w]
-            pieces.append(norm(bins, frames))
+            pieces.append(norm(bins, frames, memory))
             start += count * width
         return torch.cat(self.linear(pieces), 2)
 
@@ -115,9 +119,12 @@ class BandDecoder(nn.Module):
             half = bias[:, : bias.shape[1] // 2] if self.gated else bias  # an open gate of zero halves it
             half.copy_(((2 if self.gated else 1) * values).repeat(half.shape[1] // len(values)))
 
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Map `x` [B, L, K, D] with `frames` valid frames per item (Long [B]) to [B, L, F, features]."""
-        pieces = [norm(x[:, :, s], frames) for norm, s in zip(self.norms, self.stretches, strict=True)]
+    def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Map `x` [B, L, K, D] with `frames` valid frames per item (Long [B]) to [B, L, F, features].
+
+        With a `memory`, `x` is a chunk of a stream.
+        """
+        pieces = [norm(x[:, :, s], frames, memory) for norm, s in zip(self.norms, self.stretches, strict=True)]
         pieces = self.output([torch.tanh(piece) for piece in self.hidden(pieces)])
         if self.gated:
             pieces = [F.glu(piece, -1) for piece in pieces]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lobes.nnet.lengths import mask
+from lobes.nnet.memory import Memory
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
 
@@ -68,12 +69,18 @@ class BandNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(bands, features))
         self.causal, self.eps = causal, eps
 
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Normalise `x` [B, L, bands, C] with `frames` valid frames per item (Long [B]); at least fp32."""
+    def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Normalise `x` [B, L, bands, C] with `frames` valid frames per item (Long [B]); at least fp32.
+
+        With a `memory`, which only a causal norm takes, `x` is a chunk of a stream.
+        """
         with no_autocast(x):
             x = at_least_fp32(x)
-            normalise = cumulative_norm if self.causal else global_norm
-            return normalise(x, frames, self.eps) * self.weight + self.bias
+            if self.causal:
+                y = cumulative_norm(x, frames, self.eps, memory, self)
+            else:
+                y = global_norm(x, frames, self.eps)
+            return y * self.weight + self.bias
 
 
 def global_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
@@ -96,8 +103,12 @@ def global_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
     return deviation * torch.rsqrt(variance + eps)
 
 
-def cumulative_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
+def cumulative_norm(
+    x: Tensor, frames: Tensor | None, eps: float, memory: Memory | None = None, layer: nn.Module | None = None
+) -> Tensor:
     """Normalise like `global_norm`, but frame l by the frames up to l only; `frames` has no effect: padding is last.
+
+    With a `memory`, `x` is the next chunk of a stream, and the sums over all chunks before stand there under `layer`.
 
     Example
     -------
@@ -105,10 +116,15 @@ def cumulative_norm(x: Tensor, frames: Tensor | None, eps: float) -> Tensor:
     >>> torch.equal(cumulative_norm(x[:, :3], None, 1e-5), cumulative_norm(x, None, 1e-5)[:, :3])
     True
     """
-    count = x.shape[3] * torch.arange(1, x.shape[1] + 1, device=x.device)[:, None, None]  # [L, 1, 1]
     # in fp64, because in a running sum a quiet frame after a loud one would be lost in rounding
-    total = x.double().sum(3, keepdim=True).cumsum(1)  # [B, L, K, 1]
-    power = x.double().square().sum(3, keepdim=True).cumsum(1)
+    wide, done = x.double(), 0
+    total = wide.sum(3, keepdim=True).cumsum(1)  # [B, L, K, 1]
+    power = wide.square().sum(3, keepdim=True).cumsum(1)
+    if memory is not None and layer is not None:
+        past_total, past_power, done = memory.get(layer, (0, 0, 0))
+        total, power = total + past_total, power + past_power
+        memory[layer] = total[:, -1:].clone(), power[:, -1:].clone(), done + x.shape[1]
+    count = x.shape[3] * torch.arange(done + 1, done + x.shape[1] + 1, device=x.device)[:, None, None]  # [L, 1, 1]
     mean = total / count
     variance = (power / count - mean.square()).clamp(min=0)
     return (x - mean.to(x.dtype)) * torch.rsqrt(variance + eps).to(x.dtype)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lobes.errors import UserError, did_you_mean
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.mamba import Mamba, project_in
+from lobes.nnet.memory import Memory
 from lobes.nnet.norms import RMSNorm
 from lobes.nnet.selective import SelectiveCore
 
@@ -31,9 +32,9 @@ class MambaBlock(nn.Module):
         self.norm = RMSNorm(d_model)
         self.mixer = Mamba(d_model, reverse=reverse, **mamba)
 
-    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
-        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B])."""
-        return x + self.mixer(self.norm(x), steps)
+    def forward(self, x: Tensor, steps: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B]); with a `memory`, a chunk of a stream."""
+        return x + self.mixer(self.norm(x), steps, memory)
 
 
 class BiMamba(nn.Module):

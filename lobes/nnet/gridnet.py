@@ -11,6 +11,7 @@ from lobes.errors import UserError
 from lobes.nnet.attention import CrossFrameAttention
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.norms import LN4D
+from lobes.nnet.slices import in_slices
 from lobes.nnet.windows import MergeWindows, covered, n_windows, split_windows
 
 
@@ -33,8 +34,8 @@ class GridNetBlock(nn.Module):
         Output features of the sequence model.
     emb_ks, emb_hs : int
         Size and hop of the windows of bins or frames that make one step of a sequence.
-    n_heads, approx_qk_dim : int
-        As in `CrossFrameAttention`.
+    n_heads, approx_qk_dim, attention_window : int
+        As in `CrossFrameAttention`; with no heads there is no attention.
 
     Raises
     ------
@@ -60,13 +61,15 @@ class GridNetBlock(nn.Module):
         emb_hs: int = 1,
         n_heads: int = 4,
         approx_qk_dim: int = 512,
+        attention_window: int = 0,
     ) -> None:
         super().__init__()
         if not 1 <= emb_hs <= emb_ks:
             raise UserError(f"expected 1 <= emb_hs <= emb_ks, got emb_ks={emb_ks}, emb_hs={emb_hs}; change either")
         self.emb_ks, self.emb_hs = emb_ks, emb_hs
         # the attention is made first, as it always was: the initial weights of a seed depend on the order
-        self.attention = CrossFrameAttention(emb_dim, n_bins, n_heads, approx_qk_dim)
+        attention = (emb_dim, n_bins, n_heads, approx_qk_dim, attention_window)
+        self.attention = CrossFrameAttention(*attention) if n_heads else None
         self.along_bins = AlongBins(emb_dim, sequence(emb_dim * emb_ks), MergeWindows(outputs, emb_dim, emb_ks, emb_hs))
         self.along_frames = AlongFrames(
             emb_dim, sequence(emb_dim * emb_ks), MergeWindows(outputs, emb_dim, emb_ks, emb_hs)
@@ -83,7 +86,8 @@ class GridNetBlock(nn.Module):
         # zeros after an item's own end, because the item alone would be padded with zeros too
         x = F.pad(zero_padding(x, frames), (0, 0, 0, more_bins, 0, more_frames))  # [B, L', F', D]
         x = self.along_frames(self.along_bins(x), frames)  # [B, L', F', D]
-        return self.attention(x[:, :n_frames, :n_bins], frames)  # [B, L, F, D]
+        x = x[:, :n_frames, :n_bins]  # [B, L, F, D]
+        return x if self.attention is None else self.attention(x, frames)
 
 
 class AlongBins(nn.Module):
@@ -105,6 +109,9 @@ class AlongBins(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run over `x` [B, L, F, D], where windows cover F exactly."""
+        return in_slices(self._along, x, dim=1)
+
+    def _along(self, x: Tensor) -> Tensor:
         h = self.norm(x).flatten(0, 1)  # [B L, F, D]
         h = self.sequence(split_windows(h, self.merge.size, self.merge.hop), None)  # [B L, W, outputs]
         return x + self.merge(h).view_as(x)  # [B, L, F, D]
@@ -129,6 +136,9 @@ class AlongFrames(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Run over `x` [B, L, F, D], where windows cover L exactly, with `frames` valid frames per item (Long [B])."""
+        return in_slices(lambda part: self._along(part, frames), x, dim=2)
+
+    def _along(self, x: Tensor, frames: Tensor | None) -> Tensor:
         size, hop, bins = self.merge.size, self.merge.hop, x.shape[2]
         windows = None if frames is None else n_windows(frames, size, hop).repeat_interleave(bins)  # [B F]
         h = self.norm(x).transpose(1, 2).flatten(0, 1)  # [B F, L, D]

@@ -6,13 +6,15 @@ B batch, T samples, S sources.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lobes.nnet.lengths import mask, zero_padding
+from lobes.nnet.memory import Memory
 
 # Directions of the estimates with less than this share of the strongest one's power are not fitted: two estimates that
 # are nearly the same signal would get large gains of opposite sign, whose sum fits and whose parts are noise.
 WEAKEST = 0.05
+ROUNDING = 1e-12  # a sum of estimates with less than this share of their power is what rounding left of it
 
 
 def item_level(x: Tensor, samples: Tensor | None = None, centred: bool = False) -> Tensor:
@@ -56,6 +58,38 @@ def item_level(x: Tensor, samples: Tensor | None = None, centred: bool = False) 
         power = torch.where(variance > 1e-10 * power, variance, power)
     silent = power == 0
     return torch.where(silent, 0, torch.where(silent, 1, power).sqrt()) * peak  # [B, 1]
+
+
+def running_level(spectrum: Tensor, memory: Memory | None = None, layer: nn.Module | None = None) -> Tensor:
+    """Return the rms of a spectrum at each frame over all bins of the frames so far: the level of a causal network.
+
+    Frames of digital silence do not count, so that a recording that starts with them is not taken for a quiet one. With
+    a `memory`, the spectrum is a chunk of a stream, and the sums so far stand there under `layer`.
+
+    Arguments
+    ---------
+    spectrum : Tensor
+        Real and imaginary part [B, 2, L, F].
+    memory, layer
+        As in `lobes.nnet.banded.cumulative_norm`.
+
+    Returns
+    -------
+    Tensor
+        Level [B, 1, L, 1], 0 as long as there was silence only; its gradient is finite everywhere.
+
+    Example
+    -------
+    >>> running_level(torch.tensor([0.0, 3.0, 0.0, 1.0]).view(1, 1, 4, 1).expand(1, 2, 4, 5))[0, 0, :, 0]
+    tensor([0.0000, 4.2426, 4.2426, 3.1623])
+    """
+    power = spectrum.double().square().sum(1, keepdim=True).mean(3, keepdim=True)  # [B, 1, L, 1]
+    total, count = power.cumsum(2), (power > 0).cumsum(2)
+    if memory is not None and layer is not None:
+        total, count = (now + past for now, past in zip((total, count), memory.get(layer, (0, 0)), strict=True))
+        memory[layer] = total[:, :, -1:].clone(), count[:, :, -1:].clone()
+    silent = count == 0
+    return torch.where(silent, 0, torch.where(silent, 1, total / count.clamp(min=1)).sqrt()).to(spectrum.dtype)
 
 
 def to_unit_level(x: Tensor, level: Tensor) -> Tensor:
@@ -102,19 +136,61 @@ def fit_level(estimates: Tensor, mix: Tensor, jointly: bool = True, samples: Ten
     >>> fitted.shape, torch.allclose(fitted, sources, atol=1e-4)
     (torch.Size([1, 8000, 2]), True)
     """
+    gains = fitting_gains(products(estimates, mix, samples), jointly)  # [B, S]
+    return estimates * gains.to(estimates)[:, None]
+
+
+def products(estimates: Tensor, mix: Tensor, samples: Tensor | None = None) -> Tensor:
+    """Sums over time of the products of all estimates and the mixture: all that `fitting_gains` needs to know.
+
+    Those of a long signal are the sums of those of its parts.
+
+    Arguments
+    ---------
+    estimates : Tensor
+        [B, T, S]
+    mix : Tensor
+        [B, T]
+    samples : Tensor or None
+        Valid samples per item, Long [B]; None: all.
+
+    Returns
+    -------
+    Tensor
+        [B, S + 1, S + 1] in double precision on the CPU; the mixture is the last row and column.
+
+    Example
+    -------
+    >>> products(torch.ones(1, 4, 2), torch.full((1, 4), 2.0))[0]
+    tensor([[ 4.,  4.,  8.],
+            [ 4.,  4.,  8.],
+            [ 8.,  8., 16.]], dtype=torch.float64)
+    """
     x, m = (zero_padding(y.detach(), samples).cpu().double() for y in (estimates, mix[..., None]))  # [B, T, S or 1]
-    level = x.square().mean(1).sqrt()  # [B, S]
+    both = torch.cat([x, m], -1)  # [B, T, S + 1]
+    return both.mT @ both
+
+
+def fitting_gains(sums: Tensor, jointly: bool = True) -> Tensor:
+    """The gain [B, S] of each estimate at which they fit their mixture, from their `products` [B, S + 1, S + 1].
+
+    Example
+    -------
+    >>> fitting_gains(products(torch.ones(1, 4, 1), torch.full((1, 4), 2.0)))
+    tensor([[2.]], dtype=torch.float64)
+    """
+    own, onto = sums[:, :-1, :-1], sums[:, :-1, -1:]  # [B, S, S], [B, S, 1]
+    level = own.diagonal(dim1=1, dim2=2).sqrt()  # [B, S]
     level = torch.where(level > 0, level, torch.ones_like(level))
-    unit = x / level[:, None]
-    gains = _one_gain(x, m) * level if jointly else torch.zeros_like(level)  # [B, S], of `unit`
-    power = torch.nan_to_num(unit.mT @ unit / x.shape[1])  # [B, S, S]
-    rest = torch.nan_to_num(unit.mT @ (m - unit @ gains[..., None]) / x.shape[1])  # [B, S, 1]
+    gains = _one_gain(own, onto) * level if jointly else torch.zeros_like(level)  # [B, S], of estimates at level 1
+    power = torch.nan_to_num(own / level[:, None] / level[..., None])  # [B, S, S]
+    rest = torch.nan_to_num(onto / level[..., None] - power @ gains[..., None])  # [B, S, 1]
     gains = gains + (torch.linalg.pinv(power, hermitian=True, rtol=WEAKEST) @ rest if jointly else rest)[..., 0]
-    return estimates * (gains / level).to(estimates)[:, None]
+    return gains / level
 
 
-def _one_gain(x: Tensor, m: Tensor) -> Tensor:
-    """The common gain [B, 1] at which the sum of x [B, T, S] fits m [B, T, 1]; 0 where the sum is silent."""
-    total = x.sum(-1, keepdim=True)  # [B, T, 1]
-    energy = total.square().sum(1)
-    return torch.where(energy > 0, (total * m).sum(1) / torch.where(energy > 0, energy, 1), 0)
+def _one_gain(own: Tensor, onto: Tensor) -> Tensor:
+    """The common gain [B, 1] at which the sum of the estimates fits the mixture; 0 where their sum is silent."""
+    energy = own.sum((1, 2))[:, None]  # [B, 1]
+    heard = energy > ROUNDING * own.diagonal(dim1=1, dim2=2).sum(1, keepdim=True)
+    return torch.where(heard, onto.sum(1) / torch.where(heard, energy, 1), 0)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lobes.nnet.lengths import zero_padding
+from lobes.nnet.memory import Memory
 from lobes.nnet.precision import at_least_fp32
 from lobes.nnet.selective import SelectiveParts
 
@@ -67,13 +68,14 @@ class Mamba(SelectiveParts):
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
         self.start_step_sizes()
 
-    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, steps: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """Run over whole sequences `x` [B, L, d_model]; the result has the same shape, and zeros after an item's end.
 
-        `steps` are valid steps per item, Long [B]; None: all. With `reverse`, each item starts at its own end.
+        `steps` are valid steps per item, Long [B]; None: all. With `reverse`, each item starts at its own end. With a
+        `memory`, `x` is the next chunk of a stream.
         """
         x, z = project_in(self.in_proj, x, steps)  # [B, L, D]
-        return self.out_proj(self.mix(x, z, steps))  # [B, L, d_model]
+        return self.out_proj(self.mix(x, z, steps, memory))  # [B, L, d_model]
 
     def initial_states(self, batch: int) -> tuple[Tensor, Tensor]:
         """Return zero states for `step`.

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lobes.nnet.banded import cumulative_norm
 from lobes.nnet.lengths import mask
+from lobes.nnet.memory import Memory
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
 
@@ -105,3 +107,24 @@ class MaskedGroupNorm(nn.GroupNorm):
         variance = deviation.square().sum((1, 2, 3), keepdim=True) / count
         scale, shift = self.weight[:, None, None], self.bias[:, None, None]  # [D, 1, 1]
         return deviation * torch.rsqrt(variance + self.eps) * scale + shift
+
+
+class CumulativeGroupNorm(nn.GroupNorm):
+    """`MaskedGroupNorm` over the frames up to the present one, for causal networks.
+
+    Example
+    -------
+    >>> norm, x = CumulativeGroupNorm(16), torch.rand(2, 16, 7, 129)
+    >>> torch.equal(norm(x[:, :, :3]), norm(x)[:, :, :3])
+    True
+    """
+
+    def __init__(self, n_channels: int, eps: float = 1e-5) -> None:
+        super().__init__(1, n_channels, eps)
+
+    def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:  # type: ignore[override]
+        """Normalise `x` [B, D, L, F], with a `memory` a chunk of a stream; the result is at least fp32."""
+        with no_autocast(x):
+            x = at_least_fp32(x).permute(0, 2, 1, 3)  # [B, L, D, F]
+            y = cumulative_norm(x.flatten(2)[:, :, None], None, self.eps, memory, self).view_as(x)
+            return y.permute(0, 2, 1, 3) * self.weight[:, None, None] + self.bias[:, None, None]

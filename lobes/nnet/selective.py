@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lobes.nnet.depthwise import conv_silu
+from lobes.nnet.memory import Memory, behind_past
 from lobes.nnet.precision import at_least_fp32
 from lobes.scan import selective_scan
 
@@ -75,15 +76,21 @@ class SelectiveParts(nn.Module):
         self.D.fill_(1.0)
         self.start_step_sizes()
 
-    def mix(self, x: Tensor, z: Tensor, steps: Tensor | None) -> Tensor:
+    def mix(self, x: Tensor, z: Tensor, steps: Tensor | None, memory: Memory | None = None) -> Tensor:
         """Mix `x` [B, L, D] along the steps and gate it with `z` [B, L, D].
 
-        `steps` are valid steps per item, Long [B]. After an item's end `x` must be zero, and so is the result.
+        `steps` are valid steps per item, Long [B]. After an item's end `x` must be zero, and so is the result. With a
+        `memory`, the convolution and the scan go on where the chunk before ended; all steps are valid then.
         """
-        u = conv_silu(x, self.conv1d.weight, self.conv1d.bias, self.reverse)  # type: ignore[arg-type]
+        if memory is not None and self.reverse:
+            raise ValueError("Mamba: expected reverse=False with a memory, as a stream cannot start from its end")
+        past = 0 if memory is None else self.d_conv - 1
+        if past:
+            x = behind_past(x, past, 1, memory, self.conv1d)
+        u = conv_silu(x, self.conv1d.weight, self.conv1d.bias, self.reverse)[:, past:]  # type: ignore[arg-type]
         dt, B, C = self.select(u)
         # a contiguous transpose of the few columns lets both gradients be multiplied in a third of the time on CPUs
-        return selective_scan(
+        result = selective_scan(
             u,
             dt @ self.dt_proj.weight.t().contiguous(),  # [B, L, D]
             self.A(),
@@ -95,8 +102,14 @@ class SelectiveParts(nn.Module):
             delta_softplus=True,
             reverse=self.reverse,
             lengths=steps,
+            initial_state=None if memory is None else memory.get(self),
+            return_last_state=memory is not None,
             backend=self.backend,
         )
+        if memory is None:
+            return result
+        y, memory[self] = result
+        return y
 
     def A(self) -> Tensor:
         """State matrix of the scan [D, N], negative."""

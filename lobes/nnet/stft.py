@@ -98,23 +98,40 @@ class STFT(nn.Module):
             )
         with no_autocast(x):
             x = zero_padding(at_least_fp32(x), samples)
-            dtype, x = x.dtype, x if x.device.type == "mps" else x.double()
             full = self._extended(torch.tensor(x.shape[1]))
             x = F.pad(x, (0, int(full) - x.shape[1]))
             extended = full if samples is None else self._extended(samples)
-            spectrum = torch.stft(
-                reflect(x, extended, self.n_fft // 2),
-                self.n_fft,
-                self.hop_length,
-                window=self._window(x),
-                center=False,
-                return_complex=True,
-            )  # [B, F, L]
-            parts = torch.view_as_real(spectrum).permute(0, 3, 2, 1).to(dtype)  # [B, 2, L, F]
+            parts = self.transform(reflect(x, extended, self.n_fft // 2))  # [B, 2, L, F]
             if samples is None:
                 return parts
             valid = mask(self.frames(samples), parts.shape[2])
             return parts * valid[:, None, :, None]
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Compute the spectra [B, 2, L, F] of the frames that lie wholly inside of signals `x` [B, T], T >= n_fft.
+
+        Inside it is fp64 where the device has it, as in `forward`.
+
+        Example
+        -------
+        >>> STFT(256, 64).transform(torch.rand(2, 256 + 3 * 64)).shape
+        torch.Size([2, 2, 4, 129])
+        """
+        dtype, x = x.dtype, x if x.device.type == "mps" else x.double()
+        sizes = (self.n_fft, self.hop_length)
+        spectrum = torch.stft(x, *sizes, window=self._window(x), center=False, return_complex=True)  # [B, F, L]
+        return torch.view_as_real(spectrum).permute(0, 3, 2, 1).to(dtype)  # [B, 2, L, F]
+
+    def pieces(self, parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute what each frame of `parts` [B, 2, L, F] adds to the signals, and to the weight that divides them.
+
+        Both are [B, L, n_fft], the weight with B = 1.
+        """
+        window = self._window(parts)
+        # the imaginary parts of the first and last bin do not enter a real signal
+        spectrum = torch.complex(parts[:, 0], parts[:, 1])  # [B, L, F]
+        pieces = torch.fft.irfft(spectrum, self.n_fft) * window  # [B, L, n_fft]
+        return pieces, window.square().expand(1, pieces.shape[1], self.n_fft)
 
     def inverse(self, parts: Tensor, total: int, samples: Tensor | None = None) -> Tensor:
         """Compute signals [B, T] of `total` samples from spectra [B, 2, L, F] (real and imaginary part).
@@ -123,17 +140,13 @@ class STFT(nn.Module):
         """
         with no_autocast(parts):
             parts = at_least_fp32(parts)
-            window = self._window(parts)
-            # the imaginary parts of the first and last bin do not enter a real signal
-            spectrum = torch.complex(parts[:, 0], parts[:, 1])  # [B, L, F]
-            pieces = torch.fft.irfft(spectrum, self.n_fft) * window  # [B, L, n_fft]
-            envelope = window.square().expand(1, pieces.shape[1], self.n_fft)
+            pieces, envelope = self.pieces(parts)
             if samples is not None:
                 valid = mask(self.frames(samples), pieces.shape[1])[:, :, None]
                 pieces, envelope = pieces * valid, envelope * valid
             start = self.n_fft // 2
-            signal = self._overlap_add(pieces)[:, start : start + total]
-            weight = self._overlap_add(envelope)[:, start : start + total]
+            signal = self.overlap_add(pieces)[:, start : start + total]
+            weight = self.overlap_add(envelope)[:, start : start + total]
             return zero_padding(signal / weight.clamp(min=WEAKEST), samples)  # [B, T]
 
     def _extended(self, samples: Tensor) -> Tensor:
@@ -143,7 +156,7 @@ class STFT(nn.Module):
         # computed at every call and no buffer, so that a model in fp64 has a window exact to fp64
         return torch.hann_window(self.n_fft, dtype=x.dtype, device=x.device)
 
-    def _overlap_add(self, pieces: Tensor) -> Tensor:
+    def overlap_add(self, pieces: Tensor) -> Tensor:
         """Add pieces [B, L, n_fft] at every hop: [B, (L - 1) * hop_length + n_fft]."""
         total = (pieces.shape[1] - 1) * self.hop_length + self.n_fft
         columns = pieces.transpose(1, 2)  # [B, n_fft, L]

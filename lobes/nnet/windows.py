@@ -75,12 +75,15 @@ class MergeWindows(nn.ConvTranspose1d):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Merge `x` [M, W, features] to [M, S, D]."""
+        return self.spread(x) + self.bias  # type: ignore[operator]
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Merge without the bias, so that parts of a sequence add up: `x` [M, W, features] to [M, S, D]."""
         if self.size % self.hop:
-            return super().forward(x.transpose(1, 2)).transpose(1, 2)
+            return F.conv_transpose1d(x.transpose(1, 2), self.weight, None, self.hop).transpose(1, 2)
         weight = self.weight.permute(2, 1, 0).flatten(0, 1)  # [size * D, features]
         y = F.linear(x, weight).unflatten(-1, (-1, self.hop * self.out_channels))  # [M, W, size / hop, hop * D]
-        merged = self._overlap_add(y).reshape(x.shape[0], -1, self.out_channels)
-        return merged + self.bias  # type: ignore[operator]
+        return self._overlap_add(y).reshape(x.shape[0], -1, self.out_channels)
 
     def _overlap_add(self, y: Tensor) -> Tensor:
         """Add piece r of window w at hop w + r: [M, W, R, P] -> [M, W + R - 1, P]."""

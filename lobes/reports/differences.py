@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lobes.data.files import write_whole
-from lobes.evaluation.comparison import ALL, Difference
+from lobes.evaluation.comparison import ALL, PairedDifference
 from lobes.reports.tables import as_markdown, percent, show
 
 DIGITS = {"stoi": 3, "estoi": 3, "wer": 3, "cer": 3}
@@ -20,7 +20,7 @@ HEADER = ("first", "second", "measure", "difference", "p", "p of all", "first be
 ROW_INCHES, LEAST_INCHES = 0.28, 1.6
 
 
-def as_page(differences: Sequence[Difference], known_speakers: bool) -> str:
+def as_page(differences: Sequence[PairedDifference], known_speakers: bool) -> str:
     """The comparison in Markdown: what is better than what, all numbers, the conditions, and how to read them."""
     overall = [one for one in differences if one.condition == ALL]
     parts = [one for one in differences if one.condition != ALL]
@@ -33,13 +33,13 @@ def as_page(differences: Sequence[Difference], known_speakers: bool) -> str:
     return "\n\n".join([*blocks, explanation(overall[0], known_speakers)]) + "\n"
 
 
-def sentence(one: Difference) -> str:
+def sentence(one: PairedDifference) -> str:
     """What a difference over all utterances says.
 
     Example
     -------
     >>> from lobes.evaluation.clusters import Estimate
-    >>> sentence(Difference("a", "b", "pesq", ALL, 9, 0, 3, Estimate(0.1, -0.1, 0.3, 0.4), 0.4, 0.5, 0.95))
+    >>> sentence(PairedDifference("a", "b", "pesq", ALL, 9, 0, 3, Estimate(0.1, -0.1, 0.3, 0.4), 0.4, 0.5, 0.95))
     'pesq, a and b: no difference is shown (0.10 [-0.10, 0.30])'
     """
     names = f"{one.measure}, {one.first} and {one.second}"
@@ -47,19 +47,19 @@ def sentence(one: Difference) -> str:
     return f"{names}: {verdict} ({with_interval(one)})"
 
 
-def with_interval(one: Difference) -> str:
+def with_interval(one: PairedDifference) -> str:
     """The mean difference with its interval."""
     digits = DIGITS.get(one.measure, 2)
     mean, low, high = (show(value, digits) for value in one.estimate[:3])
     return f"{mean} [{low}, {high}]"
 
 
-def as_table(differences: Sequence[Difference]) -> str:
+def as_table(differences: Sequence[PairedDifference]) -> str:
     """One row for each pair of systems and measure."""
     return as_markdown(HEADER, [_cells(one) for one in differences])
 
 
-def by_condition(differences: Sequence[Difference]) -> str:
+def by_condition(differences: Sequence[PairedDifference]) -> str:
     """One row for each condition, a column for each pair and measure."""
     keys = list(dict.fromkeys((one.first, one.second, one.measure) for one in differences))
     found = {(one.condition, (one.first, one.second, one.measure)): one for one in differences}
@@ -70,7 +70,7 @@ def by_condition(differences: Sequence[Difference]) -> str:
     return as_markdown(header, rows)
 
 
-def explanation(one: Difference, known_speakers: bool) -> str:
+def explanation(one: PairedDifference, known_speakers: bool) -> str:
     """How the numbers were made, for whoever reads the table."""
     drawn = "speakers" if known_speakers else "utterances (no column says who speaks; see --speakers)"
     return (
@@ -83,7 +83,7 @@ def explanation(one: Difference, known_speakers: bool) -> str:
     )
 
 
-def as_picture(differences: Sequence[Difference], title: str) -> str:
+def as_picture(differences: Sequence[PairedDifference], title: str) -> str:
     """Forest plots, one for each measure: every pair and condition with its interval. Returns an SVG file."""
     from lobes.reports.figures import as_svg, new_figure
 
@@ -97,7 +97,7 @@ def as_picture(differences: Sequence[Difference], title: str) -> str:
         return as_svg(figure, title)
 
 
-def as_numbers(differences: Sequence[Difference]) -> list[dict[str, Any]]:
+def as_numbers(differences: Sequence[PairedDifference]) -> list[dict[str, Any]]:
     """The same as rows for a JSON file; a number that does not exist is None."""
     rows = [{**asdict(one), **one.estimate._asdict(), "better": one.better} for one in differences]
     return [
@@ -106,14 +106,14 @@ def as_numbers(differences: Sequence[Difference]) -> list[dict[str, Any]]:
     ]
 
 
-def write(folder: Path, page: str, differences: Sequence[Difference]) -> None:
+def write(folder: Path, page: str, differences: Sequence[PairedDifference]) -> None:
     """Write `comparison.md`, `comparison.svg` and `comparison.json` into a folder."""
     write_whole(folder / "comparison.md", page)
     write_whole(folder / "comparison.svg", as_picture(differences, "differences with their intervals"))
     write_whole(folder / "comparison.json", json.dumps(as_numbers(differences), indent=1) + "\n")
 
 
-def _cells(one: Difference) -> list[str]:
+def _cells(one: PairedDifference) -> list[str]:
     p = [f"{value:.3f}" if value >= 0.001 else "< 0.001" for value in (one.estimate.p, one.p_all)]
     n = f"{one.n}" + (f" of {one.n + one.left_out}" if one.left_out else "")
     verdict = f"{one.better} is better" if one.better else NOTHING
@@ -130,7 +130,7 @@ def _cells(one: Difference) -> list[str]:
     ]
 
 
-def _forest(axis: Any, differences: Sequence[Difference]) -> None:
+def _forest(axis: Any, differences: Sequence[PairedDifference]) -> None:
     places = -np.arange(len(differences))
     for place, one in zip(places, differences, strict=True):
         mean, low, high = one.estimate[:3]

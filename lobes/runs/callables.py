@@ -13,20 +13,22 @@ from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+_LOBES = "lobes"  # its names are compared here and never imported
 _SB = "speechbrain.lobes.models"
 NEW = {
     # networks
-    "lobes.models.spmamba.SPMamba", "lobes.models.bs_bimamba.BSBiMamba", "lobes.models.bsrnn.BSRNN",
-    "lobes.models.mbs_net.MBSNet", "lobes.models.tf_gridnet.TFGridNet", "lobes.models.masking.MaskingSeparator",
-    "lobes.exported.BiMambaStack", "lobes.exported.MambaTasNetMaskNet", "lobes.exported.SequenceFirst",
+    f"{_LOBES}.models.spmamba.SPMamba", f"{_LOBES}.models.bs_bimamba.BSBiMamba", f"{_LOBES}.models.bsrnn.BSRNN",
+    f"{_LOBES}.models.mbs_net.MBSNet", f"{_LOBES}.models.tf_gridnet.TFGridNet",
+    f"{_LOBES}.models.masking.MaskingSeparator",
+    f"{_LOBES}.exported.BiMambaStack", f"{_LOBES}.exported.MambaTasNetMaskNet", f"{_LOBES}.exported.SequenceFirst",
     # around a network, in an exported folder
-    "lobes.exported.MixAndOnes", "lobes.exported.MappingMaskNet", "lobes.exported.TakeEstimate",
-    "lobes.exported.EnhanceModel", "speechbrain.utils.parameter_transfer.Pretrainer",
+    f"{_LOBES}.exported.MixAndOnes", f"{_LOBES}.exported.MappingMaskNet", f"{_LOBES}.exported.TakeEstimate",
+    f"{_LOBES}.exported.EnhanceModel", "speechbrain.utils.parameter_transfer.Pretrainer",
     # of folders made by earlier versions
-    "lobes.inference.adapter.MixAndOnes", "lobes.inference.adapter.MappingMaskNet",
-    "lobes.inference.adapter.TakeEstimate", "lobes.inference.adapter.EnhanceModel",
-    "lobes.models.mamba_tasnet.MambaMaskNet", "lobes.models.sequence_first.SequenceFirst",
-    "lobes.nnet.bimamba.SharedBiMamba", "lobes.exported.MambaMaskNet", "lobes.exported.SharedBiMamba",
+    f"{_LOBES}.inference.adapter.MixAndOnes", f"{_LOBES}.inference.adapter.MappingMaskNet",
+    f"{_LOBES}.inference.adapter.TakeEstimate", f"{_LOBES}.inference.adapter.EnhanceModel",
+    f"{_LOBES}.models.mamba_tasnet.MambaMaskNet", f"{_LOBES}.models.sequence_first.SequenceFirst",
+    f"{_LOBES}.nnet.bimamba.SharedBiMamba", f"{_LOBES}.exported.MambaMaskNet", f"{_LOBES}.exported.SharedBiMamba",
     # SpeechBrain's separators
     *(f"{_SB}.dual_path.{name}" for name in (
         "Encoder", "Decoder", "Dual_Path_Model", "SBTransformerBlock", "SBRNNBlock", "DPTNetBlock",
@@ -39,7 +41,7 @@ NEW = {
     "speechbrain.processing.features.STFT", "speechbrain.processing.features.ISTFT", "torch.nn.GELU",
 }  # fmt: skip
 NAME = {
-    "lobes.exported.load_strictly", "lobes.inference.weights.load_strictly",
+    f"{_LOBES}.exported.load_strictly", f"{_LOBES}.inference.weights.load_strictly",
     "torch.hamming_window", "torch.hann_window", "speechbrain.processing.features.spectral_magnitude",
     "speechbrain.processing.signal_processing.resynthesize", "speechbrain.nnet.normalization.BatchNorm2d",
     "torch.nn.GELU",
@@ -53,19 +55,19 @@ MODEL: Mapping[str, set[str]] = {"!new:": NEW, "!name:": NAME, "!apply:": APPLY}
 TRAINING: Mapping[str, set[str]] = {
     "!new:": NEW
     | {
-        "lobes.exported.Budget", "lobes.exported.MetricGan", "lobes.training.budget.Budget",
-        "lobes.exported.SafeCheckpointer", "speechbrain.utils.epoch_loop.EpochCounter",
+        f"{_LOBES}.exported.Budget", f"{_LOBES}.exported.MetricGan", f"{_LOBES}.training.budget.Budget",
+        f"{_LOBES}.exported.SafeCheckpointer", "speechbrain.utils.epoch_loop.EpochCounter",
         "speechbrain.utils.checkpoints.Checkpointer",
     },
     "!name:": NAME
     | {
-        "lobes.exported.BudgetCosine", "lobes.training.schedule.BudgetCosine", "torch.optim.AdamW",
+        f"{_LOBES}.exported.BudgetCosine", f"{_LOBES}.training.schedule.BudgetCosine", "torch.optim.AdamW",
         "torch.optim.lr_scheduler.StepLR", "torch.optim.lr_scheduler.ReduceLROnPlateau",
     },
     "!apply:": APPLY,
 }  # fmt: skip
 # What a recipe file may ask for when it is resolved; nothing of it is left in a run folder or an exported folder.
-RESOLVED = {"lobes.exported.num_sources", "lobes.exported.describe_task"}
+RESOLVED = {f"{_LOBES}.exported.num_sources", f"{_LOBES}.exported.describe_task"}
 ATTRIBUTES = {"model"}  # of an object, by `!ref <key.attribute>`
 # The first key of an exported folder, which says how to install Lobes. No dot: the rest would be looked for inside it.
 NEEDED = re.compile(r"lobes\.exported\.Lobes \([^.%]*\)")
@@ -165,9 +167,9 @@ def _is_inside(node: Node) -> bool:
 RULES: Mapping[str, Callable[[Any], str]] = {
     "speechbrain.utils.parameter_transfer.Pretrainer": _of_pretrainer,
     f"{_SB}.dual_path.SBRNNBlock": _of_cells,
-    "lobes.exported.SafeCheckpointer": _of_checkpointer,
+    f"{_LOBES}.exported.SafeCheckpointer": _of_checkpointer,
     "speechbrain.utils.checkpoints.Checkpointer": _of_checkpointer,
-    "lobes.exported.load_strictly": _without_arguments,
-    "lobes.inference.weights.load_strictly": _without_arguments,
+    f"{_LOBES}.exported.load_strictly": _without_arguments,
+    f"{_LOBES}.inference.weights.load_strictly": _without_arguments,
     **dict.fromkeys(APPLY, _of_plain),
 }

@@ -28,7 +28,7 @@ SHOWN = 3  # checkpoints in a message
 Order = tuple[float, float, bool, float, float]
 
 
-class Found(NamedTuple):
+class FoundCheckpoint(NamedTuple):
     """A checkpoint folder and what its CKPT.yaml says; where that cannot be read, the reason."""
 
     path: Path
@@ -40,14 +40,14 @@ class Damaged(Exception):
     """The message says which file of a checkpoint is not as it was written."""
 
 
-def found(save: str | Path) -> list[Found]:
+def found(save: str | Path) -> list[FoundCheckpoint]:
     """All checkpoint folders below `save`, by name, whatever is in them."""
     checkpoints = []
     for path in sorted(path for path in Path(save).glob(names.CHECKPOINTS) if path.is_dir()):
         try:
-            checkpoints.append(Found(path, read_meta(path)))
+            checkpoints.append(FoundCheckpoint(path, read_meta(path)))
         except Damaged as fault:
-            checkpoints.append(Found(path, {}, str(fault)))
+            checkpoints.append(FoundCheckpoint(path, {}, str(fault)))
     return checkpoints
 
 
@@ -83,7 +83,7 @@ def number(value: Any) -> float:
         return -math.inf
 
 
-def newest(save: str | Path) -> Found | None:
+def newest(save: str | Path) -> FoundCheckpoint | None:
     """The newest checkpoint whose files are all as they were written; None where there are no checkpoints.
 
     Raises
@@ -94,10 +94,10 @@ def newest(save: str | Path) -> Found | None:
     chosen, faults = first_whole(lambda: [one.path for one in newest_first(found(save))])
     if chosen is None and faults:
         raise none_whole(save, faults)
-    return None if chosen is None else Found(chosen, read_meta(chosen))
+    return None if chosen is None else FoundCheckpoint(chosen, read_meta(chosen))
 
 
-def newest_first(checkpoints: Iterable[Found]) -> list[Found]:
+def newest_first(checkpoints: Iterable[FoundCheckpoint]) -> list[FoundCheckpoint]:
     """The newest first; those whose place nobody knows, before all others."""
     return sorted(checkpoints, key=lambda one: (bool(one.fault), order_of(one.path, one.meta)), reverse=True)
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from lobes.errors import UserError
 from lobes.runs import names
-from lobes.runs.checkpoints import Found, fault_of, found, number, order_of
+from lobes.runs.checkpoints import FoundCheckpoint, fault_of, found, number, order_of
 from lobes.runs.safe_yaml import allow, load_text, wishes_of
 from lobes.runs.weights import load_strictly
 from lobes.runs.yaml_nodes import read_text, tree_of
@@ -209,7 +209,7 @@ def _drop_comments(node: Any) -> None:
         _drop_comments(child)
 
 
-def _usable(one: Found) -> Checkpoint | None:
+def _usable(one: FoundCheckpoint) -> Checkpoint | None:
     if not one.fault and (one.path / names.WEIGHTS).is_file():
         return Checkpoint(one.path, one.meta)
     logger.warning("%s: left out, %s", one.path, one.fault or f"{names.WEIGHTS} is missing")

@@ -1,17 +1,16 @@
-"""Make glibc keep freed memory, so that CPU training does not page it in again at every step."""
+"""How much memory a training process has held, and that it keeps freed memory."""
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from typing import TYPE_CHECKING
+
+from lobes.runs.freed_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
 
-# From malloc.h of the GNU C library.
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-TOP_PAD = 64 * 2**20  # bytes asked of the system at a time
+__all__ = ["keep_freed_memory", "peak_megabytes"]
 
 
 def peak_megabytes(device: torch.device | str = "cpu") -> float:
@@ -35,26 +34,3 @@ def peak_megabytes(device: torch.device | str = "cpu") -> float:
         return (getattr(memory, "peak_wset", 0) or memory.rss) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory for the next request, where it is the GNU one; return whether it did.
-
-    Otherwise it hands large blocks back to the system when they are freed, and every step of a training touches
-    thousands of new pages: a fifth of the time of a step of the small presets, more on a virtual machine whose host
-    takes free memory away. The process then keeps its highest demand until it ends.
-
-    Example
-    -------
-    >>> keep_freed_memory() in (True, False)
-    True
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
-    settings = {M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: TOP_PAD, M_MMAP_MAX: 0}
-    taken = [bool(mallopt(name, value)) for name, value in settings.items()]
-    return all(taken)

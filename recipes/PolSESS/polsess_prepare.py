@@ -276,7 +276,7 @@ def _refuse_shared_ids(found: Mapping[str, Sequence[Row]]) -> None:
                 raise UserError(f"{len(shared)} mixtures are both in {other} and in {split}: {shorten(shared)}.")
 
 
-def _main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str]) -> None:
     parser = arguments.Parser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data_folder")
     parser.add_argument("save_folder")
@@ -296,4 +296,4 @@ def _main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     with exit_on_user_error():
-        _main(sys.argv[1:])
+        main(sys.argv[1:])

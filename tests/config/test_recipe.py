@@ -201,7 +201,7 @@ def test_keywords_are_followed_to_the_parents_that_get_them():
     assert (options["n_channels"], options["hop_length"], options["split"]) == (64, 128, "fixed")
     assert "layers" not in options
     refuses = keyword_arguments("lobes.models.spmamba.SPMamba")
-    assert "emb_dim" in refuses and not {"unknown", "causal"} & set(refuses)
+    assert "emb_dim" in refuses and not {"unknown", "lstm_hidden_units"} & set(refuses)
 
 
 def test_reading_a_presets_file_imports_no_torch():

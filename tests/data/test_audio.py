@@ -176,3 +176,15 @@ def test_A06_channels_that_cancel_are_named(tmp_path, caplog):
         audio.write(tmp_path / f"{name}.wav", np.stack([x, second], 1), 8000)
         audio.read_mono(tmp_path / f"{name}.wav")
         assert ("channels cancel" in caplog.text) == warned
+
+
+def test_blocks_are_the_whole(tmp_path, monkeypatch):
+    x = np.random.default_rng(0).uniform(-1, 1, (10007, 2)).astype(np.float32)
+    x[9000, 1] = np.nan
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 1000)
+    sf.write(tmp_path / "bad.wav", x, 8000, subtype="FLOAT")
+    with pytest.raises(UserError, match=r"bad\.wav: sample 9000 is nan"):
+        list(audio.read_blocks(tmp_path / "bad.wav"))
+    audio.write(tmp_path / "a.wav", np.nan_to_num(x), 8000)
+    blocks = list(audio.read_blocks(tmp_path / "a.wav"))
+    assert len(blocks) == 21 and np.array_equal(np.concatenate(blocks), audio.read(tmp_path / "a.wav")[0])

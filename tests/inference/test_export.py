@@ -18,6 +18,7 @@ from speechbrain.inference.separation import SepformerSeparation
 from lobes.errors import UserError
 from lobes.inference.export import export_pretrained
 from lobes.inference.separator import Separator
+from lobes.nnet.level import fit_level
 from lobes.runs.fine_tune import start_from
 from lobes.runs.folder import read_run
 from lobes.runs.names import EXPORTED
@@ -52,11 +53,16 @@ def test_stock_speechbrain_equals_the_model(make_run: MakeRun, tmp_path: Path, s
     folder = export_pretrained(run, tmp_path / "out")
     mix = mixture(*shape)
     with torch.no_grad():
-        expected = read_run(run).model(mix)
+        raw = read_run(run).model(mix)
+    expected = fit_level(raw, mix)
     assert expected.shape == (*shape, 2) and expected.any()
     assert torch.equal(stock(folder).separate_batch(mix), expected)
     assert torch.equal(Separator.from_hparams(folder).separate_batch(mix), expected)
     assert torch.equal(Separator.from_hparams(run).separate_batch(mix), expected)
+    own = {"run_opts": {"device": "cpu"}, "overrides": {"level": "model"}}
+    for interface in (SepformerSeparation, Separator):
+        assert torch.equal(interface.from_hparams(source=str(folder), **own).separate_batch(mix), raw)
+    assert torch.equal(Separator.from_hparams(run, level="model").separate_batch(mix), raw)
 
 
 def test_folder_holds_exactly_the_promised_files(run: Path, tmp_path: Path):
@@ -69,7 +75,7 @@ def test_folder_holds_exactly_the_promised_files(run: Path, tmp_path: Path):
 
 def test_hyperparams_hold_the_model_and_nothing_of_the_training(run: Path, tmp_path: Path):
     path = export_pretrained(run, tmp_path / "out") / "hyperparams.yaml"
-    keys = ["__lobes", "num_spks", "sample_rate", "encoder", "masknet", "decoder", "modules", "pretrainer"]
+    keys = ["__lobes", "num_spks", "sample_rate", "level", "encoder", "masknet", "decoder", "modules", "pretrainer"]
     assert list(YAML().load(path.read_text())) == keys
     hparams = load_hyperpyyaml(path.read_text())
     assert list(hparams["pretrainer"].loadables) == ["masknet"]
@@ -117,7 +123,8 @@ def test_loading_takes_the_weights_from_the_file(run: Path, tmp_path: Path):
     mix = mixture(1, 50)
     with torch.no_grad():
         expected = 2 * read_run(run).model(mix)
-    assert torch.equal(stock(folder).separate_batch(mix), expected)
+    unfitted = SepformerSeparation.from_hparams(source=str(folder), overrides={"level": "model"})
+    assert torch.equal(unfitted.separate_batch(mix), expected)
 
 
 def test_stock_speechbrain_refuses_keys_that_do_not_match(run: Path, tmp_path: Path, caplog):
@@ -167,7 +174,7 @@ def test_card_tells_what_is_known_and_runs(make_run: MakeRun, tmp_path: Path, mo
         assert part in card
     assert "CKPT+1 (epoch 1, validation SI-SDRi 3.21 dB)" in card
     assert "`python train.py hparams/a.yaml --data_folder P --seed=7`" in card and "commit abc" in card
-    assert "Files come at the level that fits their mixture" in card and "A batch comes as the network gives it" in card
+    assert "Estimates come at the level that fits their mixture best" in card and "`--level model`" in card
     assert "dereverberated" in card and "Apache License 2.0" in card
     assert "`pip install path/to/clone`" in card
     assert "/machine" not in card and str(tmp_path) not in card

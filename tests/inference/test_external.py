@@ -59,7 +59,8 @@ def test_it_separates_like_any_other_model():
 
 def test_silence_is_not_given_to_a_model_that_divides_by_the_level():
     silence_and_sound = torch.stack([torch.zeros(100), torch.ones(100)])
-    separated = Separator.from_hparams("other_project:divides").separate_batch(silence_and_sound)
+    separator = Separator.from_hparams("other_project:divides", level="model")
+    separated = separator.separate_batch(silence_and_sound)
     assert not separated[0].any() and torch.equal(separated[1], torch.ones(100, 2))
 
 
@@ -84,7 +85,8 @@ def test_a_wrong_shape_says_what_was_expected():
 
 def test_a_word_goes_to_the_factory():
     mix = torch.randn(1, 500)
-    assert torch.equal(Separator.from_hparams("other_project:scaled=0.25").separate_batch(mix)[..., 0], mix * 0.25)
+    separator = Separator.from_hparams("other_project:scaled=0.25", level="model")
+    assert torch.equal(separator.separate_batch(mix)[..., 0], mix * 0.25)
 
 
 class Network(torch.nn.Module):
@@ -119,7 +121,7 @@ def asteroid(monkeypatch):
 
 @pytest.mark.parametrize("name, sources", [("masking", 2), ("one source", 1)])
 def test_asteroids_models(asteroid, name, sources):
-    separator = Separator.from_hparams(f"lobes.inference.third_party:asteroid={name}")
+    separator = Separator.from_hparams(f"lobes.inference.third_party:asteroid={name}", level="model")
     mix = torch.randn(2, 700)
     assert (separator.sample_rate, separator.num_sources) == (8000, sources)
     assert torch.equal(separator.separate_batch(mix)[..., -1], mix / 4)
@@ -135,7 +137,7 @@ def test_asteroids_models(asteroid, name, sources):
 )
 def test_a_model_of_asteroid_of_another_kind_is_refused(asteroid, name, message):
     with pytest.raises(UserError, match=message) as caught:
-        Separator.from_hparams(f"lobes.inference.third_party:asteroid={name}")
+        Separator.from_hparams(f"lobes.inference.third_party:asteroid={name}", level="model")
     assert "\n" not in str(caught.value)
 
 
@@ -185,7 +187,7 @@ def test_clearvoices_models(monkeypatch, tmp_path, weights):
         return
     (tmp_path / "last_best_checkpoint").write_text("model.pt")
     mix = torch.randn(1, 700) / 10
-    estimates = Separator.from_hparams(word).separate_batch(mix)
+    estimates = Separator.from_hparams(word, level="model").separate_batch(mix)
     assert torch.equal(estimates[..., 0], mix / 2) and torch.equal(estimates[..., 1], mix)
 
 

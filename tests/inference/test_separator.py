@@ -117,7 +117,7 @@ def test_A02_A03_A07_output_has_the_files_rate_and_length(
 
 @pytest.mark.parametrize("rate", [8000, 44100])
 def test_files_stand_at_the_level_of_the_mixture_whatever_gain_the_network_has(tmp_path: Path, rate: int):
-    """A loss that ignores scale leaves any gain and any sign; a batch shows it, a file does not."""
+    """A loss that ignores scale leaves any gain and any sign; only `level="model"` shows it."""
 
     class Gains(torch.nn.Module):
         def forward(self, mix, lengths=None):
@@ -130,7 +130,12 @@ def test_files_stand_at_the_level_of_the_mixture_whatever_gain_the_network_has(t
     assert np.sqrt(np.mean((total - x) ** 2)) < 0.05 * np.sqrt(np.mean(x**2))
     [[first, second]] = separator.separate_files([path], tmp_path / "out")
     assert abs(audio.read(first)[0]).max() == pytest.approx(0.5, rel=0.1) == abs(audio.read(second)[0]).max()
-    assert float(separator.separate_batch(tone(800)).abs().max()) > 10
+    batch = separator.separate_batch(np.stack([tone(800), 0.1 * tone(800)]))
+    assert torch.allclose(batch.sum(-1)[0], torch.from_numpy(tone(800)), atol=1e-5)
+    assert torch.allclose(batch[1], 0.1 * batch[0], atol=1e-6)
+    raw = Separator(adapt(Gains()), {"num_spks": 2, "sample_rate": 8000}, level="model")
+    assert float(raw.separate_batch(tone(800)).abs().max()) > 10
+    assert float(raw.separate_file(path).abs().max()) > 10
 
 
 @pytest.mark.parametrize("rate", RATES)

@@ -5,6 +5,7 @@ import torch
 
 from lobes.inference import Separator
 from lobes.models import get_model
+from lobes.nnet.level import fit_level
 from lobes.runs.fine_tune import start_from
 
 SIZES = {
@@ -64,7 +65,8 @@ def test_three_ways_to_one_result(folder, tmp_path, samples):
     stock = SepformerSeparation.from_hparams(source=str(path), savedir=str(tmp_path / "saved"))
     mix = torch.randn(1, samples, generator=torch.Generator().manual_seed(1)) / 10
     expected = stock.separate_batch(mix)
-    assert torch.equal(Separator.from_hparams(path).separate_batch(mix), expected)
+    assert torch.equal(Separator.from_hparams(path, level="model").separate_batch(mix), expected)
+    assert torch.equal(Separator.from_hparams(path).separate_batch(mix), fit_level(expected, mix))
     preset = get_model("sepformer", **sizes).eval()
     start_from(preset, path)
     with torch.no_grad():  # it brings the mixture to unit level first, so the last bits differ

@@ -17,6 +17,9 @@ from lobes.nnet.bimamba import SharedBiMamba
 
 SMALL = {
     "convtasnet_causal": {"N": 16, "B": 8, "H": 8, "X": 3, "R": 1},
+    "convtasnet_cumulative": {"N": 16, "B": 8, "H": 8, "X": 3, "R": 1},
+    "spmamba_causal": {"n_layers": 1, "emb_dim": 4, "n_heads": 2, "approx_qk_dim": 129, "attention_window": 3},
+    "spmamba_local": {"n_layers": 1, "emb_dim": 4, "n_heads": 2, "approx_qk_dim": 129, "attention_window": 3},
     "dprnn": {"N": 16, "K": 20, "n_layers": 2, "n_units": 8},
     "dptnet": {"N": 16, "K": 20, "n_layers": 2},
     "sepformer": {"N": 16, "K": 20, "n_layers": 2, "n_transformer_layers": 1, "n_heads": 2, "d_ffn": 16},

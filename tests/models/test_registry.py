@@ -22,20 +22,26 @@ PARAMETERS = {
     "bs_bimamba_abl3_published": 4_102_288,
     "bs_bimamba_abl3_small": 1_967_952,
     "bsrnn": 2_963_024,
+    "bsrnn_causal": 2_963_024,
     "bsrnn_local_norms": 2_963_024,
     "mbs_net": 2_349_447,
     "mbs_net_causal": 2_347_399,
+    "mbs_net_causal_small": 309_143,
     "mbs_net_dual": 7_264_523,
     "convtasnet": 3_445_808,
     "convtasnet_tiny": 236_312,
     "spmamba_16k": 6_141_826,
     "spmamba_8k": 6_094_498,
+    "spmamba_causal": 878_608,
+    "spmamba_causal_small": 114_772,
+    "spmamba_local": 1_156_368,
     "spmamba_small": 1_156_368,
     "spmamba_mini": 190_906,
     "spmamba_tiny": 88_906,
     "bsrnn_8k": 2_831_388,
     "bsrnn_8k_tiny": 276_140,
     "convtasnet_causal": 6_582_832,
+    "convtasnet_cumulative": 6_582_832,
     "dpmamba_m": 15_869_441,
     "dpmamba_s": 8_136_193,
     "dpmamba_tiny": 97_153,
@@ -66,10 +72,10 @@ def test_parameters_are_as_stated_in_the_file(preset):
     meta = preset_meta(preset)
     assert meta["parameters"] == PARAMETERS[preset] and meta["num_sources"] == model.num_sources
     facts = {"source", "receptive_field", "compared", "parameters", "num_sources"}
-    assert set(meta) - {"published", "claimed"} == facts
+    assert set(meta) - {"published", "claimed", "latency_ms"} == facts
     enhances = preset.startswith(ENHANCEMENT) and "8k" not in preset
     assert model.sample_rate == (16000 if enhances or "16k" in preset else 8000)
-    assert model.num_sources == (1 if enhances else 2) and model.causal is (preset == "mbs_net_causal")
+    assert model.num_sources == (1 if enhances else 2) and model.causal is ("latency_ms" in meta)
 
 
 @pytest.mark.parametrize("preset", ["spmamba_tiny", "convtasnet_tiny", "bsrnn", "mbs_net"])

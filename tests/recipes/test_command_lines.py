@@ -35,9 +35,8 @@ def call(program: str, words: list[str], monkeypatch) -> str:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
-    main = getattr(module, "main", None) or module._main
     with pytest.raises(UserError) as caught:
-        main([*PROGRAMS[program][0], *words])
+        module.main([*PROGRAMS[program][0], *words])
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 

@@ -15,6 +15,7 @@ from lobes.models.base.band_model import BandModel
 from lobes.models.base.contract import run_layer
 from lobes.nnet.band_split import BandDecoder, BandSplit
 from lobes.nnet.deep_filter import CAUSAL, CENTRED, filter_over_time
+from lobes.nnet.memory import Memory, behind_past
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
 STARTS = ("published", "passthrough")
@@ -44,6 +45,8 @@ class BandMaskModel(BandModel):
         For another `start`.
     """
 
+    streams = True
+
     def __init__(
         self,
         n_channels: int,
@@ -62,17 +65,23 @@ class BandMaskModel(BandModel):
         decoder: dict[str, Any] = {"causal": self.causal, "start": mask if start == "passthrough" else None}
         self.decoder = BandDecoder(self.widths, n_channels, expansion, len(mask), **decoder)
 
-    def estimate_compressed(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+    def estimate_compressed(self, spectrum: Tensor, frames: Tensor | None, memory: Memory | None = None) -> Tensor:
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
-        x = self.split(spectrum, frames)  # [B, L, K, D]
+        x = self.split(spectrum, frames, memory)  # [B, L, K, D]
         for layer in self.layers:
-            x = run_layer(layer, x, frames, self.gradient_checkpointing)
-        features = self.decoder(x, frames)  # [B, L, F, S P 2]
-        return masked(features, spectrum, self.num_sources, self.offsets)
+            x = run_layer(layer, x, frames, self.gradient_checkpointing, memory)
+        features = self.decoder(x, frames, memory)  # [B, L, F, S P 2]
+        before = -self.offsets[0]
+        past = None if memory is None else behind_past(spectrum, before, 2, memory, self)[:, :, :before]
+        return masked(features, spectrum, self.num_sources, self.offsets, past)
 
 
-def masked(features: Tensor, spectrum: Tensor, num_sources: int, offsets: tuple[int, ...]) -> Tensor:
+def masked(
+    features: Tensor, spectrum: Tensor, num_sources: int, offsets: tuple[int, ...], past: Tensor | None = None
+) -> Tensor:
     """Apply the masks in `features` [B, L, F, S P 2] to `spectrum` [B, 2, L, F]: [B, S, 2, L, F].
+
+    `past` are the frames before the spectrum, as in `lobes.nnet.deep_filter.filter_over_time`.
 
     Example
     -------
@@ -82,4 +91,4 @@ def masked(features: Tensor, spectrum: Tensor, num_sources: int, offsets: tuple[
     """
     with no_autocast(spectrum):
         masks = at_least_fp32(features).unflatten(3, (num_sources, len(offsets), 2))  # [B, L, F, S, P, 2]
-        return filter_over_time(spectrum, masks.permute(0, 3, 4, 5, 1, 2), offsets)
+        return filter_over_time(spectrum, masks.permute(0, 3, 4, 5, 1, 2), offsets, past)

@@ -9,6 +9,7 @@ from torch import Tensor
 from lobes.errors import UserError
 from lobes.models.base.envelope import SpectralModel
 from lobes.nnet.bands import band_widths
+from lobes.nnet.memory import Memory
 from lobes.nnet.power import to_power
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
@@ -40,14 +41,15 @@ class BandModel(SpectralModel):
         self.compress = compress
         self.widths = band_widths(split, self.stft.n_fft // 2 + 1, self.sample_rate, n_bands)
 
-    def estimate_compressed(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+    def estimate_compressed(self, spectrum: Tensor, frames: Tensor | None, memory: Memory | None = None) -> Tensor:
         """Do what `estimate` does, from and to compressed spectra."""
         raise NotImplementedError
 
-    def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+    def estimate(self, spectrum: Tensor, frames: Tensor | None, memory: Memory | None = None) -> Tensor:
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""
         with no_autocast(spectrum):
             spectrum = to_power(at_least_fp32(spectrum), self.compress, 1)
-        spectra = self.estimate_compressed(spectrum, frames)  # [B, S, 2, L, F]
+        chunk = () if memory is None else (memory,)
+        spectra = self.estimate_compressed(spectrum, frames, *chunk)  # [B, S, 2, L, F]
         with no_autocast(spectrum):
             return to_power(at_least_fp32(spectra), 1 / self.compress, 2)

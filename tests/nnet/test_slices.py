@@ -1,0 +1,40 @@
+"""Inference in slices gives what the whole gives, bit for bit; with gradients nothing is cut."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lobes.models import get_model
+from lobes.nnet import band_mamba, slices
+
+
+@pytest.fixture
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Cut everything, and count the slices."""
+    counted: list[int] = []
+    narrow = torch.Tensor.narrow
+    monkeypatch.setattr(slices, "WHOLE", 100)
+    monkeypatch.setattr(slices.in_slices, "__defaults__", (2**12,))
+    monkeypatch.setattr(band_mamba, "SLICE", 2**12)
+    monkeypatch.setattr(torch.Tensor, "narrow", lambda x, *where: counted.append(1) or narrow(x, *where))
+    return counted
+
+
+@pytest.mark.parametrize("preset", ["spmamba_tiny", "tf_gridnet_mini", "mbs_net", "bs_bimamba_abl1_small"])
+def test_slices_give_the_same_bits(preset: str, small_slices: list[int]):
+    torch.manual_seed(0)
+    model = get_model(preset).eval()
+    mix, lengths = torch.randn(2, model.sample_rate // 4), torch.tensor([1.0, 0.6])
+    whole = model(mix, lengths).detach()
+    assert not small_slices, "gradients are wanted"
+    with torch.no_grad():
+        cut = model(mix, lengths)
+    assert len(small_slices) > 10
+    assert torch.equal(cut, whole)
+
+
+def test_little_is_not_cut(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.Tensor, "narrow", lambda *_: pytest.fail("cut"))
+    with torch.no_grad():
+        assert torch.equal(slices.in_slices(torch.sin, torch.ones(2**20), 0), torch.ones(2**20).sin())
