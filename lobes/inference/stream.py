@@ -16,12 +16,12 @@ from torch import Tensor
 
 from lobes.data import audio
 from lobes.errors import UserError
+from lobes.inference import writing
 from lobes.inference.batches import Waveform, to_batch
-from lobes.inference.files import write_columns
-from lobes.inference.speechbrain_adapter import MappingMaskNet
+from lobes.inference.running_level import RunningLevel
+from lobes.inference.speechbrain_adapter import MappingMaskNet, at_level
 from lobes.models.base.contract import check_streams
 from lobes.models.base.stream import Stream
-from lobes.nnet.level import fit_level
 
 
 class SeparatorStream:
@@ -150,8 +150,8 @@ def stream_file(
 ) -> tuple[list[Path], Pace]:
     """Feed a file to a stream chunk by chunk, as if it came live, and write the estimates.
 
-    At the end each estimate is brought to the level that fits the mixture, as `Separator.separate_files` does; the file
-    that it writes is the same but for rounding.
+    At the end each estimate is brought to the separator's `level`, as `Separator.separate_files` does; the file that it
+    writes is the same but for rounding.
 
     Arguments
     ---------
@@ -187,10 +187,20 @@ def stream_file(
     estimates = torch.cat([*parts, stream.flush()], 1).float().cpu()  # [1,T,S]
     if not torch.isfinite(estimates).all():
         raise UserError(f"{os.fspath(path)}: the model gave NaN or infinite samples; nothing was written.")
-    fitted = fit_level(estimates, torch.from_numpy(mix)[None])[0].numpy()  # [T,S]
-    targets[0].parent.mkdir(parents=True, exist_ok=True)
-    write_columns(targets, fitted, stream.sample_rate)
+    fitted = at_level(estimates, torch.from_numpy(mix)[None], separator.level)[0].numpy()  # [T,S]
+    write_wav(targets, fitted, stream.sample_rate)
     return targets, Pace(times, len(mix) / stream.sample_rate)
+
+
+def write_wav(targets: list[Path], signals: np.ndarray, rate: int) -> None:
+    """Write each column of [T,S] to a WAV file, there whole or not at all; one sample format for all."""
+    peak = float(np.abs(signals).max())
+    subtype = writing.subtype_for("wav", peak)
+    writing.say_what_is_odd(targets[0], peak, subtype)
+    targets[0].parent.mkdir(parents=True, exist_ok=True)
+    with writing.opened_for_writing(targets, rate, 1, "wav", subtype, len(signals)) as files:
+        for file, column in zip(files, signals.T, strict=True):
+            file.write(writing.encoded(column, subtype))
 
 
 def outputs_of(path: str | os.PathLike[str], out: Path, num_sources: int) -> list[Path]:
@@ -227,6 +237,8 @@ def samples_of(chunk_ms: float, sample_rate: int) -> int:
 class Delayed:
     """One source of a stream, as a sound device wants it: for each block as many samples, one latency later.
 
+    It stands at the level that fits the mixture so far, see `RunningLevel`.
+
     Arguments
     ---------
     stream : SeparatorStream
@@ -250,11 +262,12 @@ class Delayed:
         if not 1 <= source <= stream.num_sources:
             raise UserError(f"source: expected a number from 1 to {stream.num_sources}, got {source}")
         self.stream, self.source = stream, source
+        self.level = RunningLevel(stream.sample_rate, stream.num_sources)
         self.waiting = np.zeros(stream.latency, np.float32)
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         """Take a block [n] and give a block [n]."""
-        done = self.stream.feed(block)[0, :, self.source - 1].float().cpu().numpy()
-        self.waiting = np.concatenate([self.waiting, done])
+        fitted = self.level(torch.from_numpy(block)[None], self.stream.feed(block).float())  # [1,m,S]
+        self.waiting = np.concatenate([self.waiting, fitted[0, :, self.source - 1].cpu().numpy()])
         out, self.waiting = self.waiting[: len(block)], self.waiting[len(block) :]
         return out
