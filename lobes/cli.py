@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lobes import __version__
-from lobes.errors import UserError, exit_on_user_error
+from lobes.errors import UserError, exit_on_user_error, visible
 
 app = typer.Typer(
     help="Speech separation and enhancement with state-space models. To train, see recipes/.",
@@ -301,7 +301,7 @@ def compare(
     known = read_speakers(speakers, found[0].tables[0])
     result = compare_systems(found, measure or (), known, group_by, level)
     page = differences.as_page(result, bool(known))
-    print(page)
+    print("\n".join(map(visible, page.splitlines())))
     if out is not None:
         differences.write(out, page, result)
         print(f"wrote {out}")

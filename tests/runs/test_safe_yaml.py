@@ -456,6 +456,61 @@ def test_S01_a_start_that_only_tests_makes_no_folders_of_its_run_folder(tmp_path
 
 
 @pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("starts.jsonl", "[1]\n"),
+        ("starts.jsonl", "{\n"),
+        ("starts.jsonl", "[" * 20000),
+        ("starts.jsonl", '{"cwd": 3}\n'),
+        ("hyperparams.yaml", "# command: x\na: 1\n"),
+        ("hyperparams.yaml", "# command: x\nsave_folder: [1]\noutput_folder: a\n"),
+        ("hyperparams.yaml", '# command: x\nsave_folder: b\noutput_folder: a\ndata_folder: "a\\0b"\n'),
+        ("hyperparams.yaml", "# command: x\nsave_folder: b\noutput_folder: a\ncheckpointer: {recoverables: 3}\n"),
+    ],
+)
+def test_S01_odd_files_of_a_run_folder_are_one_line(file: str, text: str, tmp_path: Path):
+    run = finished_run(tmp_path)
+    base = f"# command: x\noutput_folder: {run}\nsave_folder: {run}/save\n"
+    (run / "hyperparams.yaml").write_text(base)
+    (run / file).write_text(text)
+    with pytest.raises(UserError, match="no record of a start|no file of a training"):
+        admit(base, "recipes/custom/train.py")
+
+
+@pytest.mark.parametrize("counts", ["[1]", '{"steps": "x", "seconds": []}', "[" * 20000, '{"steps": NaN}', "1" * 5000])
+def test_S01_odd_counts_in_a_checkpoint_count_as_none(counts: str, tmp_path: Path):
+    run = tmp_path / "run"
+    checkpoint = run / "save" / "CKPT+1"
+    checkpoint.mkdir(parents=True)
+    for name in ("budget.ckpt", "stopping.ckpt"):
+        (checkpoint / name).write_text(counts)
+    write_meta(checkpoint, {"unixtime": 0.0, "end-of-epoch": True})
+    base = f"# command: x\noutput_folder: {run}\nsave_folder: {run}/save\nN_epochs: 5\n"
+    (run / "hyperparams.yaml").write_text(base)
+    assert admit(base, "recipes/custom/train.py").step == 0
+
+
+def test_S01_tables_of_others_do_not_steer_the_screen(tmp_path: Path, capsys):
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text("ID,speaker,x\x1b[2J\nu1,a,1\nu2,b,2\n")
+    command("compare", tmp_path / "a.csv", tmp_path / "b.csv")
+    assert "x\\x1b[2J" in (shown := capsys.readouterr().out) and "\x1b" not in shown
+
+
+def test_S01_the_card_of_a_hostile_run_holds_its_words_as_words(make_run, tmp_path: Path):
+    header = "# Lobes 1 <b>\n# command: python train.py `a` | <script>\n"
+    run = make_run(header=header)
+    path, checkpoint = run / "hyperparams.yaml", next((run / "save").iterdir())
+    text = path.read_text().replace("task: SB", 'task: "S|B\\e[2J\\n<i>"')
+    path.write_text(text.replace("limits: ", 'limits: "<img src=x>"\nother: '))
+    with (checkpoint / "CKPT.yaml").open("a") as file:
+        file.write(f'"{{x}}": 1\n"{{:>99999999}}": 2\n3: 4\nlarge: {"1" * 400}\n')
+    card = (export_pretrained(run, tmp_path / "out") / "README.md").read_text()
+    assert all(line.isprintable() for line in card.splitlines()) and "{x} 1" in card and len(card) < 5000
+    assert "<i>" not in card and "<img" not in card and "<b>" not in card and "`python train.py 'a' \\|" in card
+
+
+@pytest.mark.parametrize(
     "separator",
     ["!name:torch.hann_window", "{a: 1}", "!new:torch.nn.Linear [1, 1]", *(
         f"!new:lobes_test_stand_in.Tiny {{num_sources: 2, sample_rate: {rate}}}" for rate in ("0", "-1", "x", ".nan")
