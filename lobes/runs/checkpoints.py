@@ -264,7 +264,7 @@ def _plain(value: Any) -> Any:
 def _counted(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8")).get("steps")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 

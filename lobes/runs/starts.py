@@ -103,9 +103,7 @@ def last_start(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         last = None
     if not isinstance(last, dict) or not isinstance(last.get("cwd", ""), str):
-        raise UserError(
-            f"{path}: its last line is no record of a start. Bring the file back from a copy, or delete it."
-        )
+        raise UserError(f"{path}: the last line is no record of a start. Bring the file back from a copy or delete it.")
     return last
 
 
