@@ -37,18 +37,18 @@ class UserError(Exception):
     """
 
     def __str__(self) -> str:
-        return "\n".join(map(visible, super().__str__().split("\n")))
+        return visible(super().__str__(), keep="\n")
 
 
-def visible(text: str) -> str:
-    """Replace all that is no visible letter or space by an escape, such as the orders that a terminal follows.
+def visible(text: str, keep: str = "") -> str:
+    """Replace what is no visible letter or space, such as the orders that a terminal follows, by escapes; `keep` stays.
 
     Example
     -------
     >>> visible("Łódź \x1b[2J \u202e")
     'Łódź \\\\x1b[2J \\\\u202e'
     """
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(one if one.isprintable() or one in keep else one.encode("unicode_escape").decode() for one in text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

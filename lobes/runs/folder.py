@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lobes.errors import UserError
+from lobes.errors import UserError, visible
 from lobes.runs import names
 from lobes.runs.checkpoints import FoundCheckpoint, fault_of, found, number, order_of
 from lobes.runs.safe_yaml import allow, load_text, wishes_of
@@ -130,7 +130,9 @@ def best_checkpoint(folder: str | Path) -> Checkpoint:
         )
     if math.isinf(best.score):
         scores = " or ".join(METRICS)
-        logger.warning("%s: no checkpoint has a validation %s; taking the newest, %s", save, scores, best.folder.name)
+        logger.warning(
+            "%s: no checkpoint has a validation %s; taking the newest, %s", save, scores, visible(best.folder.name)
+        )
     return best
 
 
@@ -212,5 +214,5 @@ def _drop_comments(node: Any) -> None:
 def _usable(one: FoundCheckpoint) -> Checkpoint | None:
     if not one.fault and (one.path / names.WEIGHTS).is_file():
         return Checkpoint(one.path, one.meta)
-    logger.warning("%s: left out, %s", one.path, one.fault or f"{names.WEIGHTS} is missing")
+    logger.warning("%s: left out, %s", visible(str(one.path)), one.fault or f"{names.WEIGHTS} is missing")
     return None
