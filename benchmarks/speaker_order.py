@@ -30,11 +30,14 @@ PAUSE_S = 1.0
 def main() -> None:
     """Draw pauses, count right orders, write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", help="without it nothing is measured")
     parser.add_argument("--rate", type=int, default=8000)
     parser.add_argument("--pauses", type=int, default=1000, help="for each pair of lengths")
     parser.add_argument("--output", type=Path, default=RESULTS / "speaker_order.json")
     options = parser.parse_args()
+    if options.data is None:
+        print("no folder of recordings given, nothing measured")
+        return
     speakers = voices(options.data, options.rate)
     rng, rows = np.random.default_rng(0), []
     for before in BEFORE_S:
@@ -45,7 +48,8 @@ def main() -> None:
             rows.append({"before_s": before, "after_s": after, "speakers": len(long), "right": right / options.pauses,
                          "interval": [low, high], "pauses": options.pauses})  # fmt: skip
             print(f"{before:g} s before, {after:g} s after: {right / options.pauses:.3f} [{low:.3f}, {high:.3f}]")
-    write({**about(rate=options.rate), "rows": rows}, options.output)
+    command = f"python benchmarks/speaker_order.py DATA --rate {options.rate} --pauses {options.pauses}"
+    write({**about(rate=options.rate), "command": command, "rows": rows}, options.output)
 
 
 def voices(data: Path, rate: int) -> dict[str, np.ndarray]:

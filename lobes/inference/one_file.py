@@ -29,7 +29,7 @@ Blocks = Callable[[], Iterator[np.ndarray]]  # what can be gone through again
 ENVELOPE_S = 0.02  # of the loudness by which sources of two channels are matched
 
 
-class Network(Protocol):
+class FileNetwork(Protocol):
     """What a separator offers for files."""
 
     level: str
@@ -56,7 +56,7 @@ class Network(Protocol):
 
 
 @contextlib.contextmanager
-def file_estimates(network: Network, path: str | os.PathLike[str], options: Options) -> Iterator[Blocks]:
+def file_estimates(network: FileNetwork, path: str | os.PathLike[str], options: Options) -> Iterator[Blocks]:
     """Separate a file; yield what gives its estimates, [n,S,C] in blocks, at the file's rate and of its length.
 
     A file that is cut lies on disk meanwhile, until the context ends.
@@ -78,7 +78,7 @@ def file_estimates(network: Network, path: str | os.PathLike[str], options: Opti
 
 
 def _one_channel(
-    network: Network,
+    network: FileNetwork,
     path: str | os.PathLike[str],
     info: audio.AudioInfo,
     number: int | None,
@@ -104,7 +104,7 @@ def _one_channel(
     return blocks
 
 
-def _whole(network: Network, mix: np.ndarray, own: int, options: Options) -> np.ndarray:
+def _whole(network: FileNetwork, mix: np.ndarray, own: int, options: Options) -> np.ndarray:
     """Separate [T] at any rate to float32 [T,S] at the same rate."""
     if not mix.any():  # whatever the network makes of silence
         return np.zeros((len(mix), network.num_sources), np.float32)
@@ -164,14 +164,16 @@ def _envelope(x: np.ndarray, size: int) -> np.ndarray:
     return np.sqrt(np.square(padded).reshape(-1, size, x.shape[1]).mean(1))
 
 
-def write_separated(network: Network, path: str | os.PathLike[str], targets: Sequence[Path], options: Options) -> None:
+def write_separated(
+    network: FileNetwork, path: str | os.PathLike[str], targets: Sequence[Path], options: Options
+) -> None:
     """Separate a file and write each source to a file of its own. Raises as `file_estimates`."""
     with file_estimates(network, path, options) as estimates:
         write_blocks(estimates, path, targets, options)
 
 
 def write_enhanced(
-    network: Network, path: str | os.PathLike[str], targets: Sequence[Path], options: Options, pcs: bool = False
+    network: FileNetwork, path: str | os.PathLike[str], targets: Sequence[Path], options: Options, pcs: bool = False
 ) -> None:
     """Enhance a file and write it; with `pcs` also with stretched contrast, for which the file is held in memory."""
     with file_estimates(network, path, options) as estimates:

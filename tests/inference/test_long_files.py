@@ -277,7 +277,7 @@ def test_T2_12_an_hour_takes_less_than_a_gigabyte_over_the_model(tmp_path: Path)
     audio.write(tmp_path / "hour.wav", np.tile(minute, 60), RATE)
     code = f"""
 import re, torch
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 from lobes.inference import Separator
 from lobes.inference.speechbrain_adapter import adapt
 from lobes.models import get_model
