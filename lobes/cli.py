@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lobes import __version__
-from lobes.errors import UserError, exit_on_user_error
+from lobes.errors import UserError, exit_on_user_error, visible
 
 app = typer.Typer(
     help="Speech separation and enhancement with state-space models. To train, see recipes/.",
@@ -269,7 +269,7 @@ def evaluate(
         separator.separate, separator.num_sources, separator.sample_rate, data, out, data_root, metric or METRICS,
         workers, save_audio, group_by, layout,
     )  # fmt: skip
-    print(format_table(summary))
+    print(visible(format_table(summary), keep="\n"))
     print(f"wrote {out}")
 
 
@@ -301,7 +301,7 @@ def compare(
     known = read_speakers(speakers, found[0].tables[0])
     result = compare_systems(found, measure or (), known, group_by, level)
     page = differences.as_page(result, bool(known))
-    print(page)
+    print(visible(page, keep="\n"))
     if out is not None:
         differences.write(out, page, result)
         print(f"wrote {out}")

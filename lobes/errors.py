@@ -31,7 +31,24 @@ LONGEST_NAME = 200  # difflib takes minutes for a damaged table's name of 100,00
 
 
 class UserError(Exception):
-    """A mistake that the user can fix. The message says what was expected, what was found and what to change."""
+    """A mistake that the user can fix. The message says what was expected, what was found and what to change.
+
+    What a message quotes may come from a hostile file: what would steer a screen is shown as an escape.
+    """
+
+    def __str__(self) -> str:
+        return visible(super().__str__(), keep="\n")
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Replace what is no visible letter or space, such as the orders that a terminal follows, by escapes; `keep` stays.
+
+    Example
+    -------
+    >>> visible("Łódź \x1b[2J \u202e")
+    'Łódź \\\\x1b[2J \\\\u202e'
+    """
+    return "".join(one if one.isprintable() or one in keep else one.encode("unicode_escape").decode() for one in text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ HyperPyYAML looks for `<name>` again in every text that it has put together, and
 from __future__ import annotations
 
 import copy
+import math
 import pydoc
 import re
 from collections.abc import Callable, Mapping
@@ -79,10 +80,37 @@ def tag_of(value: Any) -> str:
     return str(getattr(getattr(value, "tag", None), "value", None) or "")
 
 
-def resolve_references(tree: Any, path: str | Path) -> None:
+class Growth:
+    """How many letters references and includes may still add to a tree; without a number, as many as there are."""
+
+    NODE, FILE = 100, 20_000  # what a node that is written out, and a file that is read, cost in time
+
+    def __init__(self, most: float = math.inf) -> None:
+        self.left = most
+
+    def add(self, value: Any, path: Path, more: int = 0) -> None:
+        """Count a value that is about to be written out once more, and what else that costs.
+
+        Raises
+        ------
+        UserError
+            If that is more than may be added.
+        """
+        waiting = [value]
+        self.left -= more
+        while waiting and self.left < math.inf:
+            node = waiting.pop()
+            below = [*node, *node.values()] if isinstance(node, dict) else list(node) if isinstance(node, list) else []
+            waiting += below
+            self.left -= self.NODE + (0 if below else len(str(getattr(node, "value", node))))
+            if self.left < 0:
+                raise UserError(f"{path}: what it refers to and includes would become too large when written out.")
+
+
+def resolve_references(tree: Any, path: str | Path, growth: Growth | None = None) -> None:
     """Replace the references in a tree of ruamel.yaml by what they refer to, in place.
 
-    `path` is the file, for messages and for the includes, which are relative to it.
+    `path` is the file, for messages and for the includes, which are relative to it; `growth` limits what they add.
 
     Raises
     ------
@@ -97,14 +125,14 @@ def resolve_references(tree: Any, path: str | Path) -> None:
     >>> dict(tree)
     {'a': 3, 'b': 6, 'c': 'results/1 #<a>', 'd': '1 #<a>'}
     """
-    _Resolver(tree, Path(path)).visit(tree, "")
+    _Resolver(tree, Path(path), growth or Growth()).visit(tree, "")
 
 
 class _Resolver:
     """Walks a tree; a node is resolved where it stands, so that what refers to it gets the same object."""
 
-    def __init__(self, tree: Any, path: Path) -> None:
-        self.tree, self.path = tree, path
+    def __init__(self, tree: Any, path: Path, growth: Growth) -> None:
+        self.tree, self.path, self.growth = tree, path, growth
         self.open: list[str] = []  # names that are being looked up
 
     def visit(self, node: Any, place: str) -> Any:
@@ -116,7 +144,11 @@ class _Resolver:
             raise UserError(f"{place} is not set. Give it on the command line: --{place} VALUE")
         if tag in ("!ref", "!copy"):
             value = self.text(str(node.value))
-            return copy.deepcopy(self.visit(value, place)) if tag == "!copy" else value
+            if tag == "!ref":
+                return value
+            value = self.visit(value, place)
+            self.growth.add(value, self.path)
+            return copy.deepcopy(value)
         if tag.startswith("!include:"):
             return self.include(tag.partition(":")[2], node, place)
         if tag.startswith("!applyref:"):
@@ -128,6 +160,8 @@ class _Resolver:
         if whole := NAME.fullmatch(text):
             return self.look_up(whole[1])
         values = {name: self.look_up(name) for name in NAME.findall(text)}
+        for name in NAME.findall(text):
+            self.growth.add(values[name], self.path)
         filled = NAME.sub(lambda match: str(values[match[1]]), text)
         numbers = values and all(isinstance(value, int | float) for value in values.values())
         try:
@@ -162,10 +196,11 @@ class _Resolver:
         if not file.is_file():
             raise UserError(f"{self.path} includes {file} under {place}, which does not exist.")
         tree = read_yaml(file)
+        self.growth.add(tree, self.path, Growth.FILE)
         if not isinstance(overrides, Mapping) and (isinstance(overrides, list) or overrides.value):
             raise UserError(f"{self.path}: {place}: expected `key: value` lines for keys of {name}.")
         self.override(tree, overrides if isinstance(overrides, Mapping) else {}, name, place)
-        resolve_references(tree, file)
+        resolve_references(tree, file, self.growth)
         return tree
 
     def override(self, tree: Any, overrides: Mapping[Any, Any], name: str, place: str) -> None:

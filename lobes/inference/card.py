@@ -8,7 +8,8 @@ from pathlib import PurePath
 from typing import Any
 
 from lobes import __version__
-from lobes.errors import install
+from lobes.errors import install, visible
+from lobes.runs.checkpoints import number
 from lobes.runs.folder import TrainedRun
 
 CARD = """---
@@ -66,7 +67,7 @@ def model_card(run: TrainedRun) -> str:
     Folder names of the machine are left out.
     """
     several = run.num_sources > 1
-    facts = {key: value for key, value in _facts(run).items() if value not in ("", "None")}
+    facts = {key: _cell(value) for key, value in _facts(run).items() if value not in ("", "None")}
     return CARD.format(
         tag="source-separation" if several else "speech-enhancement",
         title=_title(run),
@@ -86,7 +87,7 @@ def model_card(run: TrainedRun) -> str:
 
 def _title(run: TrainedRun) -> str:
     task = run.settings.get("task")
-    return f"{type(run.model).__name__}{f' for {task}' if task else ''}, {run.sample_rate / 1000:g} kHz"
+    return f"{type(run.model).__name__}{f' for {_cell(str(task))}' if task else ''}, {run.sample_rate / 1000:g} kHz"
 
 
 def _facts(run: TrainedRun) -> dict[str, str]:
@@ -112,9 +113,9 @@ def _scores(meta: Mapping[str, Any]) -> str:
     """The checkpoint's own facts: the validation metric with its unit."""
     shown = {"si_sdri": "validation SI-SDRi {:.2f} dB", "pesq": "validation PESQ {:.3f}"}
     words = [
-        shown.get(key, key + " {:g}").format(value)
+        shown[key].format(value) if key in shown else f"{key} {value:g}"
         for key, value in meta.items()
-        if key not in ("unixtime", "end-of-epoch") and isinstance(value, int | float) and math.isfinite(value)
+        if key not in ("unixtime", "end-of-epoch") and isinstance(value, int | float) and number(value) > -math.inf
     ]
     return f" ({', '.join(words)})" if words else " (not validated)"
 
@@ -134,7 +135,20 @@ def _without_machine(command: str) -> str:
     return " ".join(words)
 
 
+def _cell(text: str) -> str:
+    """A text of a run's files as one cell of a table: nothing in it ends the cell, is HTML or steers a screen.
+
+    Example
+    -------
+    >>> _cell("a | b\\n<script>")
+    'a \\\\| b &lt;script>'
+    """
+    text, code = " ".join(text.split()), text.startswith("`") and text.endswith("`")
+    text = visible(text).replace("|", "\\|")
+    return f"`{text[1:-1].replace('`', chr(39))}`" if code else text.replace("<", "&lt;")
+
+
 def _limits(of_recipe: str) -> str:
     """The limits of every model here, and the lines that the recipe's key `limits` adds."""
-    lines = [LEVEL, *of_recipe.strip().splitlines()]
+    lines = [LEVEL, *(visible(line).replace("<", "&lt;") for line in of_recipe.strip().splitlines())]
     return "\n".join(f"- {line}" for line in lines if line)

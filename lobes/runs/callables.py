@@ -38,12 +38,13 @@ NEW = {
     f"{_SB}.conv_tasnet.MaskNet",
     # SpeechBrain's enhancement models
     f"{_SB}.MetricGAN.EnhancementGenerator", f"{_SB}.EnhanceResnet.EnhanceResnet",
-    "speechbrain.processing.features.STFT", "speechbrain.processing.features.ISTFT",
+    "speechbrain.processing.features.STFT", "speechbrain.processing.features.ISTFT", "torch.nn.GELU",
 }  # fmt: skip
 NAME = {
     f"{_LOBES}.exported.load_strictly", f"{_LOBES}.inference.weights.load_strictly",
     "torch.hamming_window", "torch.hann_window", "speechbrain.processing.features.spectral_magnitude",
-    "speechbrain.processing.signal_processing.resynthesize",
+    "speechbrain.processing.signal_processing.resynthesize", "speechbrain.nnet.normalization.BatchNorm2d",
+    "torch.nn.GELU",
 }  # fmt: skip
 APPLY = {
     "torch.manual_seed", "torch.cuda.manual_seed_all", "random.seed", "numpy.random.seed",
@@ -134,6 +135,11 @@ def _of_plain(node: Node) -> str:
     return "" if plain else "arguments that are no numbers"
 
 
+def _of_checkpointer(node: Node) -> str:
+    """It makes folders anywhere, and no value that a start takes from its run folder has one."""
+    return "folders to write to"
+
+
 def _without_arguments(node: Node) -> str:
     return "arguments" if node.value else ""
 
@@ -161,6 +167,8 @@ def _is_inside(node: Node) -> bool:
 RULES: Mapping[str, Callable[[Any], str]] = {
     "speechbrain.utils.parameter_transfer.Pretrainer": _of_pretrainer,
     f"{_SB}.dual_path.SBRNNBlock": _of_cells,
+    f"{_LOBES}.exported.SafeCheckpointer": _of_checkpointer,
+    "speechbrain.utils.checkpoints.Checkpointer": _of_checkpointer,
     f"{_LOBES}.exported.load_strictly": _without_arguments,
     f"{_LOBES}.inference.weights.load_strictly": _without_arguments,
     **dict.fromkeys(APPLY, _of_plain),

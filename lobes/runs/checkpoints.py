@@ -78,7 +78,10 @@ def number(value: Any) -> float:
     >>> number(3), number(float("nan")), number(None)
     (3.0, -inf, -inf)
     """
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else -math.inf
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else -math.inf
+    except OverflowError:  # a whole number of hundreds of digits
+        return -math.inf
 
 
 def newest(save: str | Path) -> FoundCheckpoint | None:
@@ -277,7 +280,7 @@ def _plain(value: Any) -> Any:
 def _counted(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8")).get("steps")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 

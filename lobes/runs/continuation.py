@@ -18,7 +18,8 @@ from lobes.runs.safe_yaml import allow, wishes_of
 from lobes.runs.starts import Progress, Start, last_start, newest_progress, plain, recipe_of, tag_of
 from lobes.runs.yaml_nodes import read_text
 
-STRANGE = "Neither Lobes nor this recipe names that, so the folder is not continued. Give another --output_folder."
+ANOTHER = "so the folder is not continued. Give another --output_folder."
+STRANGE = f"Neither Lobes nor this recipe names that, {ANOTHER}"
 # Keys that change no number of the training, at any depth: places, processes, checks, the test, words on the card.
 FREE = {
     "output_folder", "train_log", "experiment_name", "task_description", "limits", "num_workers", "scoring_workers",
@@ -90,11 +91,11 @@ def admit(text: str, script: str | Path, argv: Sequence[str] = (), test_only: bo
     before, top = read_hyperparams(folder)
     last = last_start(folder)
     _refuse_other_recipe(folder, last, recipe_of(script))
-    found = [
-        one
-        for one in differences(_comparable(before, last.get("cwd", "")), _comparable(tree))
-        if not _is_as_before(one)
-    ]
+    try:
+        comparable = _comparable(before, last.get("cwd", ""))
+    except (KeyError, TypeError, ValueError) as error:  # no text as a folder, say
+        raise UserError(f"{folder / names.HYPERPARAMS}: no file of a training ({error}), {ANOTHER}") from error
+    found = [one for one in differences(comparable, _comparable(tree)) if not _is_as_before(one)]
     _refuse_other_run(folder, [one for one in found if not (_is_free(one) or _is_of_training(one))])
     of_training = [one for one in found if not _is_free(one)]
     progress = newest_progress(save)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from lobes.errors import UserError
+from lobes.errors import UserError, visible
 from lobes.models.convert import current_keys
 from lobes.runs import names
 from lobes.runs.folder import best_checkpoint
@@ -40,7 +40,7 @@ class Transfer:
             if found:
                 more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
                 lines.append(f"{len(found)} {what}: {', '.join(found[:SHOWN])}{more}")
-        return "; ".join(lines)
+        return visible("; ".join(lines))
 
 
 def start_from(model: nn.Module, source: str | os.PathLike[str], revision: str | None = None) -> Transfer:

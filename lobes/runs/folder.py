@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lobes.errors import UserError
+from lobes.errors import UserError, visible
 from lobes.runs import names
 from lobes.runs.checkpoints import FoundCheckpoint, fault_of, found, number, order_of
 from lobes.runs.safe_yaml import allow, load_text, wishes_of
@@ -85,7 +85,7 @@ def read_run(folder: str | Path, trust: bool = False) -> TrainedRun:
         raise UserError(
             f"{checkpoint.folder / names.WEIGHTS}: {len(bad)} tensors are not finite, the first is {bad[0]}."
         )
-    sources, rate = (int(getattr(model, name)) for name in ("num_sources", "sample_rate"))
+    sources, rate = (_count_of(model, name, path) for name in ("num_sources", "sample_rate"))
     settings = {key: value for key, value in tree.items() if isinstance(value, str | int | float | bool)}
     # Frozen, as in the interfaces: PyTorch runs frozen LSTMs and attention by other kernels, with other last digits.
     model.eval().requires_grad_(False)
@@ -131,7 +131,9 @@ def best_checkpoint(folder: str | Path) -> Checkpoint:
         )
     if math.isinf(best.score):
         scores = " or ".join(METRICS)
-        logger.warning("%s: no checkpoint has a validation %s; taking the newest, %s", save, scores, best.folder.name)
+        logger.warning(
+            "%s: no checkpoint has a validation %s; taking the newest, %s", save, scores, visible(best.folder.name)
+        )
     return best
 
 
@@ -150,11 +152,14 @@ def make_model(model_yaml: str, where: str | Path, trust: bool = False) -> nn.Mo
     8
     """
     try:
-        return load_text(model_yaml, Path(where), trust)["model"]
+        model = load_text(model_yaml, Path(where), trust)["model"]
     except UserError:
         raise
     except Exception as error:  # a class may raise anything
         raise UserError(f"{where}: the separator cannot be made: {' '.join(map(str, error.args))}") from error
+    if not isinstance(model, nn.Module):
+        raise UserError(f"{where}: expected a network as the separator, got a {type(model).__name__}.")
+    return model
 
 
 def read_hyperparams(folder: Path) -> tuple[Any, list[str]]:
@@ -186,6 +191,14 @@ def _load_best(model: nn.Module, folder: Path) -> Checkpoint:
     return checkpoint
 
 
+def _count_of(model: nn.Module, name: str, path: Path) -> int:
+    """A number of the network, which its file may have set to anything."""
+    value = getattr(model, name, None)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{path}: expected a separator with a whole number {name}, got {value!r}.")
+    return value
+
+
 def _model_yaml(folder: Path, tree: Any) -> str:
     from ruamel.yaml import YAML
 
@@ -214,5 +227,5 @@ def _drop_comments(node: Any) -> None:
 def _usable(one: FoundCheckpoint) -> Checkpoint | None:
     if not one.fault and (one.path / names.WEIGHTS).is_file():
         return Checkpoint(one.path, one.meta)
-    logger.warning("%s: left out, %s", one.path, one.fault or f"{names.WEIGHTS} is missing")
+    logger.warning("%s: left out, %s", visible(str(one.path)), one.fault or f"{names.WEIGHTS} is missing")
     return None

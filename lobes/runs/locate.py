@@ -81,8 +81,12 @@ def refuse_revision(fetch_config: Any, what: str) -> None:
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether a folder is a training run's, which keeps checkpoints in `save/`; an exported one does not."""
-    return (folder / names.HYPERPARAMS).is_file() and (folder / names.SAVE).is_dir()
+    """Whether a folder is a training run's, which keeps checkpoints in `save/`; an exported one does not.
+
+    One with `SHA256SUMS` is an exported one: somebody may have put checkpoints into it, which no sum covers.
+    """
+    trained = (folder / names.HYPERPARAMS).is_file() and (folder / names.SAVE).is_dir()
+    return trained and not (folder / names.SUMS).exists()
 
 
 def _near(folder: Path) -> str:

@@ -21,10 +21,21 @@ from hyperpyyaml import core, load_hyperpyyaml
 from ruamel.yaml import YAML, SafeLoader
 from ruamel.yaml.nodes import Node, ScalarNode
 
-from lobes.config.references import resolve_references
-from lobes.errors import UserError
+from lobes.config.references import Growth, resolve_references
+from lobes.errors import UserError, visible
 from lobes.runs.callables import ATTRIBUTES, MODEL, complaint
-from lobes.runs.yaml_nodes import COLLECTIONS, REFERENCE, STANDARD, all_nodes, at, compose, explained, read_text
+from lobes.runs.yaml_nodes import (
+    COLLECTIONS,
+    REFERENCE,
+    STANDARD,
+    WHOLE,
+    all_nodes,
+    at,
+    compose,
+    explained,
+    read_text,
+    tree_of,
+)
 
 ADVICE = (
     "A model's file is not allowed to by itself. If you would run a program of whoever made it, allow it: --trust on "
@@ -78,16 +89,17 @@ def load_file(path: Path, overrides: Any = None, trust: bool = False) -> dict[st
     ...
     lobes.errors.UserError: ...hyperparams.yaml, line 1: it wants to run os.getcwd. A model's file is not allowed to...
     """
-    if allow(wishes_of(path, read_text(path)), trust):
+    content, trusted = read_text(path), set()
+    if allow(wishes_of(path, content), trust):
         with path.open(encoding="utf-8") as file:
             return load_hyperpyyaml(file, overrides)
+    tree = tree_of(content, path)
+    if overrides:
+        added = YAML().load(overrides) if isinstance(overrides, str) else overrides
+        core.recursive_update(tree, added, must_match=True)
+        trusted = set(_tags(added))
     with explained(path):
-        tree, trusted = YAML().load(read_text(path)), set()
-        if overrides:
-            added = YAML().load(overrides) if isinstance(overrides, str) else overrides
-            core.recursive_update(tree, added, must_match=True)
-            trusted = set(_tags(added))
-        resolve_references(tree, path)
+        resolve_references(tree, path, Growth(WHOLE))
         text = StringIO()
         YAML().dump(tree, text)
     return _make(text.getvalue(), path, trusted)
@@ -121,6 +133,7 @@ def wishes_of(
     below: Sequence[str] = (),
     seen: tuple[Path, ...] = (),
     resolved: bool = False,
+    included: set[Path] | None = None,
 ) -> list[Wish]:
     """What a file wants to do beyond what is allowed, in the order of its lines; nothing is made.
 
@@ -138,6 +151,8 @@ def wishes_of(
         The files that include this one.
     resolved : bool
         Whether there should be no references and includes any more.
+    included : set of Path, optional
+        Files that have been looked at already: each is once, however often it is included.
 
     Example
     -------
@@ -147,15 +162,15 @@ def wishes_of(
     []
     """
     root = at(compose(text, path), list(below))
-    wishes = []
+    wishes, included = [], set() if included is None else included
     for node, is_key in all_nodes(root):
         tag, line = str(node.tag), node.start_mark.line + 1
         if resolved and tag in ("!ref", "!copy"):
             wishes.append(Wish(path, line, f"look up {node.value[:60]!r}"))
         elif tag.startswith("!include:") and not is_key and not resolved:
-            wishes += _included(path, line, tag.removeprefix("!include:"), known, seen)
+            wishes += _included(path, line, tag.removeprefix("!include:"), known, seen, included)
         elif what := _key(node) if is_key else _value(node, tag, known):
-            wishes.append(Wish(path, line, what))
+            wishes.append(Wish(path, line, visible(what)))
     return sorted(wishes, key=lambda wish: (wish.path != path, wish.line))
 
 
@@ -210,19 +225,25 @@ def _reference(text: str) -> str:
         if "." in name and attribute not in ATTRIBUTES:
             return f"look up the attribute {attribute!r}"
     rest = REFERENCE.sub("0", text)
-    if "**" in rest or ("*" in rest and not _SUM.fullmatch(rest)):
+    formats = "%" in rest and ("'" in rest or '"' in rest)  # "'%999999999d' % <a>"
+    if "**" in rest or formats or ("*" in rest and not _SUM.fullmatch(rest)):
         return f"calculate {text[:60]!r}"
     return ""
 
 
-def _included(path: Path, line: int, name: str, known: Mapping[str, set[str]], seen: tuple[Path, ...]) -> list[Wish]:
+def _included(
+    path: Path, line: int, name: str, known: Mapping[str, set[str]], seen: tuple[Path, ...], included: set[Path]
+) -> list[Wish]:
     """What an included file wants, if it is one of the same folder."""
     file = path.parent / name
     if not _FILE.fullmatch(name) or not file.is_file() or not _lies_in(file, path.parent):
-        return [Wish(path, line, f"read {name}")]
+        return [Wish(path, line, f"read {visible(name)}")]
     if file in (*seen, path):
         raise UserError(f"{path}, line {line}: includes itself.")
-    return wishes_of(file, read_text(file), known, seen=(*seen, path))
+    if file in included:
+        return []
+    included.add(file)
+    return wishes_of(file, read_text(file), known, seen=(*seen, path), included=included)
 
 
 def _lies_in(file: Path, folder: Path) -> bool:

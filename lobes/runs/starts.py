@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lobes.data.files import write_whole
+from lobes.errors import UserError
 from lobes.runs import names
-from lobes.runs.checkpoints import END_OF_EPOCH, newest
+from lobes.runs.checkpoints import END_OF_EPOCH, newest, number
 from lobes.runs.provenance import command, commit
 
 
@@ -77,11 +78,9 @@ def newest_progress(save: Path) -> Progress:
     if one is None:
         return Progress()
     budget, stopping, epochs = (_json(one.path / name) for name in names.COUNTS)
-    epochs = epochs if isinstance(epochs, int) else 0
-    return Progress(
-        budget.get("steps", 0), budget.get("seconds", 0.0), epochs - (not one.meta[END_OF_EPOCH]),
-        stopping.get("epochs_without", 0),
-    )  # fmt: skip
+    steps, seconds = _count(budget, "steps"), _count(budget, "seconds")
+    done = int(_count({"": epochs}, "")) - (not one.meta[END_OF_EPOCH])
+    return Progress(int(steps), seconds, done, int(_count(stopping, "epochs_without")))
 
 
 def recipe_of(script: str | Path) -> str:
@@ -90,10 +89,22 @@ def recipe_of(script: str | Path) -> str:
 
 
 def last_start(folder: Path) -> dict[str, Any]:
-    """The last line of a folder's history; empty in a folder without one."""
+    """The last line of a folder's history; empty in a folder without one.
+
+    Raises
+    ------
+    UserError
+        If that line is none of ours.
+    """
     path = folder / names.STARTS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return json.loads(lines[-1]) if lines else {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        last = json.loads(lines[-1]) if lines else {}
+    except (ValueError, RecursionError):
+        last = None
+    if not isinstance(last, dict) or not isinstance(last.get("cwd", ""), str):
+        raise UserError(f"{path}: the last line is no record of a start. Bring the file back from a copy or delete it.")
+    return last
 
 
 def plain(value: Any) -> Any:
@@ -117,5 +128,10 @@ def tag_of(value: Any) -> str:
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
+
+
+def _count(counts: Any, key: str) -> float:
+    """A number of a checkpoint's counts; 0 where there is none, as in a folder that no training of ours wrote."""
+    return max(0.0, number(counts.get(key))) if isinstance(counts, dict) else 0.0

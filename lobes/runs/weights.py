@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lobes.data.files import write_whole
 from lobes.errors import UserError
 from lobes.models.convert import current_keys, restore_local_norms
+from lobes.models.convert.tensors_only import refuse_inflated
 from lobes.runs import names
 
 
@@ -33,6 +34,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such weight file.")
+    refuse_inflated(Path(path))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises about ten kinds, from EOFError to UnpicklingError
@@ -42,6 +44,11 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: expected a state dict (names to tensors), got {type(state).__name__}.")
+    if odd := [f"{name!r}"[:80] for name, value in state.items() if not isinstance(name, str) or not _is_plain(value)]:
+        raise UserError(
+            f"{path}: expected tensors of real numbers under names, but {len(odd)} are sparse, complex, quantised, "
+            f"empty of data or under no name ({_first(odd)})."
+        )
     return state
 
 
@@ -120,7 +127,7 @@ def check_sums(folder: Path) -> None:
             raise UserError(f"{path}: expected lines of `sha256  file`, got {line[:80]!r}.")
         if Path(name).suffix == ".md":
             continue
-        if not (folder / name).is_file():
+        if len(name) > 255 or not (folder / name).is_file():
             raise UserError(f"{folder / name}: listed in {names.SUMS}, but missing. Get or export the model again.")
         if sha256(folder / name) != expected:
             raise UserError(f"{folder / name}: differs from its sha256 in {names.SUMS}. Get or export the model again.")
@@ -133,6 +140,12 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor can be copied into a network as it is."""
+    dense = value.layout == torch.strided and not (value.is_nested or value.is_meta)
+    return dense and not (value.is_complex() or value.is_quantized)
 
 
 def _first(keys: Iterable[str], count: int = 3) -> str:

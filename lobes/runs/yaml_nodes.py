@@ -148,7 +148,7 @@ def explained(path: str | Path) -> Iterator[None]:
         mark = error.problem_mark or error.context_mark
         where = f"{path}, line {mark.line + 1}" if mark else f"{path}"
         raise UserError(f"{where}: no valid YAML: {str(error.problem or error.context).splitlines()[0]}.") from error
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, LookupError, AttributeError) as error:  # `!!int ""`: what Python raises
         raise UserError(f"{path}: no valid YAML: {' '.join(str(error).split())[:200]}.") from error
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply, expected at most {DEEPEST} levels.") from error

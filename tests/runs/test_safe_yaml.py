@@ -24,6 +24,7 @@ from lobes.data import audio
 from lobes.errors import UserError
 from lobes.inference import Separator, export_pretrained
 from lobes.runs import callables
+from lobes.runs.checkpoints import write_meta
 from lobes.runs.continuation import admit
 from lobes.runs.fine_tune import start_from
 from lobes.runs.folder import read_run
@@ -119,6 +120,16 @@ OTHERS = {
     + "\n".join(f"{new}: [{', '.join([f'!copy <{old}>'] * 9)}]" for old, new in itertools.pairwise("abcdefgh")),
     "texts that grow": "a: 1234567890\n"
     + "\n".join(f"{new}: !ref {f'<{old}>' * 10}" for old, new in itertools.pairwise("abcdefgh")),
+    "texts that grow behind references": "t0: {x: 1234567890}\n"
+    + "\n".join(f"r{n}: !ref <t{n}>\nt{n + 1}:\n  x: !ref {f'<r{n}[x]>' * 10}" for n in range(9)),
+    "copies that grow behind references": "t0: {x: [1, 2, 3, 4, 5, 6, 7, 8, 9]}\n"
+    + "\n".join(f"r{n}: !ref <t{n}>\nt{n + 1}:\n  x:\n" + f"  - !copy <r{n}[x]>\n" * 99 for n in range(9)),
+    "includes that grow": "\n".join(f"k{n}: !include:a0.yaml" for n in range(9)),
+    "format by number": "x: 3\ny: !ref \"'%0999999999d' % <x>\"",
+    "format of a text": "x: 3\ny: !ref '\"%999999999s\" % <x>'",
+    "directive behind a mark": "\ufeff%YAML 1.1\n---\nx: 1",
+    "tag before nothing": 'x: !!int ""',
+    "tag before another word": "x: !!bool maybe",
     "itself": "x: &a [*a]",
     "a circle": "x: !ref <y>\ny: !ref <x>",
     "depth": f"x: {'[' * 5000}{']' * 5000}",
@@ -148,6 +159,11 @@ def put(folder: Path, text: str) -> Path:
     if not link.is_symlink():
         link.symlink_to(folder / "secret.yaml")
         (path.parent / "part").mkdir()
+        for number in range(9):
+            (path.parent / f"a{number}.yaml").write_text(
+                "".join(f"k{one}: !include:a{number + 1}.yaml\n" for one in range(9))
+            )
+        (path.parent / "a9.yaml").write_text("a: 1\n")
     return path
 
 
@@ -176,7 +192,7 @@ def test_S01_code_in_a_file_is_refused_and_not_run(text: str, tmp_path: Path):
 @pytest.mark.parametrize("case", OTHERS)
 def test_S01_what_reaches_reads_or_grows_is_refused(case: str, tmp_path: Path):
     path = put(tmp_path, OTHERS[case])
-    with pytest.raises(UserError, match=r"hyperparams\.yaml") as caught:
+    with pytest.raises(UserError, match=r"(hyperparams|a\d)\.yaml") as caught:
         load_file(path)
     assert "\n" not in str(caught.value) and "password" not in str(caught.value)
     assert len(str(caught.value)) < 600
@@ -193,6 +209,34 @@ def test_S01_the_routes_run_with_trust_which_is_logged(route: str, tmp_path: Pat
     assert ran(tmp_path)
     assert "trusted, so it may " in caplog.text and str(path) in caplog.text
     assert {"new": "subprocess.Popen", "tuple": "as code"}.get(route, "run os.system") in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text", ["!new:a%1b[2Jb%0A []", '!ref "<\\e]0;x\\a>"', "!include:%1b[2J ''", '!ref "<\\u202ea>"']
+)
+def test_S01_no_name_in_a_file_steers_the_screen(text: str, tmp_path: Path, caplog):
+    path = put(tmp_path, f"x: {text}")
+    with pytest.raises(UserError, match=r"\\(x1b|u202e)") as caught:
+        load_file(path)
+    assert str(caught.value).isprintable()
+    with pytest.raises(Exception, match="."):
+        load_file(path, trust=True)
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
+def test_S01_the_text_that_is_looked_at_is_the_one_that_is_used(tmp_path: Path, monkeypatch):
+    """Somebody else may write the file while it is read."""
+    from lobes.runs import safe_yaml
+
+    path, read = put(tmp_path, GOOD), safe_yaml.read_text
+
+    def read_and_change(file: Path) -> str:
+        text = read(file)
+        file.write_text("x: !applyref:os.system ['touch canary']")
+        return text
+
+    monkeypatch.setattr(safe_yaml, "read_text", read_and_change)
+    assert load_file(path)["b"] == 2 and not ran(tmp_path)
 
 
 def test_S01_trust_of_a_file_that_asks_for_nothing_says_nothing(tmp_path: Path, caplog):
@@ -376,12 +420,18 @@ def test_S01_code_elsewhere_in_a_run_folder_is_not_made(route: str, run: Path, t
     assert not ran(tmp_path)
 
 
+def finished_run(folder: Path) -> Path:
+    """The folder of a run with an empty checkpoint."""
+    checkpoint = folder / "run" / "save" / "CKPT+1"
+    checkpoint.mkdir(parents=True)
+    write_meta(checkpoint, {"unixtime": 0.0, "end-of-epoch": True})
+    return folder / "run"
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_S01_a_start_that_only_tests_takes_no_code_from_the_folder(route: str, tmp_path: Path):
     """What a finished run was trained with comes from its folder: everything else is the user's own recipe."""
-    run = tmp_path / "run"
-    (run / "save" / "CKPT+1").mkdir(parents=True)
-    (run / "save" / "CKPT+1" / "CKPT.yaml").write_text("end-of-epoch: true\nstep: 1\nunixtime: 1.0\n")
+    run = finished_run(tmp_path)
     value = ROUTES[route].replace("CANARY", "canary")
     base = f"output_folder: {run}\nsave_folder: {run}/save\n"
     (run / "hyperparams.yaml").write_text(f"# command: x\n{base}lr_scheduler: {value}\n")
@@ -392,6 +442,84 @@ def test_S01_a_start_that_only_tests_takes_no_code_from_the_folder(route: str, t
     (run / "hyperparams.yaml").write_text(f"# command: x\n{base}lr_scheduler: !name:my.Own {{a: 1}}\n")
     own = f"{base}lr_scheduler: !name:my.Own {{a: 2}}\n"
     assert "a: 1" in admit(own, "recipes/custom/train.py", test_only=True).text
+
+
+def test_S01_a_start_that_only_tests_makes_no_folders_of_its_run_folder(tmp_path: Path):
+    run, elsewhere = finished_run(tmp_path), tmp_path / "elsewhere"
+    base = f"output_folder: {run}\nsave_folder: {run}/save\n"
+    hostile = f"budget: !new:lobes.exported.SafeCheckpointer {{checkpoints_dir: {elsewhere}}}\n"
+    (run / "hyperparams.yaml").write_text(f"# command: x\n{base}{hostile}")
+    mine = f"{base}budget: !new:lobes.exported.Budget {{max_steps: 1}}\n"
+    with pytest.raises(UserError, match=r"run lobes\.exported\.SafeCheckpointer with folders to write to"):
+        admit(mine, "recipes/custom/train.py", test_only=True)
+    assert not elsewhere.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("starts.jsonl", "[1]\n"),
+        ("starts.jsonl", "{\n"),
+        ("starts.jsonl", "[" * 20000),
+        ("starts.jsonl", '{"cwd": 3}\n'),
+        ("hyperparams.yaml", "# command: x\na: 1\n"),
+        ("hyperparams.yaml", "# command: x\nsave_folder: [1]\noutput_folder: a\n"),
+        ("hyperparams.yaml", '# command: x\nsave_folder: b\noutput_folder: a\ndata_folder: "a\\0b"\n'),
+        ("hyperparams.yaml", "# command: x\nsave_folder: b\noutput_folder: a\ncheckpointer: {recoverables: 3}\n"),
+    ],
+)
+def test_S01_odd_files_of_a_run_folder_are_one_line(file: str, text: str, tmp_path: Path):
+    run = finished_run(tmp_path)
+    base = f"# command: x\noutput_folder: {run}\nsave_folder: {run}/save\n"
+    (run / "hyperparams.yaml").write_text(base)
+    (run / file).write_text(text)
+    with pytest.raises(UserError, match="no record of a start|no file of a training"):
+        admit(base, "recipes/custom/train.py")
+
+
+@pytest.mark.parametrize("counts", ["[1]", '{"steps": "x", "seconds": []}', "[" * 20000, '{"steps": NaN}', "1" * 5000])
+def test_S01_odd_counts_in_a_checkpoint_count_as_none(counts: str, tmp_path: Path):
+    run = tmp_path / "run"
+    checkpoint = run / "save" / "CKPT+1"
+    checkpoint.mkdir(parents=True)
+    for name in ("budget.ckpt", "stopping.ckpt"):
+        (checkpoint / name).write_text(counts)
+    write_meta(checkpoint, {"unixtime": 0.0, "end-of-epoch": True})
+    base = f"# command: x\noutput_folder: {run}\nsave_folder: {run}/save\nN_epochs: 5\n"
+    (run / "hyperparams.yaml").write_text(base)
+    assert admit(base, "recipes/custom/train.py").step == 0
+
+
+def test_S01_tables_of_others_do_not_steer_the_screen(tmp_path: Path, capsys):
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text("ID,speaker,x\x1b[2J\nu1,a,1\nu2,b,2\n")
+    command("compare", tmp_path / "a.csv", tmp_path / "b.csv")
+    assert "x\\x1b[2J" in (shown := capsys.readouterr().out) and "\x1b" not in shown
+
+
+def test_S01_the_card_of_a_hostile_run_holds_its_words_as_words(make_run, tmp_path: Path):
+    header = "# Lobes 1 <b>\n# command: python train.py `a` | <script>\n"
+    run = make_run(header=header)
+    path, checkpoint = run / "hyperparams.yaml", next((run / "save").iterdir())
+    text = path.read_text().replace("task: SB", 'task: "S|B\\e[2J\\n<i>"')
+    path.write_text(text.replace("limits: ", 'limits: "<img src=x>"\nother: '))
+    with (checkpoint / "CKPT.yaml").open("a") as file:
+        file.write(f'"{{x}}": 1\n"{{:>99999999}}": 2\n3: 4\nlarge: {"1" * 400}\n')
+    card = (export_pretrained(run, tmp_path / "out") / "README.md").read_text()
+    assert all(line.isprintable() for line in card.splitlines()) and "{x} 1" in card and len(card) < 5000
+    assert "<i>" not in card and "<img" not in card and "<b>" not in card and "`python train.py 'a' \\|" in card
+
+
+@pytest.mark.parametrize(
+    "separator",
+    ["!name:torch.hann_window", "{a: 1}", "!new:torch.nn.Linear [1, 1]", *(
+        f"!new:lobes_test_stand_in.Tiny {{num_sources: 2, sample_rate: {rate}}}" for rate in ("0", "-1", "x", ".nan")
+    )],
+)  # fmt: skip
+def test_S01_what_is_no_separator_is_one_line(separator: str, run: Path):
+    (run / "hyperparams.yaml").write_text(f"modules:\n  separator: {separator}\n")
+    with pytest.raises(UserError, match=r"expected a (network|separator)|do not fit"):
+        read_run(run)
 
 
 def test_a_network_of_ones_own_is_refused_pleasantly_and_runs_with_trust(
@@ -460,6 +588,61 @@ def test_S02_an_evil_pickle_runs_nothing(run: Path, tmp_path: Path, monkeypatch)
             with pytest.raises(UserError, match="cannot be read"):
                 enter(folder)
     assert not ran(tmp_path)
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    """Weights of the right shape that no network takes as they are."""
+    right = torch.ones(2, 1, 3)
+    return {
+        "no data": torch.empty(2, 1, 3, device="meta"),
+        "sparse": right.to_sparse(),
+        "complex": torch.complex(right, right),
+        "quantised": torch.quantize_per_tensor(right, 0.1, 0, torch.qint8),
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", ["no data", "sparse", "complex", "quantised", 3, b"key", ("a", 1)])
+def test_S02_tensors_of_other_kinds_and_keys_are_refused_in_one_line(case: object, run: Path, tmp_path: Path):
+    folder = export_pretrained(run, tmp_path / "exported")
+    (folder / "SHA256SUMS").unlink()
+    state = torch.load(folder / "masknet.ckpt", weights_only=True)
+    state |= {"model.conv.weight": tensors()[case]} if isinstance(case, str) else {case: torch.ones(1)}
+    torch.save(state, folder / "masknet.ckpt")
+    network = torch.nn.ModuleDict({"conv": torch.nn.Conv1d(1, 2, 3, bias=False)})
+    for enter in (Separator.from_hparams, lambda path: start_from(network, path)):
+        with pytest.raises(UserError, match="expected tensors of real numbers under names, but 1 are"):
+            enter(folder)
+
+
+def test_S02_weights_that_unpack_to_far_more_are_refused(run: Path, tmp_path: Path):
+    import zipfile
+
+    from lobes.models import from_checkpoint
+
+    folder = export_pretrained(run, tmp_path / "exported")
+    (folder / "SHA256SUMS").unlink()
+    path = folder / "masknet.ckpt"
+    with zipfile.ZipFile(path) as whole:
+        members = {member.filename: whole.read(member) for member in whole.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name, content in members.items():
+            bomb.writestr(name, content + bytes(1 << 24) * name.endswith("data.pkl"))
+    for enter in (Separator.from_hparams, lambda folder: from_checkpoint(folder / "masknet.ckpt")):
+        with pytest.raises(UserError, match=r"bytes unpack to 16,\d{3},\d{3}, expected at most 20 times"):
+            enter(folder)
+
+
+def test_S02_checkpoints_put_into_an_exported_folder_are_not_used(run: Path, tmp_path: Path):
+    """`SHA256SUMS` covers no folders: with `save` the folder must not become a run's."""
+    folder = export_pretrained(run, tmp_path / "exported")
+    shutil.copytree(run / "save", folder / "save")
+    weights = next((folder / "save").glob("CKPT+*/separator.ckpt"))
+    torch.save({"conv.weight": torch.full((2, 1, 3), 9.0)}, weights)
+    network = torch.nn.ModuleDict({"conv": torch.nn.Conv1d(1, 2, 3, bias=False)})
+    start_from(network, folder)
+    assert network["conv"].weight.max() < 9
+    assert Separator.from_hparams(folder).num_sources == 2
 
 
 # ------------------------------------------------------------------------------------------------ random files

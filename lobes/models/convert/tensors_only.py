@@ -7,6 +7,7 @@ import datetime
 import pathlib
 import re
 import types
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 
 from lobes.errors import UserError
 
+MOST = 20  # times the size of a file: what it may unpack to
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)")
 _ADVICE = re.compile(r"Weights only load failed\..*?Error: ", re.DOTALL)  # the reason comes after it
 
@@ -25,6 +27,7 @@ def read_tensors(path: str | Path) -> Mapping:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: expected a checkpoint file, found {'a folder' if path.is_dir() else 'nothing'} there")
+    refuse_inflated(path)
     known = torch.serialization.get_safe_globals()  # what the caller allows stays allowed
     try:
         with torch.serialization.safe_globals([kind for kind in _plain_types() if kind not in known]):
@@ -36,6 +39,26 @@ def read_tensors(path: str | Path) -> Mapping:
             f"{path}: expected a dict of tensors or a checkpoint that holds one, got {type(content).__name__}"
         )
     return content
+
+
+def refuse_inflated(path: Path) -> None:
+    """Stop at a file that unpacks to far more than it holds; PyTorch itself packs nothing.
+
+    Raises
+    ------
+    UserError
+        It says how large it is and would be.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return  # PyTorch has its own words for what is no whole file
+    if unpacked > MOST * path.stat().st_size:
+        size = path.stat().st_size
+        raise UserError(f"{path}: {size:,} bytes unpack to {unpacked:,}, expected at most {MOST} times as much.")
 
 
 def _plain_types() -> list[Any]:
