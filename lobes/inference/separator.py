@@ -38,8 +38,7 @@ logger = logging.getLogger(__name__)
 class Separator(SepformerSeparation):
     """Loads a trained model and separates or enhances batches and files.
 
-    It has the interface of SpeechBrain's `SepformerSeparation` and loads the same folders (also
-    SpeechBrain's own models), with these rules:
+    It has the interface of SpeechBrain's `SepformerSeparation` and loads the same folders, with these rules:
 
     - weights are loaded strictly, and checked against `SHA256SUMS` where a folder has one;
     - estimates stand at the level that fits their mixture best (`lobes.nnet.level.fit_level`), and nothing is
@@ -49,8 +48,7 @@ class Separator(SepformerSeparation):
     - several channels are averaged to one, at every sample rate, unless `Options` say otherwise;
     - silence gives zeros; what cannot be separated is a `UserError` that names the file and the reason.
 
-    Of what a folder's `hyperparams.yaml` names, only the classes and functions of `lobes.runs.callables` are run;
-    anything else is refused unless you say `trust=True`. See docs/threat-model.md.
+    Of what a folder names, only `lobes.runs.callables` is run, unless `trust=True`: see docs/threat-model.md.
 
     Arguments
     ---------

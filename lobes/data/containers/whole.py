@@ -30,7 +30,7 @@ EXTENTS: dict[bytes, Callable[[Data], Extent | None]] = {
     rb"Creative Voice File": fixed.voc,
     rb"2BIT": fixed.avr,
     rb"MATLAB": fixed.mat5,
-    rb"\x00{4}|\x00{2}\x03[\xe8-\xff]": fixed.mat4,
+    rb"\x00{4}(?!ftyp|moov|mdat|wide|free|skip)|\x00{2}\x03[\xe8-\xff]": fixed.mat4,
     rb"\x01\x04": fixed.mpc2k,
     rb"ALawSoundFile\*\*\x00": fixed.wve,
     rb"\xf0\x7e": fixed.sds,
