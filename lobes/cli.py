@@ -2,17 +2,66 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from lobes import __version__
 from lobes.errors import UserError, exit_on_user_error
 
-app = typer.Typer(
+# Newer typer carries a copy of click, older typer uses the package: its errors' base is found by name.
+_CLICK_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_NUMBERS = {
+    int: (re.compile(r"[+-]?[0-9]{1,18}"), "a whole number"),
+    float: (re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"), "a number"),
+}
+
+
+class _Command(TyperCommand):
+    """Refuses what typer takes in silence: an option twice, an empty text, `1_0`, `inf` and numbers without end."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            given, _, order = self.make_parser(ctx).parse_args(list(args))
+        except _CLICK_ERROR as error:
+            error.ctx = getattr(error, "ctx", None) or ctx  # whose --help helps
+            raise
+        hints = get_type_hints(self.callback)
+        for param in order:
+            where = max(param.opts, key=len) if param.param_type_name == "option" else param.name.upper()
+            several = getattr(param, "multiple", True) or param.is_eager
+            problem = " is given twice. Leave one of them out" if order.count(param) > 1 and not several else ""
+            problem = problem or _problem(given[param.name], hints.get(param.name))
+            if problem:
+                raise UserError(f"{where}{problem}. See: {ctx.command_path} --help")
+        return super().parse_args(ctx, args)
+
+
+def _problem(text: Any, kind: Any) -> str:
+    """What is wrong with a text that was typed, or nothing."""
+    if isinstance(text, list | tuple):
+        return next(filter(None, (_problem(one, kind) for one in text)), "")
+    if text == "":
+        return " is empty: expected a value"
+    number = next((one for one in (kind, *get_args(kind)) if one in _NUMBERS), None)
+    if number is None or not isinstance(text, str):
+        return ""
+    pattern, words = _NUMBERS[number]
+    fits = pattern.fullmatch(text) and math.isfinite(float(text))
+    return "" if fits else f": expected {words}, got {text!r}"
+
+
+class _App(typer.Typer):
+    def command(self, *arguments: Any, **options: Any) -> Any:
+        return super().command(*arguments, **{"cls": _Command, **options})
+
+
+app = _App(
     help="Speech separation and enhancement with state-space models. To train, see recipes/.",
     no_args_is_help=True,
     add_completion=False,
@@ -169,7 +218,7 @@ def evaluate(
 ) -> None:
     """Score a model, and the untouched mixtures, on a data set, whatever the model was trained on."""
     from lobes.evaluation.manifest import evaluate as evaluate_manifest
-    from lobes.evaluation.manifest import read_rows
+    from lobes.evaluation.manifest import open_manifest
     from lobes.evaluation.summary import format_table
     from lobes.metrics import METRICS
     from lobes.metrics.utterance import check_metrics
@@ -178,7 +227,7 @@ def evaluate(
 
     check_metrics(metric or METRICS)
     refuse_unwritable(out, "--out")
-    read_rows(data, data_root)  # before the model is loaded
+    manifest = open_manifest(data, data_root)  # before the model is loaded
     separator = _load(model, device, revision, trust)
 
     def separate(mix: Any) -> Any:
@@ -188,7 +237,7 @@ def evaluate(
         return layout_of(row, separator.num_sources, task, separator.task)
 
     summary = evaluate_manifest(
-        separate, separator.num_sources, separator.sample_rate, data, out, data_root, metric or METRICS, workers,
+        separate, separator.num_sources, separator.sample_rate, manifest, out, None, metric or METRICS, workers,
         save_audio, group_by, layout,
     )  # fmt: skip
     print(format_table(summary))
@@ -275,10 +324,6 @@ def doctor(
     from lobes.doctor.command import doctor as run_checks
 
     sys.exit(run_checks(ctx.args, data, of, data_root))
-
-
-# Newer typer carries a copy of click, older typer uses the package: its errors' base is found by name.
-_CLICK_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 def main() -> None:
