@@ -41,6 +41,7 @@ TARGETS = {
     "recipes": "fuzz_options:Recipes",
     "exports": "fuzz_models:Target",
     "weights": "fuzz_models:Weights",
+    "checker": "fuzz_models:Checker",
 }
 GOOD = ("fine", "refused")
 LONGEST = 2000  # characters of a message
@@ -141,7 +142,9 @@ def check(target: Any, seed: int, number: int) -> tuple[str, str]:
         problem = target.run(case)
     except UserError as error:
         text = in_one_line(error)  # what a command prints
-        problem = "" if 0 < len(text) <= LONGEST else f"{len(text)} letters, {text[:200]!r}"
+        lines = len(str(error).splitlines())  # what a program that calls us gets
+        fits = 0 < len(text) <= LONGEST and lines == 1
+        problem = "" if fits else f"{len(text)} letters in {lines} lines, {text[:200]!r}"
         return ("no message" if problem else "refused"), f"{case.what}: {problem}"
     except Exception:
         return "traceback", f"{case.what}: {traceback.format_exc()[-700:]}"
