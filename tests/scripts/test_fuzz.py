@@ -94,3 +94,30 @@ def test_code_that_runs_and_a_good_file_that_is_refused_would_be_noticed(fuzz, t
     assert target.run(cases[0]).startswith("it ran")
     monkeypatch.setattr(fuzz_models, "canary", lambda *_: None)
     assert target.run(good) == "refused: no"
+
+
+class Pipe:
+    """What a child process would send, and then nothing or its end."""
+
+    def __init__(self, sent, ends):
+        self.sent, self.ends = list(sent), ends
+
+    def poll(self, _):
+        return bool(self.sent) or self.ends
+
+    def recv(self):
+        if not self.sent:
+            raise EOFError
+        return self.sent.pop(0)
+
+
+def test_a_hang_a_crash_and_the_end_of_the_time_have_names(fuzz):
+    import math
+    import types
+
+    child, first = types.SimpleNamespace(exitcode=-11, join=lambda: None), (0, "fine", "")
+    hang = list(fuzz.verdicts(child, Pipe([first], ends=False), [0, 1, 2], 0.1, math.inf))
+    assert hang == [first, (1, "hang", "nothing came for 0.1 s")]
+    crash = list(fuzz.verdicts(child, Pipe([first], ends=True), [0, 1, 2], 0.1, math.inf))
+    assert crash == [first, (1, "crash", "the process ended with -11")]
+    assert list(fuzz.verdicts(child, Pipe([first], ends=True), [0], 0.1, -math.inf)) == []
