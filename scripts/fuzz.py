@@ -51,20 +51,24 @@ MEMORY = 24 << 30  # address space of a process; PyTorch takes some of it by its
 
 def main() -> int:
     """Run the targets; 1 where one failed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    from lobes.data import arguments
+
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--target", choices=TARGETS, action="append", help="by default all")
-    add("--count", type=int, default=400, help="changes of each target (default: %(default)s)")
+    add("--count", type=arguments.count, default=400, help="changes of each target (default: %(default)s)")
     add(
         "--seconds",
-        type=float,
+        type=arguments.positive,
         default=240,
         help="at most so many for each target, from its start on (default: %(default)s)",
     )
-    add("--limit", type=float, default=90, help="seconds after which one is a hang (default: %(default)s)")
-    add("--seed", type=int, default=1)
-    add("--only", type=int, help="repeat one by its number")
-    add("--commands", type=int, default=2, help="of each target so many refused ones again as a command")
+    add("--limit", type=arguments.positive, default=90, help="seconds after which one is a hang (default: %(default)s)")
+    add("--seed", type=arguments.from_zero, default=1)
+    add("--only", type=arguments.from_zero, help="repeat one by its number")
+    add(
+        "--commands", type=arguments.from_zero, default=2, help="of each target so many refused ones again as a command"
+    )
     add("--output", type=Path, default=ROOT / "results" / "fuzz", help="default: %(default)s")
     options = parser.parse_args()
     counts = {name: run_target(name, options) for name in options.target or TARGETS}
@@ -224,4 +228,7 @@ def quiet() -> Iterator[None]:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    sys.exit(main())
+    from lobes.errors import exit_on_user_error
+
+    with exit_on_user_error():
+        sys.exit(main())

@@ -63,6 +63,13 @@ MUTATIONS = [
         ("tests/models/test_masking.py::test_a_size_that_is_none_is_refused",),
     ),
     Mutation(
+        "benchmarks: where the results go is tried at the end",
+        "benchmarks/_common.py",
+        '    refuse_unwritable(path.parent, "--output")\n',
+        "",
+        ("tests/scripts/test_benchmark_command_lines.py",),
+    ),
+    Mutation(
         "fuzz: a message may have several lines",
         "scripts/fuzz.py",
         " and lines == 1",
