@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 def resolve(path, lines="", **more):
     """The text of a recipe with options, each a line `key: text`."""
-    return config.resolve(path, dict(line.split(": ", 1) for line in lines.splitlines()), **more)
+    return config.resolve(path, dict(line.split(": ", 1) for line in lines.split("\n") if line), **more)
 
 
 def plain(text):
@@ -130,6 +130,7 @@ def test_stock_hyperpyyaml_loads_the_text_and_trains_one_network(tmp_path):
     [
         ("n_layer: 2", "--n_layer. Did you mean 'n_layers'.*preset spmamba_8k"),
         ("preset: dprn", "unknown model dprn. Did you mean 'dprnn'"),
+        ("preset: dp\x85rn", r"unknown model 'dp.x85rn'. Did you mean 'dprnn'"),
         ("preset: convtasnet\ngradient_checkpointing: true", "--gradient_checkpointing.*preset convtasnet"),
         ("num_sources: 3", "--num_sources. Did you mean 'num_spks'"),
         ("separator: null", "unknown option --separator"),
