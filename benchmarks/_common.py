@@ -19,6 +19,26 @@ MEGABYTE = 2**20
 Times = dict[str, list[float]]
 
 
+def known_device(name: str) -> str:
+    """A device that there is here, as the type of an argument."""
+    from lobes.config.device import check_device
+
+    check_device(name)
+    return name
+
+
+def result_file(text: str) -> Path:
+    """A file that can be written, as the type of an argument: it is tried before anything is measured."""
+    from lobes.errors import UserError
+    from lobes.training.checks import refuse_unwritable
+
+    path = Path(text)
+    if path.is_dir():
+        raise UserError(f"--output {text}: is a folder, expected a file.")
+    refuse_unwritable(path.parent, "--output")
+    return path
+
+
 def timed(work: Callable[[], object], device: str = "cpu") -> dict[str, float]:
     """CPU and wall seconds of one piece of work."""
     synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None

@@ -19,14 +19,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
-from _common import MEGABYTE, RESULTS, about, timed, write
+from _common import MEGABYTE, RESULTS, about, known_device, result_file, timed, write
 from memory import peak, start_peak
 
-from lobes.models import get_model
+from lobes.data import arguments
+from lobes.errors import exit_on_user_error
+from lobes.models import get_model, list_models
 from lobes.models.base import contract
 from lobes.scan import torch_blocked
 
@@ -59,13 +60,13 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--presets", nargs="+", default=list(PRESETS))
-    add("--batch", type=int, default=6)
-    add("--seconds", type=float, default=2.0, help="of audio")
-    add("--device", default="cpu")
-    add("--output", type=Path, default=RESULTS / "enhancement_memory.json")
+    add("--presets", nargs="+", choices=list_models(), default=list(PRESETS))
+    add("--batch", type=arguments.count, default=6)
+    add("--seconds", type=arguments.positive, default=2.0, help="of audio")
+    add("--device", type=known_device, default="cpu")
+    add("--output", type=result_file, default=RESULTS / "enhancement_memory.json")
     add("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -186,4 +187,5 @@ def counted(model: torch.nn.Module) -> Iterator[dict[int, int]]:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()

@@ -18,8 +18,11 @@ import sys
 from pathlib import Path
 
 import torch
-from _common import MEGABYTE, RESULTS, about, write
+from _common import MEGABYTE, RESULTS, about, known_device, result_file, write
 from scan import LENGTHS, default_peers, make_inputs, work_of
+
+from lobes.data import arguments
+from lobes.errors import exit_on_user_error
 
 SHAPE = (32, 256, 129, 16)
 LIMIT = 64.0  # MB over the inputs for numba at this shape
@@ -46,12 +49,12 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--backends", nargs="+", help="default: all that run here, and pscan")
-    add("--shape", nargs=4, type=int, default=list(SHAPE), metavar=("B", "D", "L", "N"))
-    add("--device", default="cpu")
-    add("--output", type=Path, default=RESULTS / "memory.json")
+    add("--shape", nargs=4, type=arguments.count, default=list(SHAPE), metavar=("B", "D", "L", "N"))
+    add("--device", type=known_device, default="cpu")
+    add("--output", type=result_file, default=RESULTS / "memory.json")
     add("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -102,4 +105,5 @@ def status(field: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()

@@ -14,7 +14,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +23,10 @@ announce()  # before PyTorch, as train.py does: it sets how long idle threads wa
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from _common import RESULTS, ROOT, about, timed, write  # noqa: E402
+from _common import RESULTS, ROOT, about, known_device, result_file, timed, write  # noqa: E402
+
+from lobes.data import arguments  # noqa: E402
+from lobes.errors import exit_on_user_error  # noqa: E402
 
 LIMIT = 15.0  # per cent of a step
 RECIPE = ROOT / "recipes" / "VoiceBank"
@@ -69,15 +71,15 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--workers", type=int, default=2)
-    add("--batch", type=int, default=6)
-    add("--seconds", type=float, default=2.0, help="of audio")
-    add("--steps", type=int, default=4, help="in a block")
-    add("--rounds", type=int, default=3)
-    add("--device", default="cpu")
-    add("--output", type=Path, default=RESULTS / "pesq_labels.json")
+    add("--workers", type=arguments.from_zero, default=2)
+    add("--batch", type=arguments.count, default=6)
+    add("--seconds", type=arguments.positive, default=2.0, help="of audio")
+    add("--steps", type=arguments.count, default=4, help="in a block")
+    add("--rounds", type=arguments.count, default=3)
+    add("--device", type=known_device, default="cpu")
+    add("--output", type=result_file, default=RESULTS / "pesq_labels.json")
     return parser.parse_args()
 
 
@@ -131,4 +133,5 @@ def block(brain: Any, batch: Any, labels: Any, options: argparse.Namespace) -> l
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()

@@ -19,9 +19,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from _common import RESULTS, about, in_turns, write
+from _common import RESULTS, about, in_turns, known_device, result_file, write
 from torch import Tensor
 
+from lobes.data import arguments
+from lobes.errors import exit_on_user_error
 from lobes.scan import backends, selective_scan
 from lobes.training.memory import keep_freed_memory
 
@@ -71,15 +73,15 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--threads", type=int, default=1)
-    add("--repeats", type=int, default=7)
-    add("--device", default="cpu")
+    add("--threads", type=arguments.count, default=1)
+    add("--repeats", type=arguments.count, default=7)
+    add("--device", type=known_device, default="cpu")
     add("--shapes", nargs="+", choices=list(SHAPES), default=list(DEFAULT))
     add("--keep_memory", action="store_true", help="keep freed memory in the process, as training does")
-    add("--backends", nargs="+", help="default: all that run here, and pscan")
-    add("--output", type=Path, default=RESULTS / "scan.json")
+    add("--backends", nargs="+", choices=[*backends(), "pscan"], help="default: all that run here, and pscan")
+    add("--output", type=result_file, default=RESULTS / "scan.json")
     options = parser.parse_args()
     options.backends = options.backends or default_peers(options.device)
     return options
@@ -245,4 +247,5 @@ def plot(shapes: dict[str, dict[str, Any]], clock: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()

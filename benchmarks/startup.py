@@ -20,7 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from _common import RESULTS, ROOT, about, write
+from _common import RESULTS, ROOT, about, result_file, write
+
+from lobes.data import arguments
+from lobes.errors import exit_on_user_error
 
 RECIPE = ROOT / "recipes" / "PolSESS"
 FIRST_STEP = "first step"
@@ -45,9 +48,9 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=RESULTS / "startup.json")
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=arguments.count, default=5)
+    parser.add_argument("--output", type=result_file, default=RESULTS / "startup.json")
     return parser.parse_args()
 
 
@@ -111,4 +114,5 @@ def report(seconds: dict[str, list[float]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()

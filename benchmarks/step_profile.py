@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import torch
-from _common import RESULTS, about, write
+from _common import RESULTS, about, result_file, write
 from torch.profiler import ProfilerActivity, profile
 from training import COMPARED, training_step
 
+from lobes.data import arguments
+from lobes.errors import exit_on_user_error
 from lobes.models import list_models
 from lobes.training.memory import keep_freed_memory
 
@@ -32,13 +33,13 @@ LEAST = 1.0  # per cent, of an operator that is named
 
 def main() -> None:
     """Measure, print, write the JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--preset", choices=list_models(), default=COMPARED)
-    add("--seconds", type=float, default=1.0, help="of audio")
-    add("--threads", type=int, default=1)
-    add("--steps", type=int, default=3)
-    add("--output", type=Path, default=RESULTS / "step_profile.json")
+    add("--seconds", type=arguments.positive, default=1.0, help="of audio")
+    add("--threads", type=arguments.count, default=1)
+    add("--steps", type=arguments.count, default=3)
+    add("--output", type=result_file, default=RESULTS / "step_profile.json")
     options = parser.parse_args()
     times = operator_times(options)
     whole = sum(times.values())
@@ -76,4 +77,5 @@ def by_kind(shares: dict[str, float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()

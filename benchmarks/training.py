@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import RESULTS, about, in_turns, save, write
+from _common import RESULTS, about, in_turns, known_device, result_file, save, write
 from _guards import guards
 
 from lobes.config import read_preset
+from lobes.data import arguments
+from lobes.errors import exit_on_user_error
 from lobes.models import get_model, list_models
 from lobes.objectives import separation_loss
 from lobes.training.memory import keep_freed_memory, peak_megabytes
@@ -71,16 +73,16 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--presets", nargs="+", choices=list_models(), default=list_models(), help="default: all")
-    add("--seconds", nargs="+", type=float, default=[1.0, 4.0], help="of audio")
-    add("--threads", type=int, default=1)
-    add("--repeats", type=int, default=1, help="steps, after one that is not counted")
-    add("--device", default="cpu")
-    add("--output", type=Path, default=RESULTS / "training.json")
+    add("--seconds", nargs="+", type=arguments.positive, default=[1.0, 4.0], help="of audio")
+    add("--threads", type=arguments.count, default=1)
+    add("--repeats", type=arguments.count, default=1, help="steps, after one that is not counted")
+    add("--device", type=known_device, default="cpu")
+    add("--output", type=result_file, default=RESULTS / "training.json")
     add("--guards", action="store_true", help="only the cost of the guards, on a CPU; other rows of the file stay")
-    add("--turns", type=int, default=21, help="of each loop, for the cost of the guards")
+    add("--turns", type=arguments.count, default=21, help="of each loop, for the cost of the guards")
     add("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -216,4 +218,5 @@ def by_both_scans(step: Callable[[], None], repeats: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()

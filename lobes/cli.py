@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,29 +9,33 @@ from typing import Annotated, Any
 import typer
 
 from lobes import __version__
+from lobes.commands.corpus_words import as_options
+from lobes.commands.options import (
+    Channels,
+    ChunkS,
+    Device,
+    Files,
+    Format,
+    Level,
+    Model,
+    Recursive,
+    Revision,
+    Subtype,
+    Trust,
+    Workers,
+    load,
+    run_on_files,
+)  # fmt: skip
+from lobes.commands.strict import App, run
 from lobes.errors import UserError, exit_on_user_error, visible
 
-app = typer.Typer(
+app = App(
     help="Speech separation and enhancement with state-space models. To train, see recipes/.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # rich costs a third of the start-up time
     pretty_exceptions_enable=False,
 )
-
-
-Model = Annotated[
-    str,
-    typer.Argument(
-        help="A run folder, an exported folder, a hub id owner/name, or package.module:factory, which is imported and "
-        "called: code of yours."
-    ),
-]
-Revision = Annotated[str | None, typer.Option(help="Of a hub id: the hash of the commit to take.")]
-Trust = Annotated[
-    bool,
-    typer.Option("--trust", help="Run whatever the model's folder names, as a program of its author; says what."),
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -92,7 +95,7 @@ def corpus(
             overwrite=overwrite,
         )
     except UserError as error:
-        raise UserError(_as_options(str(error))) from error
+        raise UserError(as_options(str(error))) from error
     print(f"wrote {folder}")
 
 
@@ -111,37 +114,25 @@ def models(
     print("\n".join(list_models()))
 
 
-# Options of separate and enhance
-_Files = Annotated[list[Path], typer.Argument(help="Audio files and folders; - reads a WAV file from standard input.")]
-_Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")]
-_Level = Annotated[str, typer.Option(help="mixture: what fits the mixture best; model: as the network gives it.")]
-_ChunkS = Annotated[float | None, typer.Option("--chunk_s", help="Seconds of a chunk of a long file; 0: never cut.")]
-_Channels = Annotated[str, typer.Option(help="mix, left, right or each.")]
-_Format = Annotated[str, typer.Option(help="Of the outputs: wav, flac, ogg ... or same as the input.")]
-_Subtype = Annotated[str | None, typer.Option(help="Sample format, such as PCM_24; by default 16 bit where it does.")]
-_Workers = Annotated[int, typer.Option(help="Processes, for many files.", min=1)]
-_Recursive = Annotated[bool, typer.Option("--recursive", help="Also the folders in a folder.")]
-
-
 @app.command()
 def separate(
     model: Model,
-    files: _Files,
+    files: Files,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for <name>_s1.wav, <name>_s2.wav ...")] = None,
-    level: _Level = "mixture",
-    chunk_s: _ChunkS = None,
-    channels: _Channels = "mix",
+    level: Level = "mixture",
+    chunk_s: ChunkS = None,
+    channels: Channels = "mix",
     mixture_consistency: Annotated[
         bool, typer.Option("--mixture_consistency", help="The sources sum to the mixture, noise included.")
     ] = False,
     voice: Annotated[
         str | None, typer.Option(help="A speaker model of SpeechBrain, to recognise speakers after a pause.")
     ] = None,
-    format: _Format = "wav",
-    subtype: _Subtype = None,
-    workers: _Workers = 1,
-    recursive: _Recursive = False,
-    device: _Device = None,
+    format: Format = "wav",
+    subtype: Subtype = None,
+    workers: Workers = 1,
+    recursive: Recursive = False,
+    device: Device = None,
     revision: Revision = None,
     trust: Trust = False,
 ) -> None:
@@ -150,27 +141,27 @@ def separate(
 
     options = Options(chunk_s, channels, mixture_consistency, format=format, subtype=subtype, voice=voice, trust=trust)
     task = {"model": model, "options": options, "level": level, "device": device}
-    _run_on_files(files, out, recursive, workers, revision, trust, **task)
+    run_on_files(files, out, recursive, workers, revision, trust, **task)
 
 
 @app.command()
 def enhance(
     model: Model,
-    files: _Files,
+    files: Files,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for <name>_enhanced.wav.")] = None,
     pcs: Annotated[bool, typer.Option("--pcs", help="Also <name>_enhanced_pcs.wav, with stretched contrast.")] = False,
     strength: Annotated[float, typer.Option(help="How much of it is applied: 0 gives the input, 1 all.")] = 1.0,
     max_attenuation_db: Annotated[
         float | None, typer.Option("--max_attenuation_db", help="The most that is taken away, in dB.")
     ] = None,
-    level: _Level = "mixture",
-    chunk_s: _ChunkS = None,
-    channels: _Channels = "mix",
-    format: _Format = "wav",
-    subtype: _Subtype = None,
-    workers: _Workers = 1,
-    recursive: _Recursive = False,
-    device: _Device = None,
+    level: Level = "mixture",
+    chunk_s: ChunkS = None,
+    channels: Channels = "mix",
+    format: Format = "wav",
+    subtype: Subtype = None,
+    workers: Workers = 1,
+    recursive: Recursive = False,
+    device: Device = None,
     revision: Revision = None,
     trust: Trust = False,
 ) -> None:
@@ -179,31 +170,7 @@ def enhance(
 
     options = Options(chunk_s, channels, False, strength, max_attenuation_db, format, subtype)
     of_all = {"model": model, "options": options, "level": level, "device": device, "enhances": True, "pcs": pcs}
-    _run_on_files(files, out, recursive, workers, revision, trust, **of_all)
-
-
-def _run_on_files(
-    files: list[Path], out: Path | None, recursive: bool, workers: int, revision: str | None, trust: bool, **task: Any
-) -> None:
-    """Run a `lobes.inference.folder_job.Task` and end with its exit code."""
-    from lobes.inference.folder_job import Task, run_files
-    from lobes.inference.pipes import run_pipe
-    from lobes.runs.hub import revision_of
-    from lobes.training.checks import refuse_unwritable
-
-    _run_opts(task["device"])
-    task["loading"] = (("fetch_config", revision_of(revision)), ("trust", trust))
-    if files == [Path("-")]:
-        if out is not None or task.get("pcs"):
-            raise UserError("-: the result goes to standard output. Leave --out and --pcs away.")
-        run_pipe(Task(**task))
-        return
-    if out is None:
-        raise UserError("Missing option '-o' / '--out', the folder for the results.")
-    refuse_unwritable(out, "--out")
-    code = run_files(Task(**task), files, out, recursive, workers)
-    if code:
-        raise typer.Exit(code)
+    run_on_files(files, out, recursive, workers, revision, trust, **of_all)
 
 
 @app.command()
@@ -212,15 +179,14 @@ def stream(
     file: Annotated[Path, typer.Argument(help="An audio file at the model's sample rate.")],
     out: Annotated[Path, typer.Argument(help="OUT.wav; with several sources OUT_s1.wav, OUT_s2.wav ...")],
     chunk_ms: Annotated[float, typer.Option("--chunk-ms", "--chunk_ms", help="Length of a chunk.")] = 20,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+    device: Device = None,
 ) -> None:
     """Feed a file to a causal model chunk by chunk, as if it came live."""
-    from lobes.inference import Separator
     from lobes.inference.stream import stream_file
     from lobes.training.checks import refuse_unwritable
 
     refuse_unwritable(out.parent, "OUT")
-    separator = Separator.from_hparams(model, run_opts=_run_opts(device))
+    separator = load(model, device, revision, trust)
     written, pace = stream_file(separator, file, out, chunk_ms)
     print("\n".join(map(str, written)))
     print(
@@ -244,13 +210,13 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(help="Scoring processes; 0 scores in this one.", min=0)] = None,
     save_audio: Annotated[int, typer.Option(help="Write so many items as audio.", min=0)] = 0,
     group_by: Annotated[str | None, typer.Option(help="A column whose values count equally in the means.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default the GPU if any.")] = None,
+    device: Device = None,
     revision: Revision = None,
     trust: Trust = False,
 ) -> None:
     """Score a model, and the untouched mixtures, on a data set, whatever the model was trained on."""
     from lobes.evaluation.manifest import evaluate as evaluate_manifest
-    from lobes.evaluation.manifest import read_rows
+    from lobes.evaluation.manifest import open_manifest
     from lobes.evaluation.summary import format_table
     from lobes.metrics import METRICS
     from lobes.metrics.utterance import check_metrics
@@ -259,14 +225,14 @@ def evaluate(
 
     check_metrics(metric or METRICS)
     refuse_unwritable(out, "--out")
-    read_rows(data, data_root)  # before the model is loaded
-    separator = _load(model, device, revision, trust)
+    manifest = open_manifest(data, data_root)  # before the model is loaded
+    separator = load(model, device, revision, trust)
 
     def layout(row: Any) -> Any:
         return layout_of(row, separator.num_sources, task, separator.task)
 
     summary = evaluate_manifest(
-        separator.separate, separator.num_sources, separator.sample_rate, data, out, data_root, metric or METRICS,
+        separator.separate, separator.num_sources, separator.sample_rate, manifest, out, None, metric or METRICS,
         workers, save_audio, group_by, layout,
     )  # fmt: skip
     print(visible(format_table(summary), keep="\n"))
@@ -355,60 +321,10 @@ def doctor(
     sys.exit(run_checks(ctx.args, data, of, data_root))
 
 
-# Newer typer carries a copy of click, older typer uses the package: its errors' base is found by name.
-_CLICK_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-
-
 def main() -> None:
     """Run the command line: a user's mistake is one line on stderr and exit code 2."""
     with exit_on_user_error():
-        sys.exit(_run(app))
-
-
-def _run(command: Any) -> int:
-    """Call the app without click's own error output, which takes four lines."""
-    try:
-        return command(prog_name="lobes", standalone_mode=False) or 0
-    except typer.Abort:
-        print("stopped", file=sys.stderr)
-        return 130
-    except _CLICK_ERROR as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message())
-            return 2
-        where = getattr(getattr(error, "ctx", None), "command_path", "lobes")
-        message = error.format_message()
-        stop = "" if message.endswith((".", "?")) else "."
-        raise UserError(f"{message}{stop} See: {where} --help") from error
-
-
-_ARGUMENT = re.compile(r"(?<![\w-])(name|speech|scenes|events|rirs|sample_rate|seconds|seed|indoor_share)=")
-
-
-def _as_options(message: str) -> str:
-    """A message of `make_corpus`, which names its arguments, in the words of the command line."""
-    message = _ARGUMENT.sub(lambda match: f"--{match[1].replace('_', '-')} ", message)
-    message = re.sub(r"(?<![\w-])(train|val|test)=(?=-?\d)", r"--\1 ", message.replace("counts: ", ""))
-    message = re.sub(r"counts of (train|val|test) to 0", r"--\1 0", message)
-    for argument, option in (("indoor_classes", "--indoor-class"), ("indoor_share", "--indoor-share")):
-        message = message.replace(f" {argument}", f" {option}")
-    return message.replace("indoor_classes: ", "--indoor-class: ").replace("Set overwrite", "Give --overwrite")
-
-
-def _load(model: str, device: str | None, revision: str | None, trust: bool) -> Any:
-    from lobes.inference import Separator
-    from lobes.runs.hub import revision_of
-
-    return Separator.from_hparams(model, fetch_config=revision_of(revision), trust=trust, run_opts=_run_opts(device))
-
-
-def _run_opts(device: str | None) -> dict[str, str]:
-    if device is None:
-        return {}
-    from lobes.config.device import check_device
-
-    check_device(device)
-    return {"device": device}
+        sys.exit(run(app))
 
 
 if __name__ == "__main__":

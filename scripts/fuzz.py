@@ -45,23 +45,34 @@ TARGETS = {
     "recipes": "fuzz_options:Recipes",
     "exports": "fuzz_models:Target",
     "weights": "fuzz_models:Weights",
+    "checker": "fuzz_models:Checker",
 }
 GOOD = ("fine", "refused")
 LONGEST = 2000  # characters of a message
+START = 600.0  # seconds for imports and files of a target, also on a busy machine
 MEMORY = 24 << 30  # address space of a process; PyTorch takes some of it by itself
 
 
 def main() -> int:
     """Run the targets; 1 where one failed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    from lobes.data import arguments
+
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--target", choices=TARGETS, action="append", help="by default all")
-    add("--count", type=int, default=400, help="changes of each target (default: %(default)s)")
-    add("--seconds", type=float, default=240, help="at most so many for each target (default: %(default)s)")
-    add("--limit", type=float, default=90, help="seconds after which one is a hang (default: %(default)s)")
-    add("--seed", type=int, default=1)
-    add("--only", type=int, help="repeat one by its number")
-    add("--commands", type=int, default=2, help="of each target so many refused ones again as a command")
+    add("--count", type=arguments.count, default=400, help="changes of each target (default: %(default)s)")
+    add(
+        "--seconds",
+        type=arguments.positive,
+        default=240,
+        help="at most so many for each target, from its start on (default: %(default)s)",
+    )
+    add("--limit", type=arguments.positive, default=90, help="seconds after which one is a hang (default: %(default)s)")
+    add("--seed", type=arguments.from_zero, default=1)
+    add("--only", type=arguments.from_zero, help="repeat one by its number")
+    add(
+        "--commands", type=arguments.from_zero, default=2, help="of each target so many refused ones again as a command"
+    )
     add("--output", type=Path, default=ROOT / "results" / "fuzz", help="default: %(default)s")
     options = parser.parse_args()
     counts = {name: run_target(name, options) for name in options.target or TARGETS}
@@ -79,45 +90,59 @@ def words(count: Counter[str]) -> str:
 
 
 def run_target(name: str, options: argparse.Namespace) -> Counter[str]:
-    """Run one target in processes of its own: a new one behind each hang and crash."""
+    """Run one target in processes of its own: a new one behind each hang and crash. Their start takes no time."""
     numbers = list(range(options.count)) if options.only is None else [options.only]
     counts: Counter[str] = Counter()
-    end = time.monotonic() + options.seconds
-    while numbers and time.monotonic() < end:
-        for number, verdict, detail in verdicts(name, numbers, options, end):
-            numbers = numbers[numbers.index(number) + 1 :]
-            counts[verdict] += 1
-            if verdict not in GOOD or options.only is not None:
-                print(f"{name} {number}: {verdict}: {detail}", flush=True)
-            if verdict not in GOOD:
-                keep(name, number, options, f"{verdict}: {detail}")
-        if numbers and time.monotonic() < end and not counts:
-            raise SystemExit(f"{name}: the target does not start")
+    left = options.seconds
+    while numbers and left > 0:
+        with started(name, numbers, options) as (child, pipe):
+            begin = time.monotonic()
+            for number, verdict, detail in verdicts(child, pipe, numbers, options.limit, begin + left):
+                numbers = numbers[numbers.index(number) + 1 :]
+                counts[verdict] += 1
+                if verdict not in GOOD or options.only is not None:
+                    print(f"{name} {number}: {verdict}: {detail}", flush=True)
+                if verdict not in GOOD:
+                    keep(name, number, options, f"{verdict}: {detail}")
+            left -= time.monotonic() - begin
     return counts
 
 
-def verdicts(name: str, numbers: list[int], options: argparse.Namespace, end: float) -> Iterator[tuple[int, str, str]]:
-    """What a child process says of each number, up to the first hang or crash."""
+@contextlib.contextmanager
+def started(name: str, numbers: list[int], options: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
+    """A child process that has made its target, and the pipe from it; killed in the end."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     child = context.Process(target=work, args=(name, numbers, options.seed, options.commands, theirs), daemon=True)
     child.start()
     theirs.close()
-    patience = 120.0  # the imports
     try:
-        for number in numbers:
-            if time.monotonic() > end:
-                return
-            if not ours.poll(patience):
-                yield number, "hang", f"nothing came for {patience:g} s"
-                return
-            yield ours.recv()
-            patience = options.limit
+        if not ours.poll(START):
+            raise EOFError
+        ours.recv()
+        yield child, ours
     except EOFError:
-        yield number, "crash", f"the process ended with {child.exitcode}"
+        raise SystemExit(f"{name}: the target does not start") from None
     finally:
         child.kill()
         child.join()
+
+
+def verdicts(child: Any, pipe: Any, numbers: list[int], limit: float, end: float) -> Iterator[tuple[int, str, str]]:
+    """What a child process says of each number, up to the first hang or crash."""
+    for number in numbers:
+        if time.monotonic() > end:
+            return
+        if not pipe.poll(limit):
+            yield number, "hang", f"nothing came for {limit:g} s"
+            return
+        try:
+            found = pipe.recv()
+        except EOFError:
+            child.join()
+            yield number, "crash", f"the process ended with {child.exitcode}"
+            return
+        yield found
 
 
 def work(name: str, numbers: list[int], seed: int, commands: int, pipe: Any) -> None:
@@ -126,6 +151,7 @@ def work(name: str, numbers: list[int], seed: int, commands: int, pipe: Any) -> 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with TemporaryDirectory() as folder, quiet():
         target = make(name, Path(folder))
+        pipe.send("ready")
         for number in numbers:
             verdict, detail = check(target, seed, number)
             if verdict == "refused" and commands > 0:
@@ -148,7 +174,9 @@ def check(target: Any, seed: int, number: int) -> tuple[str, str]:
         problem = target.run(case)
     except UserError as error:
         text = in_one_line(error)  # what a command prints
-        problem = "" if 0 < len(text) <= LONGEST else f"{len(text)} letters, {text[:200]!r}"
+        lines = len(str(error).splitlines())  # what a program that calls us gets
+        fits = 0 < len(text) <= LONGEST and lines == 1
+        problem = "" if fits else f"{len(text)} letters in {lines} lines, {text[:200]!r}"
         return ("no message" if problem else "refused"), f"{case.what}: {problem}"
     except Exception:
         return "traceback", f"{case.what}: {traceback.format_exc()[-700:]}"
@@ -207,4 +235,7 @@ def quiet() -> Iterator[None]:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    sys.exit(main())
+    from lobes.errors import exit_on_user_error
+
+    with exit_on_user_error():
+        sys.exit(main())

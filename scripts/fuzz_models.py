@@ -9,7 +9,9 @@ import torch
 from fuzz_changes import EVIL, STRANGE, Rng, change_bytes, change_text
 
 from lobes.config import load, resolve
+from lobes.errors import UserError
 from lobes.inference import Separator, export_pretrained
+from lobes.inference.loading import load_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"preset": "convtasnet_tiny", "task": "SB"}
@@ -85,6 +87,59 @@ class Weights(Target):
         ends = [*range(200), *range(len(old) - 3000, len(old))] if name == "masknet.ckpt" else range(len(old))
         data, what = change_bytes(rng, old, list(ends))
         return Case(name, data, name == "SHA256SUMS" or rng.random() < self.sums_share, f"{name}: {what}")
+
+
+RAN: list[object] = []
+
+
+def canary(*arguments: object, **named: object) -> None:
+    """What hostile files call."""
+    RAN.append((arguments, named))
+
+
+CALL = "fuzz_models.canary"
+HOSTILE = (
+    f"!apply:{CALL} [1]", f"!new:{CALL} [1]", f"!applyref:{CALL} [1]", f"!name:{CALL}", f"!!python/name:{CALL}",
+    f"!!python/object/apply:{CALL} [1]", f"(!!python/object/apply:{CALL} [1])", f"!tuple (!apply:{CALL} [1])",
+    f"!<!apply:{CALL}> [1]", f"!%61pply:{CALL} [1]", f"[&a !apply:{CALL} [1], *a]", f"{{? !new:{CALL} : 1}}",
+    f"!apply:builtins.exec ['import fuzz_models; {CALL}(1)']", "!apply:getattr [!ref <masknet>, __class__]",
+    "!ref <masknet.__class__>", "!module:fuzz_models", "!include:/etc/hostname", "!copy <masknet.forward>",
+)  # fmt: skip
+HARMLESS = ("# a remark", "", "remark: text", "number: 3", "list: [1, 2.5, null]", "pair: (1, 2)",
+            "twice: !ref <num_spks>", "text: '#1: a'", "same: !copy <num_spks>", "mapping: {a: {b: 1}}")  # fmt: skip
+
+
+class Checker(Target):
+    """An export whose YAML file wants to run something, or has a line more: the one is refused, the other loaded."""
+
+    name = "checker"
+    sums_share = 0.0
+
+    def change(self, rng: Rng) -> Case:
+        """The YAML file with something hostile in it, or a line that changes nothing."""
+        lines = self.files["hyperparams.yaml"].decode().splitlines(keepends=True)
+        if rng.random() < 0.2:
+            places = [n for n, line in enumerate(lines) if line[:1].isalpha()]
+            at, line = int(rng.choice([*places, len(lines)])), str(rng.choice(HARMLESS))
+            text = "".join([*lines[:at], line + "\n", *lines[at:]])
+            return Case("hyperparams.yaml", text.encode(), False, f"good: {line!r} before line {at + 1}")
+        text, what = change_text(rng, "".join(lines), HOSTILE)
+        if rng.random() < 0.5:
+            text, more = change_text(rng, text, HOSTILE)
+            what = f"{what}, {more}"
+        return Case("hyperparams.yaml", text.encode("utf-8", "surrogatepass"), False, what[:300])
+
+    def run(self, case: Case) -> str:
+        """Load the model: whether anything has run, or a good file was refused."""
+        self.write(case)
+        RAN.clear()
+        try:
+            load_folder(self.folder, "hyperparams.yaml", None, ())
+        except UserError as error:
+            if RAN or case.what.startswith("good"):
+                return f"it ran {RAN}" if RAN else f"refused: {error}"
+            raise
+        return f"it ran {RAN}" if RAN else ""
 
 
 def make_export(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from fuzz_changes import EVIL, STRANGE, Rng, change_text
 
 from lobes.config import read_recipe
+from lobes.training.checks import check_objects
 from lobes.training.launch import plain_settings, read_command_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,7 +114,8 @@ class Recipes:
         argv = [str(self.write(case, self.folder)), "--data_folder", str(self.folder)]
         text = read_command_line([*argv, "--output_folder", str(self.folder / "run")])[0]
         hparams = load(text)
-        missing = [key for key in ("lr", "batch_size", "N_epochs", "modules", "seed") if key not in hparams]
+        check_objects(hparams)
+        missing = [key for key in ("batch_size", "modules", "seed") if key not in hparams]
         return f"no {', '.join(missing)}" if missing else ""
 
     def command(self, case: Files) -> list[str]:

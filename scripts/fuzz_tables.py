@@ -12,7 +12,7 @@ from fuzz_changes import STRANGE, Rng, change_bytes, change_text
 
 from lobes.data import audio
 from lobes.data.manifest import read_manifest
-from lobes.evaluation.manifest import read_rows
+from lobes.evaluation.manifest import open_manifest
 
 ROWS = 6
 HEADER = "ID,duration,mix_wav,s1_wav,s2_wav,speaker1\n"
@@ -60,7 +60,7 @@ class Target:
         if case.by == "training":
             rows = read_manifest(path, self.folder)
         else:
-            rows = read_rows(path, self.folder)
+            rows = open_manifest(path, self.folder).rows
         return judge(case.data, rows)
 
     def command(self, case: Case) -> list[str]:

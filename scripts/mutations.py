@@ -19,6 +19,63 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = [
+    # ---- command lines
+    Mutation(
+        "command: the last of two equal options counts",
+        "lobes/commands/strict.py",
+        "if order.count(param) > 1 and not several",
+        "if False",
+        ("tests/test_command_line.py::test_C02_an_option_misspelt_twice_empty_or_without_its_value",),
+    ),
+    Mutation(
+        "command: an empty text is the current folder",
+        "lobes/commands/strict.py",
+        'if text == "":',
+        "if False:",
+        ("tests/test_command_line.py::test_C02_an_empty_argument",),
+    ),
+    Mutation(
+        "command: infinity is a number",
+        "lobes/commands/strict.py",
+        'return "" if fits else f": expected',
+        'return "" if True else f": expected',
+        ("tests/test_command_line.py::test_C02_what_is_no_number",),
+    ),
+    Mutation(
+        "start: the optimizer is not tried",
+        "lobes/training/launch.py",
+        "    check_objects(hparams)\n",
+        "",
+        ("tests/training/test_launch.py::test_C01_an_optimizer_or_schedule_that_refuses_its_arguments_is_found_first",),
+    ),
+    Mutation(
+        "start: a key that a training reads may be missing",
+        "lobes/training/checks.py",
+        "[key for key in READ if key not in settings]",
+        "[]",
+        ("tests/training/test_launch.py::test_C01_a_recipe_without_a_key_that_a_training_reads",),
+    ),
+    Mutation(
+        "masking network: any text is a size",
+        "lobes/models/masking.py",
+        "if not isinstance(size, int) or size < 1:",
+        "if False:",
+        ("tests/models/test_masking.py::test_a_size_that_is_none_is_refused",),
+    ),
+    Mutation(
+        "benchmarks: where the results go is tried at the end",
+        "benchmarks/_common.py",
+        '    refuse_unwritable(path.parent, "--output")\n',
+        "",
+        ("tests/scripts/test_benchmark_command_lines.py",),
+    ),
+    Mutation(
+        "fuzz: a message may have several lines",
+        "scripts/fuzz.py",
+        " and lines == 1",
+        "",
+        ("tests/scripts/test_fuzz.py::test_every_kind_of_failure_has_a_name",),
+    ),
     # ---- what a model's folder may run
     Mutation(
         "model file: any name is run",
@@ -220,8 +277,8 @@ MUTATIONS = [
     Mutation(
         "audio: a size that a recorder left open is a cut",
         "lobes/data/containers/extent.py",
-        "if extent.size < 0 or is_placeholder(extent.size):",
-        "if extent.size < 0:",
+        "if is_placeholder(extent.size) or -ROUNDING <= extent.size < 0:",
+        "if -ROUNDING <= extent.size < 0:",
         ("tests/data/containers/test_wav_headers.py",),
     ),
     Mutation(
@@ -1173,8 +1230,8 @@ MUTATIONS = [
     Mutation(
         "run folder: the newest checkpoint instead of the best",
         "lobes/runs/folder.py",
-        "key=lambda checkpoint: (checkpoint.score, checkpoint.meta",
-        "key=lambda checkpoint: (0, checkpoint.meta",
+        "key=lambda checkpoint: (checkpoint.score, order_of(",
+        "key=lambda checkpoint: (0, order_of(",
         ("tests/runs/test_folder.py",),
     ),
     Mutation(
@@ -1293,22 +1350,22 @@ MUTATIONS = [
     Mutation(
         "evaluation: the first row alone says which sources there are",
         "lobes/evaluation/manifest.py",
-        "filled = filled_columns(rows)",
-        "filled = rows[0]",
+        "filled = filled_columns(opened.rows)",
+        "filled = opened.rows[0]",
         ("tests/evaluation/test_manifest.py",),
     ),
     Mutation(
         "evaluation: damage that headers do not show is found while scoring",
         "lobes/evaluation/manifest.py",
-        "        audio.read(path)\n        return audio.probe(path)",
-        "        return audio.probe(path)",
+        "return audio.read_with_info(path)[1]",
+        "return audio.probe(path)",
         ("tests/evaluation/test_manifest.py",),
     ),
     Mutation(
         "evaluation: files at another rate are not resampled",
         "lobes/evaluation/manifest.py",
-        "return resample(audio.read_mono(path), audio.probe(path).sample_rate, rate)",
-        "return audio.read_mono(path)",
+        "return resample(samples, own_rate, rate)",
+        "return samples",
         ("tests/evaluation/test_manifest.py",),
     ),
     Mutation(
@@ -1370,7 +1427,7 @@ MUTATIONS = [
     Mutation(
         "summary: all rows are one group",
         "lobes/evaluation/summary.py",
-        "groups.setdefault(str(row[by]), [])",
+        'groups.setdefault("" if by is None else str(row[by]), [])',
         'groups.setdefault("", [])',
         ("tests/evaluation/test_summary.py",),
     ),
@@ -1497,10 +1554,10 @@ MUTATIONS = [
         ("tests/recipes/test_layouts.py",),
     ),
     Mutation(
-        "evaluation: a row of more sources than the first is scored",
+        "evaluation: a row of fewer sources than others is not refused",
         "lobes/evaluation/manifest.py",
-        'more = [row["ID"] for row in rows if not set(sources_of(row)) <= set(sources)]',
-        "more: list[str] = []",
+        'return f"{column} is empty"',
+        "continue",
         ("tests/evaluation/test_manifest.py",),
     ),
     Mutation(

@@ -41,7 +41,8 @@ ALLOWED = {
     "reports": {"errors", "data", "metrics", "runs", "evaluation"},
     "training": ABOVE_RUNS | {"evaluation", "inference"},
     "doctor": ABOVE_RUNS | {"polsess", "training"},
-    "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports", "doctor"},
+    "commands": ABOVE_RUNS | {"training", "inference"},
+    "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports", "doctor", "commands"},
     "stream_live": ABOVE_RUNS | {"inference"},
 }
 ALLOWED["recipes"] = ALLOWED["benchmarks"] = ALLOWED["docs"] = ALLOWED["cli"]

@@ -89,7 +89,7 @@ def test_help_is_code_0_and_nothing_is_help(lobes: Run):
     [
         (["sepparate"], ["No such command 'sepparate'", "'separate'", "See: lobes --help"]),
         (["corpus", "out", "--sede", "3"], ["--sede", "--seed", "See: lobes corpus --help"]),
-        (["corpus", "out", "--train", "many"], ["--train", "integer"]),
+        (["corpus", "out", "--train", "many"], ["--train: expected a whole number, got 'many'"]),
         (["corpus", "out", "--seconds", "-1"], ["--seconds"]),
         (["separate", "model", "-o", "out"], ["Missing argument", "See: lobes separate --help"]),
         (["separate", "no-model", "a.wav", "-o", "out"], ["no-model: no such folder"]),
@@ -211,7 +211,11 @@ def test_export_then_separate(lobes: Run, run: Path, tmp_path: Path):
     assert np.array_equal(first[0], second[0]) and first[0].any()
 
 
-def test_evaluate_a_run_on_a_manifest(lobes: Run, run: Path, tmp_path: Path):
+def test_evaluate_a_run_on_a_manifest(lobes: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from lobes.evaluation import manifest
+
+    read, read_table = [], manifest.read_table
+    monkeypatch.setattr(manifest, "read_table", lambda path, *more: (read.append(path), read_table(path, *more))[1])
     x = np.random.default_rng(0).uniform(-0.3, 0.3, (3, 8000)).astype(np.float32)
     for name, samples in zip(("mix", "s1", "s2"), x, strict=True):
         audio.write(tmp_path / f"{name}.wav", samples, 8000)
@@ -220,6 +224,7 @@ def test_evaluate_a_run_on_a_manifest(lobes: Run, run: Path, tmp_path: Path):
     code, out, _ = lobes("evaluate", "run", *words)
     assert code == 0 and out.split()[:2] == ["n", "SI-SDR"] and out.endswith("wrote out\n")
     assert (tmp_path / "out" / "per_utterance.csv").read_text().count("\n") == 2
+    assert len(read) == 1
     code, _, err = lobes("evaluate", "nowhere:make", *words)
     assert code == 2 and err.startswith("error: nowhere:make: cannot be imported") and err.count("\n") == 1
 

@@ -87,7 +87,8 @@ def preset_path(preset: str) -> Path:
     """File of a preset; an unknown preset is a UserError that suggests the nearest name."""
     known = sorted(path.stem for path in models_folder().glob("*.yaml"))
     if preset not in known:
-        raise UserError(f"unknown model {preset}.{did_you_mean(str(preset), known)} Known: {', '.join(known)}")
+        shown = preset if str(preset).isprintable() else ascii(preset)
+        raise UserError(f"unknown model {shown}.{did_you_mean(str(preset), known)} Known: {', '.join(known)}")
     return models_folder() / f"{preset}.yaml"
 
 

@@ -183,6 +183,8 @@ def read_recipe(path: str | Path, preset: str | None = None) -> Recipe:
         layers.append(Layer(Path("command line"), layers[-1].path.name, {"preset": preset}))
     declared = _declared(layers)  # before the layers are put on each other
     tree, network = _with_preset(layers)
+    if odd := [key for key in tree if not isinstance(key, str)]:
+        raise UserError(f"{path}: expected names as keys, got {odd[0]!r}. Is a colon too much on its line?")
     declared |= network.options if network else {}
     parts = network.parts if network else {}
     kinds = {}

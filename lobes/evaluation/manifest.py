@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -34,6 +34,15 @@ Separate = Callable[[np.ndarray], np.ndarray]  # a mixture [T] to its sources [T
 logger = logging.getLogger(__name__)
 
 
+class Manifest(NamedTuple):
+    """A manifest that has been read: its table, the folder at which its paths may start, and its rows."""
+
+    path: str | os.PathLike[str]
+    table: TextTable
+    root: str | os.PathLike[str]
+    rows: list[dict[str, str]]
+
+
 class RowLayout(Protocol):
     """How the rows of a manifest become items, where they are more than files that lie ready."""
 
@@ -50,7 +59,7 @@ def evaluate(
     separate: Separate,
     num_sources: int,
     sample_rate: int,
-    manifest: str | os.PathLike[str],
+    manifest: str | os.PathLike[str] | Manifest,
     out_folder: str | os.PathLike[str],
     data_root: str | os.PathLike[str] | None = None,
     metrics: Sequence[str] = METRICS,
@@ -69,8 +78,9 @@ def evaluate(
         The model: a mixture [T] at `sample_rate`, float32, to its sources [T,S].
     num_sources, sample_rate : int
         What the model gives, and the rate in Hz that it wants.
-    manifest : str or PathLike
-        A table with ID, mix_wav, s1_wav ...; other columns are not read. Paths are relative to its folder.
+    manifest : str, PathLike or Manifest
+        A table with ID, mix_wav, s1_wav ...; other columns are not read. Paths are relative to its folder. What
+        `open_manifest` has read is not read again, and `data_root` is its own.
     out_folder : str or PathLike
         Gets `per_utterance.csv`, `summary.json` and `audio/`.
     data_root : str or PathLike, optional
@@ -98,12 +108,12 @@ def evaluate(
         or rate than their mixture.
     """
     check_metrics(metrics)
-    table, root = _table(manifest, data_root)
-    filled = filled_columns(table.resolved(root, _by_default))
-    layout: RowLayout = layout_of(filled) or _stored(manifest, filled, num_sources)
-    rows = table.resolved(root, layout.columns)
-    _check_group_by(manifest, group_by, {*rows[0], layout.group_by}, metrics)
-    _check_files(manifest, rows, layout, sample_rate)
+    opened = manifest if isinstance(manifest, Manifest) else open_manifest(manifest, data_root)
+    filled = filled_columns(opened.rows)
+    layout: RowLayout = layout_of(filled) or _stored(opened.path, filled, num_sources)
+    rows = opened.table.resolved(opened.root, layout.columns)
+    _check_group_by(opened.path, group_by, {*rows[0], layout.group_by}, metrics)
+    _check_files(opened.path, rows, layout, sample_rate)
     out = Path(out_folder)
     out.mkdir(parents=True, exist_ok=True)
     by = group_by or layout.group_by or None
@@ -111,15 +121,10 @@ def evaluate(
     return score_and_write(jobs, out, audio_items, workers, by, total=len(rows))
 
 
-def read_rows(
-    manifest: str | os.PathLike[str],
-    data_root: str | os.PathLike[str] | None = None,
-    used: Callable[[Row], Sequence[str]] | None = None,
-) -> list[dict[str, str]]:
-    """Read the rows of a manifest, with paths that can be opened; no audio file is read.
+def open_manifest(manifest: str | os.PathLike[str], data_root: str | os.PathLike[str] | None = None) -> Manifest:
+    """Read the table of a manifest, before a model is loaded; no audio file is read.
 
-    `used` returns the columns of a row whose paths are wanted, of which others stay as they are written; by default
-    those of the mixture and the sources.
+    `rows` have paths of the mixture and the sources that can be opened; those of other columns are as they are written.
 
     Raises
     ------
@@ -131,17 +136,9 @@ def read_rows(
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     _ = Path(folder, "test.csv").write_text("ID,mix_wav,s1_wav\\na,m.wav,s.wav\\n")
-    ...     read_rows(f"{folder}/test.csv")[0]["mix_wav"] == f"{folder}/m.wav"
+    ...     open_manifest(f"{folder}/test.csv").rows[0]["mix_wav"] == f"{folder}/m.wav"
     True
     """
-    table, root = _table(manifest, data_root)
-    return table.resolved(root, used or _by_default)
-
-
-def _table(
-    manifest: str | os.PathLike[str], data_root: str | os.PathLike[str] | None
-) -> tuple[TextTable, str | os.PathLike[str]]:
-    """The manifest as a table, and the folder at which its paths may start."""
     if os.path.isdir(manifest):
         inside = sorted(path.name for path in Path(manifest).glob("*.csv"))
         found = f"it holds {shorten(inside)}" if inside else "it holds no CSV file"
@@ -157,7 +154,7 @@ def _table(
             f"{manifest}: its paths begin with $data_root, and the files are not in its own folder. Add --data-root "
             "FOLDER, the data folder that it was prepared from."
         )
-    return table, root
+    return Manifest(manifest, table, root, table.resolved(root, _by_default))
 
 
 def _by_default(row: Row) -> list[str]:

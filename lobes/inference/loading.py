@@ -65,7 +65,7 @@ def _construct(path: Path, overrides: dict[str, Any] | None, trust: bool) -> dic
     except UserError:
         raise
     except Exception as error:  # a class may raise anything
-        reason = " ".join(map(str, error.args)) or type(error).__name__
+        reason = " ".join(" ".join(map(str, error.args)).split()) or type(error).__name__
         raise UserError(f"{path}: cannot be loaded: {reason}") from error
 
 

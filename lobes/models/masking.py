@@ -59,8 +59,8 @@ class MaskingSeparator(nn.Module):
     Raises
     ------
     UserError
-        For another `level`. Also if the mask network gives another number of sources, or a mixture is too long for its
-        positional encodings.
+        For another `level`, or a size that is none. Also if the mask network gives another number of sources, or a
+        mixture is too long for its positional encodings.
 
     Example
     -------
@@ -90,6 +90,15 @@ class MaskingSeparator(nn.Module):
         super().__init__()
         if level not in LEVELS:
             raise UserError(f"level: expected {' or '.join(LEVELS)}, got {level!r}.{did_you_mean(str(level), LEVELS)}")
+        sizes = {
+            "num_sources": num_sources,
+            "kernel_size": kernel_size,
+            "stride": stride or 1,
+            "min_frames": min_frames,
+        }
+        for name, size in sizes.items():
+            if not isinstance(size, int) or size < 1:
+                raise UserError(f"{name}: expected a whole number from 1 up, got {size!r}.")
         self.encoder, self.masknet, self.decoder = encoder, masknet, decoder
         self.num_sources, self.sample_rate, self.causal = num_sources, sample_rate, causal
         self.kernel_size, self.stride = kernel_size, stride or kernel_size // 2

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from lobes.errors import UserError
+
+# What the Brain and its checkpoints read of every recipe; a file can leave keys of its base out.
+READ = (
+    "seed", "output_folder", "save_folder", "train_log", "data_folder", "sample_rate", "pretrained_separator",
+    "pretrained_revision", "batch_size", "valid_batch_size", "num_workers", "warmup_steps", "lr_scheduler_interval",
+    "patience", "test_metrics", "n_audio_to_save", "scoring_workers", "budget", "opt_class", "lr_scheduler",
+    "epoch_counter", "modules", "checkpointer",
+)  # fmt: skip
 
 
 def refuse_unwritable(folder: str | Path, option: str) -> None:
@@ -58,13 +66,15 @@ def check_settings(settings: Mapping[str, Any], run_opts: Any) -> None:
     Raises
     ------
     UserError
-        For a device or a precision that there is not here, or a metric that there is not.
+        For a device or a precision that there is not here, a metric that there is not, or a key that is missing.
     """
     from speechbrain.utils.distributed import infer_device
 
     from lobes.config.device import check_device
     from lobes.metrics.utterance import check_metrics
 
+    if missing := [key for key in READ if key not in settings]:
+        raise UserError(f"the recipe has no {', '.join(missing)}: a training needs that. Was it left out or renamed?")
     if run_opts.device is not None:
         check_device(run_opts.device)
     device = run_opts.device or infer_device()
@@ -77,3 +87,48 @@ def check_settings(settings: Mapping[str, Any], run_opts: Any) -> None:
     if settings.get("ckpt_interval_minutes", 0) > 0 and run_opts.ckpt_interval_steps > 0:
         raise UserError("--ckpt_interval_steps: give --ckpt_interval_minutes 0 with it; only one of them may be set.")
     check_metrics(settings.get("test_metrics", []))
+
+
+def check_objects(hparams: Mapping[str, Any]) -> None:
+    """Try the optimizer and its schedule on one number: many of their arguments are looked at only when they are made.
+
+    Arguments
+    ---------
+    hparams : mapping
+        The recipe with its objects made.
+
+    Raises
+    ------
+    UserError
+        If `opt_class` or `lr_scheduler` does not take its arguments.
+
+    Example
+    -------
+    >>> import functools, torch
+    >>> check_objects({"opt_class": functools.partial(torch.optim.AdamW, lr="fast")})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    lobes.errors.UserError: opt_class: AdamW refuses its arguments: '<=' not supported between instances of 'float' ...
+    """
+    import torch
+    from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+    weight = torch.nn.Parameter(torch.zeros(1))
+    weight.grad = torch.zeros(1)
+    with _explained(hparams, "opt_class"):
+        optimizer = hparams["opt_class"]([weight])
+        optimizer.step()
+    if hparams["lr_scheduler"] is not None:
+        with _explained(hparams, "lr_scheduler"):
+            schedule = hparams["lr_scheduler"](optimizer)
+            optimizer.step()  # in this order, or PyTorch warns
+            schedule.step(*([1.0] if isinstance(schedule, ReduceLROnPlateau) else []))
+
+
+@contextmanager
+def _explained(hparams: Mapping[str, Any], key: str) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        name = getattr(getattr(hparams[key], "func", hparams[key]), "__name__", str(hparams[key]))
+        raise UserError(f"{key}: {name} refuses its arguments: {' '.join(str(error).split())}.") from error

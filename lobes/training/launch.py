@@ -70,7 +70,7 @@ def start(
     from lobes.config import load
     from lobes.runs.continuation import admit
     from lobes.runs.lock import hold, hold_both
-    from lobes.training.checks import refuse_unwritable
+    from lobes.training.checks import check_objects, refuse_unwritable
     from lobes.training.data_folder import keep_data_folder
     from lobes.training.debug import in_temporary_folder
 
@@ -90,6 +90,7 @@ def start(
     run_on_main(refuse_unwritable, [Path(settings.get("train_log", output_folder)).parent, "train_log"])
     locks = [first, *hold_both(output_folder, settings["save_folder"])] if writes else []
     hparams = load(begin.text)
+    check_objects(hparams)
     hparams["checkpointer"].locks, hparams["checkpointer"].only_reads = locks, run_opts.test_only
     run_on_main(make_run_folder, [output_folder, begin, script, argv])
     return hparams, run_opts

@@ -25,6 +25,8 @@ SLIPS = {
     "without as text": ("base: base.yaml\nwithout: lr\n", "without: expected a list of keys"),
     "two unknown keys": ("base: base.yaml\nlrr: 1\nstep: 2\n", "'lrr' is no key .*'lr'.*'step' is no key .*'steps'"),
     "a number as a key": ("base: base.yaml\n3: 1\n", "3 is no key of base.yaml"),
+    "a number as a key of a base": ("lr: 1\n3: 1\n", "own.yaml: expected names as keys, got 3"),
+    "an object as a key": ("lr: 1\n!new:torch.nn.Linear [1, 2]: 3\n", "own.yaml: expected names as keys, got"),
     "a missing include": ("a: !include:non.yaml\n", "own.yaml includes .*non.yaml under a, which does not exist"),
     "an unknown key of an include": ("a: !include:part.yaml {siz: 3}\n", "'siz' is no key of part.yaml. Did .* 'size'"),
     "an include without its value": ("a: {b: !include:part.yaml {double: 3}}\n", "size is not set"),

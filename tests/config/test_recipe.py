@@ -1,10 +1,13 @@
 """Configuration files: bases, presets, overrides, errors."""
 
+import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
 from lobes import config
@@ -30,7 +33,7 @@ def folder(tmp_path):
 
 def resolve(path, lines="", **more):
     """The text of a recipe with options, each a line `key: text`."""
-    return config.resolve(path, dict(line.split(": ", 1) for line in lines.splitlines()), **more)
+    return config.resolve(path, dict(line.split(": ", 1) for line in lines.split("\n") if line), **more)
 
 
 def plain(text):
@@ -127,6 +130,7 @@ def test_stock_hyperpyyaml_loads_the_text_and_trains_one_network(tmp_path):
     [
         ("n_layer: 2", "--n_layer. Did you mean 'n_layers'.*preset spmamba_8k"),
         ("preset: dprn", "unknown model dprn. Did you mean 'dprnn'"),
+        ("preset: dp\x85rn", r"unknown model 'dp.x85rn'. Did you mean 'dprnn'"),
         ("preset: convtasnet\ngradient_checkpointing: true", "--gradient_checkpointing.*preset convtasnet"),
         ("num_sources: 3", "--num_sources. Did you mean 'num_spks'"),
         ("separator: null", "unknown option --separator"),
@@ -230,6 +234,37 @@ def test_a_presets_misspelt_key(tmp_path, monkeypatch, text, message):
     write_preset(tmp_path, monkeypatch, "wrong", text)
     with pytest.raises(UserError, match=message):
         read_preset("wrong")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
+def test_C05_what_a_recipe_resolves_to_needs_no_other_file(path):
+    text = config.resolve(path, {"data_folder": "x", "output_folder": "out"})
+    assert "!ref" not in text and "!include" not in text and "!copy" not in text and str(ROOT) not in text
+    assert not any(line.startswith(("base:", "with:", "without:")) for line in text.splitlines())
+
+
+def test_C05_a_run_folders_file_loads_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(POLSESS)
+    options = {"data_folder": "x", "output_folder": "out", "preset": "convtasnet_tiny"}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "hyperparams.yaml").write_text(config.resolve("spmamba_tiny.yaml", options), encoding="utf-8")
+    moved = (tmp_path / "run").rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    with (moved / "hyperparams.yaml").open(encoding="utf-8") as file:
+        hparams = load_hyperpyyaml(file)  # SpeechBrain's own way
+    assert hparams["modules"]["separator"].num_sources == 1 and hparams["output_folder"] == "out"
+
+
+def test_C06_every_class_path_in_a_yaml_file_resolves():
+    files = [*ROOT.glob("hparams_shared/**/*.yaml"), *RECIPES]
+    names = {
+        (file.name, name)
+        for file in files
+        for text in [file.read_text(encoding="utf-8")]
+        for name in re.findall(r"(?:!(?:new|name|apply|applyref|module):|^network: *)([\w.]+)", text, re.MULTILINE)
+    }
+    assert len({name for _, name in names}) > 30
+    assert not [(file, name) for file, name in sorted(names) if pydoc.locate(name) is None]
 
 
 def test_no_yaml_file_is_written_twice():

@@ -162,3 +162,11 @@ def test_tracing_what_an_example_decides_is_refused(model):
     for network, example in ((model, (noise(2, 400), lengths)), (apart, (noise(1, 400),)), (model, (noise(1, 20),))):
         with pytest.raises(UserError, match="mixtures of more than 48 samples, without lengths and without one_by_one"):
             torch.jit.trace(network, example)
+
+
+@pytest.mark.parametrize("size", ["", "16", 0, -1, 2.5, None])
+@pytest.mark.parametrize("name", ["num_sources", "kernel_size", "min_frames"])
+def test_a_size_that_is_none_is_refused(name, size):
+    """A model's file may hold anything: it is found when the network is made, not at the first mixture."""
+    with pytest.raises(UserError, match=f"{name}: expected a whole number from 1 up, got"):
+        MaskingSeparator(torch.nn.Identity(), torch.nn.Identity(), torch.nn.Identity(), **{name: size})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-COUNTS = {"audio": 150, "tables": 120, "options": 12, "recipes": 8, "exports": 12, "weights": 12}
+COUNTS = {"audio": 150, "tables": 120, "options": 12, "recipes": 8, "exports": 12, "weights": 12, "checker": 30}
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,7 @@ def test_every_kind_of_failure_has_a_name(fuzz):
     ends = {"fine": "", "silent": "other samples", "refused": UserError("no"), "no message": UserError("a" * 3000),
             "traceback": ValueError("a")}  # fmt: skip
     assert {verdict: fuzz.check(Broken(end), 1, 2)[0] for verdict, end in ends.items()} == {key: key for key in ends}
+    assert fuzz.check(Broken(UserError("no,\nnot this")), 1, 2)[0] == "no message"
 
 
 def test_a_change_depends_on_its_numbers_alone(fuzz, tmp_path):
@@ -75,3 +76,48 @@ def test_a_header_with_other_channels_would_be_noticed(fuzz, tmp_path):
     case = fuzz_audio.Case(kind, target.whole[kind], "a change")
     assert fuzz_audio.judge(case, want[:, ::-1], 8000, was, want, was)
     assert fuzz_audio.judge(case, want[:-10], 8000, was, want, was)
+
+
+def test_code_that_runs_and_a_good_file_that_is_refused_would_be_noticed(fuzz, tmp_path, monkeypatch):
+    from lobes.errors import UserError
+
+    target = fuzz.make("checker", tmp_path)
+    import fuzz_models
+
+    def runs(*_):
+        fuzz_models.canary(1)
+        raise UserError("no")
+
+    cases = [target.change(fuzz.generator(target, 1, number)) for number in range(30)]
+    good = next(case for case in cases if case.what.startswith("good"))
+    monkeypatch.setattr(fuzz_models, "load_folder", runs)
+    assert target.run(cases[0]).startswith("it ran")
+    monkeypatch.setattr(fuzz_models, "canary", lambda *_: None)
+    assert target.run(good) == "refused: no"
+
+
+class Pipe:
+    """What a child process would send, and then nothing or its end."""
+
+    def __init__(self, sent, ends):
+        self.sent, self.ends = list(sent), ends
+
+    def poll(self, _):
+        return bool(self.sent) or self.ends
+
+    def recv(self):
+        if not self.sent:
+            raise EOFError
+        return self.sent.pop(0)
+
+
+def test_a_hang_a_crash_and_the_end_of_the_time_have_names(fuzz):
+    import math
+    import types
+
+    child, first = types.SimpleNamespace(exitcode=-11, join=lambda: None), (0, "fine", "")
+    hang = list(fuzz.verdicts(child, Pipe([first], ends=False), [0, 1, 2], 0.1, math.inf))
+    assert hang == [first, (1, "hang", "nothing came for 0.1 s")]
+    crash = list(fuzz.verdicts(child, Pipe([first], ends=True), [0, 1, 2], 0.1, math.inf))
+    assert crash == [first, (1, "crash", "the process ended with -11")]
+    assert list(fuzz.verdicts(child, Pipe([first], ends=True), [0], 0.1, -math.inf)) == []

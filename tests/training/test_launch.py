@@ -233,6 +233,32 @@ def test_C02_a_train_log_that_cannot_be_written_is_found_first(custom, tmp_path,
         launch.start(["spmamba", "--data_folder", "x", *words], __file__)
 
 
+def test_C01_a_recipe_without_a_key_that_a_training_reads(tmp_path):
+    (tmp_path / "own.yaml").write_text(
+        f"base: {ROOT}/recipes/custom/hparams/spmamba.yaml\nwithout: [batch_size, patience]\n"
+    )
+    with pytest.raises(UserError, match="the recipe has no batch_size, patience: a training needs that"):
+        launch.read_command_line([str(tmp_path / "own.yaml"), "--data_folder", "x"])
+
+
+@pytest.mark.parametrize("text, message", [
+    ("opt_class: !name:torch.optim.AdamW {lr: fast}", "opt_class: AdamW refuses its arguments: .*'str'"),
+    ("opt_class: !name:torch.optim.AdamW {lr: -1}", "opt_class: AdamW refuses its arguments: Invalid learning rate"),
+    ("opt_class: !name:torch.optim.SGD {lr: 0.1, momentum: a}", "opt_class: SGD refuses its arguments"),
+    ("opt_class: !name:torch.optim.LBFGS", "opt_class: LBFGS refuses its arguments: .*closure"),
+    ("lr_scheduler: !name:torch.optim.lr_scheduler.StepLR {step_size: often}", "lr_scheduler: StepLR refuses"),
+    ("lr_scheduler: !name:torch.optim.lr_scheduler.StepLR {step_size: 0}", "lr_scheduler: StepLR refuses"),
+    ("lr_scheduler: !name:torch.optim.lr_scheduler.ReduceLROnPlateau {factor: 2}", "lr_scheduler: ReduceLROnPlateau"),
+])  # fmt: skip
+def test_C01_an_optimizer_or_schedule_that_refuses_its_arguments_is_found_first(tmp_path, monkeypatch, text, message):
+    (tmp_path / "own.yaml").write_text(f"base: {ROOT}/recipes/custom/hparams/spmamba.yaml\n{text}\n")
+    monkeypatch.setattr(launch, "make_run_folder", lambda *_: pytest.fail("it went on"))
+    words = ["--data_folder", "x", "--output_folder", str(tmp_path / "run"), "--preset", "convtasnet_tiny"]
+    with pytest.raises(UserError, match=message) as caught:
+        launch.start([str(tmp_path / "own.yaml"), *words], __file__)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_output_folder_is_only_tried(tmp_path):
     from lobes.training.checks import refuse_unwritable
 

@@ -1,0 +1,80 @@
+"""A command line that refuses what typer takes in silence, and says every mistake in one line."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from typing import Any, get_args, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from lobes.errors import UserError
+
+# Newer typer carries a copy of click, older typer uses the package: its errors' base is found by name.
+_CLICK_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_NUMBERS = {
+    int: (re.compile(r"[+-]?[0-9]{1,18}"), "a whole number"),
+    float: (re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"), "a number"),
+}
+
+
+class StrictCommand(TyperCommand):
+    """Refuses what typer takes in silence: an option twice, an empty text, `1_0`, `inf` and numbers without end."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Look at the words before typer reads them."""
+        try:
+            given, _, order = self.make_parser(ctx).parse_args(list(args))
+        except _CLICK_ERROR as error:
+            error.ctx = getattr(error, "ctx", None) or ctx  # whose --help helps
+            raise
+        hints = get_type_hints(self.callback)
+        for param in order:
+            where = max(param.opts, key=len) if param.param_type_name == "option" else param.name.upper()
+            several = getattr(param, "multiple", True) or param.is_eager
+            problem = " is given twice. Leave one of them out" if order.count(param) > 1 and not several else ""
+            problem = problem or _problem(given[param.name], hints.get(param.name))
+            if problem:
+                raise UserError(f"{where}{problem}. See: {ctx.command_path} --help")
+        return super().parse_args(ctx, args)
+
+
+def _problem(text: Any, kind: Any) -> str:
+    """What is wrong with a text that was typed, or nothing."""
+    if isinstance(text, list | tuple):
+        return next(filter(None, (_problem(one, kind) for one in text)), "")
+    if text == "":
+        return " is empty: expected a value"
+    number = next((one for one in (kind, *get_args(kind)) if one in _NUMBERS), None)
+    if number is None or not isinstance(text, str):
+        return ""
+    pattern, words = _NUMBERS[number]
+    fits = pattern.fullmatch(text) and math.isfinite(float(text))
+    return "" if fits else f": expected {words}, got {text!r}"
+
+
+class App(typer.Typer):
+    """A typer app with strict commands."""
+
+    def command(self, *arguments: Any, **options: Any) -> Any:
+        """Register a sub-command."""
+        return super().command(*arguments, **{"cls": StrictCommand, **options})
+
+
+def run(command: Any) -> int:
+    """Call the app without click's own error output, which takes four lines."""
+    try:
+        return command(prog_name="lobes", standalone_mode=False) or 0
+    except typer.Abort:
+        print("stopped", file=sys.stderr)
+        return 130
+    except _CLICK_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+            return 2
+        where = getattr(getattr(error, "ctx", None), "command_path", "lobes")
+        message = error.format_message()
+        stop = "" if message.endswith((".", "?")) else "."
+        raise UserError(f"{message}{stop} See: {where} --help") from error
