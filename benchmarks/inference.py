@@ -21,8 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from _common import MEGABYTE, RESULTS, ROOT, about, save, timed, write
+from _common import MEGABYTE, RESULTS, ROOT, about, result_file, save, timed, write
 from memory import start_peak, status
+
+from lobes.data import arguments
+from lobes.errors import exit_on_user_error
 
 WARM_S = 0.25
 
@@ -51,13 +54,13 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--presets", nargs="+", help="default: all")
-    add("--seconds", nargs="+", type=float, default=[1.0, 10.0, 60.0])
-    add("--threads", nargs="+", type=int, default=[1, 2])
+    add("--seconds", nargs="+", type=arguments.positive, default=[1.0, 10.0, 60.0])
+    add("--threads", nargs="+", type=arguments.count, default=[1, 2])
     add("--before", type=Path, help="a checkout of an earlier version")
-    add("--output", type=Path, default=RESULTS / "inference.json")
+    add("--output", type=result_file, default=RESULTS / "inference.json")
     add("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -105,4 +108,5 @@ def measure(preset: str, seconds: float, threads: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()

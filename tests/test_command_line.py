@@ -18,6 +18,7 @@ WORDS = {
     "evaluate": ["model", "--data", "test.csv", "-o", "out"],
     "export": ["run", "out"],
     "models": [],
+    "stream": ["model", "mix.wav", "out.wav"],
     "separate": ["model", "mix.wav", "-o", "out"],
 }
 COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
@@ -27,7 +28,7 @@ OPTIONS = [
     for param in COMMANDS[command].params
     if param.param_type_name == "option" and not param.is_eager
 ]
-NUMBERS = [("corpus", "--train"), ("corpus", "--seconds"), ("corpus", "--indoor-share"), ("corpus", "--sample-rate"),
+NUMBERS = [("stream", "--chunk-ms"), ("corpus", "--train"), ("corpus", "--seconds"), ("corpus", "--indoor-share"), ("corpus", "--sample-rate"),
            ("corpus", "--seed"), ("evaluate", "--workers"), ("evaluate", "--save-audio"),
            ("compare", "--level")]  # fmt: skip
 

@@ -14,11 +14,14 @@ ROOT = Path(__file__).parents[2]
 # program, an option that takes a number
 PROGRAMS = {
     "benchmarks/enhancement_memory.py": "--batch",
+    "benchmarks/inference.py": "--threads",
     "benchmarks/memory.py": None,
     "benchmarks/pesq_labels.py": "--rounds",
     "benchmarks/scan.py": "--repeats",
+    "benchmarks/speaker_order.py": "--pauses",
     "benchmarks/startup.py": "--repeats",
     "benchmarks/step_profile.py": "--steps",
+    "benchmarks/streaming.py": None,
     "benchmarks/training.py": "--turns",
     "scripts/fuzz.py": "--count",
 }
