@@ -28,9 +28,11 @@ OPTIONS = [
     for param in COMMANDS[command].params
     if param.param_type_name == "option" and not param.is_eager
 ]
-NUMBERS = [("stream", "--chunk-ms"), ("corpus", "--train"), ("corpus", "--seconds"), ("corpus", "--indoor-share"), ("corpus", "--sample-rate"),
-           ("corpus", "--seed"), ("evaluate", "--workers"), ("evaluate", "--save-audio"),
-           ("compare", "--level")]  # fmt: skip
+NUMBERS = [
+    ("compare", "--level"), ("corpus", "--indoor-share"), ("corpus", "--sample-rate"), ("corpus", "--seconds"),
+    ("corpus", "--seed"), ("corpus", "--train"), ("evaluate", "--save-audio"), ("evaluate", "--workers"),
+    ("stream", "--chunk-ms"),
+]  # fmt: skip
 
 
 @pytest.fixture
