@@ -228,7 +228,8 @@ def evaluate(
     check_metrics(metric or METRICS)
     refuse_unwritable(out, "--out")
     manifest = open_manifest(data, data_root)  # before the model is loaded
-    separator = load(model, device, revision, trust)
+    # scores are taken at their own level, and those that no level moves are equal to the recipe's to the last digit
+    separator = load(model, device, revision, trust, level="model")
 
     def layout(row: Any) -> Any:
         return layout_of(row, separator.num_sources, task, separator.task)

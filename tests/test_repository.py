@@ -137,7 +137,7 @@ def test_ci_run_is_the_checks_and_the_tests():
     assert re.findall(r"^make ([\w-]+)", text, flags=re.MULTILINE) == ["check", "test", "test-recipes"]
 
 
-def test_workflow_calls_make_and_pins_actions_by_commit():
+def test_S08_workflow_calls_make_and_pins_actions_by_commit():
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
     job = workflow["jobs"]["test"]
     assert job["strategy"]["matrix"]["python"] == ["3.10", "3.12"]

@@ -34,12 +34,14 @@ Workers = Annotated[int, typer.Option(help="Processes, for many files.", min=1)]
 Recursive = Annotated[bool, typer.Option("--recursive", help="Also the folders in a folder.")]
 
 
-def load(model: str, device: str | None, revision: str | None, trust: bool) -> Any:
+def load(model: str, device: str | None, revision: str | None, trust: bool, **more: Any) -> Any:
     """The separator that a command names."""
     from lobes.inference import Separator
     from lobes.runs.hub import revision_of
 
-    return Separator.from_hparams(model, fetch_config=revision_of(revision), trust=trust, run_opts=run_opts(device))
+    return Separator.from_hparams(
+        model, fetch_config=revision_of(revision), trust=trust, run_opts=run_opts(device), **more
+    )
 
 
 def run_opts(device: str | None) -> dict[str, str]:

@@ -84,7 +84,7 @@ GOOD = "a,1.0,$data_root/a.wav,$data_root/b.wav\n"
         ("SSR," + HEADER + "loud," + GOOD, "SSR must be a number, got 'loud'"),
     ],
 )
-def test_D01_D02_D03_D04_D09_mistakes_in_the_file(tmp_path, text, words):
+def test_D01_D02_D03_D04_D09_S07_mistakes_in_the_file(tmp_path, text, words):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(UserError, match=words) as caught:
         manifest.read_manifest(tmp_path / "a.csv", tmp_path, TYPES)

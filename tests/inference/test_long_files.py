@@ -270,7 +270,7 @@ def test_another_rate_is_said_once(tmp_path: Path, caplog):
 
 
 @pytest.mark.slow
-def test_T2_12_an_hour_takes_less_than_a_gigabyte_over_the_model(tmp_path: Path):
+def test_T2_12_A11_an_hour_takes_less_than_a_gigabyte_over_the_model(tmp_path: Path):
     if not hasattr(resource, "RUSAGE_CHILDREN") or sys.platform != "linux":
         pytest.skip("needs /proc")
     minute = voice(110, 600, 60, 1) + voice(210, 1500, 60, 2)

@@ -93,7 +93,7 @@ class TestSilentTarget:
         assert (separation_loss(estimates, targets, mix=mix) - silent).abs().min() > 1
 
     @pytest.mark.parametrize("sources", [2, 4])
-    def test_it_takes_the_quietest_estimate(self, sources):
+    def test_N05_it_takes_the_quietest_estimate(self, sources):
         _, targets = batch(sources=sources)
         targets[..., 0] = 0
         estimates = targets.clone()
@@ -108,7 +108,7 @@ class TestSilentTarget:
         targets[..., 1] = 0.3
         torch.testing.assert_close(separation_loss(estimates, targets, mix=mix), expected)
 
-    def test_all_targets_silent(self):
+    def test_N04_all_targets_silent(self):
         estimates, targets = batch()
         mix = batch(seed=2)[1][..., 0]
         loss, gradient = loss_and_gradient(estimates, torch.zeros_like(targets), mix=mix)

@@ -40,7 +40,7 @@ def test_equals_torchmetrics(snr_db, tolerance):
 
 @pytest.mark.parametrize("level", [1e-30, 1e-12, 1e-6, 1e6, 1e15])
 @pytest.mark.parametrize("which", ["estimate", "target", "both"])
-def test_level_does_not_matter(level, which):
+def test_N06_level_does_not_matter(level, which):
     estimate, target = pair(20)
     expected = si_snr(estimate, target)
     estimate = estimate * (level if which != "target" else 1)

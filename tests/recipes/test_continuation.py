@@ -114,7 +114,7 @@ OTHER_RUNS = {
 
 
 @pytest.mark.parametrize("name", OTHER_RUNS)
-def test_t2_63_another_run_is_refused_before_anything_is_touched(name, refused, run):
+def test_t2_63_F23_another_run_is_refused_before_anything_is_touched(name, refused, run):
     options, words = OTHER_RUNS[name]
     line = refused(run, N_epochs=2, **options)
     assert words in line and str(run) in line

@@ -69,7 +69,7 @@ def test_run_folder_holds_what_it_promises(run):
     assert "SI-SDRi" in (folder / "train_log.txt").read_text()
 
 
-def test_mamba_keeps_its_initial_step_sizes(train, corpus, tmp_path):
+def test_N08_mamba_keeps_its_initial_step_sizes(train, corpus, tmp_path):
     train("PolSESS", "hparams/spmamba_tiny.yaml", "--data_folder", corpus, "--output_folder", tmp_path,
           "--max_steps", 1, "--lr", "1e-12", "--weight_decay", "0.1", *SMALL)  # fmt: skip
     weights = torch.load(next(tmp_path.glob("save/CKPT*/separator.ckpt")), weights_only=True)

@@ -188,11 +188,23 @@ class OfRanks(Mortal):
         torch.save(weights(self), Path(self.hparams.output_folder) / f"rank{os.environ['RANK']}.pt")
 
 
-if __name__ == "__main__":  # resuming.py FOLDER BATCH: until a signal in this batch of the training, 0 for none
+class OfRanksOneKilled(OfRanks):
+    """The last of several ranks is killed once."""
+
+    def on_death(self):
+        killed = Path(self.hparams.output_folder) / "killed"
+        if int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1 and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+if (
+    __name__ == "__main__"
+):  # resuming.py FOLDER BATCH [killed]: until a signal in this batch of the training, 0 for none
     when = (sb.Stage.TRAIN, int(sys.argv[2]))
     logging.basicConfig(level=logging.INFO)
     if "RANK" in os.environ:
         sb.utils.distributed.ddp_init_group({"distributed_backend": "gloo"})
-        live(Path(sys.argv[1]), when, OfRanks)
+        live(Path(sys.argv[1]), when, OfRanksOneKilled if "killed" in sys.argv else OfRanks)
     else:
         live(Path(sys.argv[1]), when, SignalsAll, num_workers=2)

@@ -81,13 +81,14 @@ def test_F17_a_signal_to_all_processes_leaves_the_workers_to_the_main_one(tmp_pa
     assert curve(tmp_path / "run") == curve(tmp_path / "whole") and table(tmp_path / "run") == table(tmp_path / "whole")
 
 
-def of_ranks(folder, ranks, batch=0):
-    """Train on so many ranks; returns what was said."""
+def of_ranks(folder, ranks, batch=0, killed=()):
+    """Train on so many ranks, of which one is killed once where `killed` says so; returns what was said."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    launch += ["--max-restarts=3"] if killed else []
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [*launch, script, str(folder), str(batch)]
+    command = [*launch, script, str(folder), str(batch), *killed]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert (done.returncode == 0) == (batch == 0), done.stderr[-3000:]
+    assert (done.returncode == 0) == (batch == 0 or bool(killed)), done.stderr[-3000:]
     return done.stderr
 
 
@@ -102,6 +103,15 @@ def test_F17_F24_ranks_save_at_one_step_and_go_on_as_one(tmp_path):
     said = of_ranks(tmp_path / "other", 1)
     assert "2 ranks before, 1 now; epoch 1 starts again, since its batches hold other items" in said
     assert [row["step"] for row in curve(tmp_path / "other")] == [str(4 + ITEMS * epoch) for epoch in (1, 2, 3)]
+
+
+@pytest.mark.slow
+def test_F25_a_rank_that_is_killed_is_started_again_and_the_weights_are_equal(tmp_path):
+    of_ranks(tmp_path / "whole", 2)
+    of_ranks(tmp_path / "run", 2, 5, ["killed"])
+    assert (tmp_path / "run" / "killed").exists()
+    whole, run = (torch.load(tmp_path / name / "rank1.pt", weights_only=True) for name in ("whole", "run"))
+    assert torch.equal(whole, run) and curve(tmp_path / "whole") == curve(tmp_path / "run")
 
 
 @pytest.fixture
