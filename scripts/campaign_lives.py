@@ -17,9 +17,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
+import psutil
 from campaign_life import Board, Life, board_of, live
+from tqdm import tqdm
 
 PATIENCE = 300.0  # seconds after which a start counts as lost
 GRACE = 30.0  # seconds that torchrun gives the other ranks to end after SIGTERM
@@ -96,6 +99,7 @@ def _forked(life: Life, console: Path, environment: dict[str, str]) -> int:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.environ.update(environment)
+        tqdm.set_lock(RLock())  # the one of before is shared by all forks: a life killed with it would stop the others
         code = live(life)
         if code == 0:
             Path(life.board + LOADED).write_text("\n".join(list(sys.modules)), encoding="utf-8")
@@ -121,7 +125,10 @@ def _fresh(life: Life, console: Path, ranks: int) -> bool:
             file.write(f"error: no end after {PATIENCE:.0f} s\n".encode())
             return False
         finally:
-            process.kill()
+            if process.poll() is None:  # torchrun leaves its ranks alive when it is killed
+                for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
             process.wait()
 
 
