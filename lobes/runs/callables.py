@@ -19,7 +19,7 @@ NEW = {
     # networks
     f"{_LOBES}.models.spmamba.SPMamba", f"{_LOBES}.models.bs_bimamba.BSBiMamba", f"{_LOBES}.models.bsrnn.BSRNN",
     f"{_LOBES}.models.mbs_net.MBSNet", f"{_LOBES}.models.tf_gridnet.TFGridNet",
-    f"{_LOBES}.models.masking.MaskingSeparator",
+    f"{_LOBES}.models.masking.MaskingSeparator", f"{_LOBES}.models.conv_tasnet.CausalConvTasNet",
     f"{_LOBES}.exported.BiMambaStack", f"{_LOBES}.exported.MambaTasNetMaskNet", f"{_LOBES}.exported.SequenceFirst",
     # around a network, in an exported folder
     f"{_LOBES}.exported.MixAndOnes", f"{_LOBES}.exported.MappingMaskNet", f"{_LOBES}.exported.TakeEstimate",
