@@ -35,6 +35,9 @@ EXTRAS = {
     "cuda": ["mamba-ssm>=1.2", "causal-conv1d>=1.2"],
     "demo": ["espeakng-loader>=0.2.4", "pyroomacoustics>=0.8"],
     "live": ["sounddevice>=0.4.6"],
+    "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],
+    "judges": ["speechmos>=0.0.1", "onnxruntime>=1.20", "silero-vad>=5.1"],
+    "asr": ["jiwer>=3", "pocketsphinx>=5"],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5",

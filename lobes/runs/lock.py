@@ -12,6 +12,8 @@ from filelock import BaseFileLock, FileLock, Timeout
 from lobes.errors import UserError
 from lobes.runs import names
 
+# A process that was killed may take a moment to end, and a worker that it has just forked to let go of the lock.
+PATIENCE_S = 2.0
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # what file systems without locks answer
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ def hold(folder: str | os.PathLike[str], make: bool = True, option: str = "outpu
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, thread_local=False, is_singleton=True)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PATIENCE_S)
     except Timeout:
         raise UserError(
             f"{folder}: another training runs in this folder. Wait for it or end it, or give another --{option}."

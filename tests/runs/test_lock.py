@@ -37,6 +37,15 @@ def test_FX3_one_training_at_a_time_and_a_killed_one_is_no_obstacle(tmp_path):
         process.communicate()
 
 
+def test_a_lock_that_is_let_go_in_a_moment_is_waited_for(tmp_path):
+    code = "import sys, time; from lobes.runs.lock import hold; _ = hold(sys.argv[1]); print(1, flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code + "; time.sleep(0.3)", tmp_path], stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        assert hold(tmp_path).is_locked
+
+
 def test_FX3_two_runs_cannot_share_a_folder_of_checkpoints(tmp_path):
     code = "import sys, time; from lobes.runs.lock import hold_both; _ = hold_both(*sys.argv[1:]); print(1, flush=True)"
     command = [sys.executable, "-c", code + "; time.sleep(30)", tmp_path / "one", tmp_path / "save"]
