@@ -65,7 +65,7 @@ def start(
     UserError
         If the file or an option is wrong, the run folder cannot be written, or another training runs in it.
     """
-    from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
+    from speechbrain.utils.distributed import if_main_process, run_on_main
 
     from lobes.config import load
     from lobes.runs.continuation import admit
@@ -73,9 +73,10 @@ def start(
     from lobes.training.checks import check_objects, refuse_unwritable
     from lobes.training.data_folder import keep_data_folder
     from lobes.training.debug import in_temporary_folder
+    from lobes.training.ranks import join_ranks
 
     text, run_opts, _ = read_command_line(argv)
-    ddp_init_group(run_opts)
+    join_ranks(run_opts.distributed_backend)
     if run_opts.debug:
         text, run_opts, _ = read_command_line(in_temporary_folder(argv))
     settings = plain_settings(text)

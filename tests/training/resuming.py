@@ -26,6 +26,7 @@ from lobes.objectives.separation import separation_loss
 from lobes.runs.checkpointer import SafeCheckpointer as Checkpointer
 from lobes.training.brain import SeparationBrain
 from lobes.training.budget import Budget
+from lobes.training.ranks import join_ranks
 
 ITEMS, EPOCHS = 12, 3
 
@@ -204,7 +205,7 @@ if (
     when = (sb.Stage.TRAIN, int(sys.argv[2]))
     logging.basicConfig(level=logging.INFO)
     if "RANK" in os.environ:
-        sb.utils.distributed.ddp_init_group({"distributed_backend": "gloo"})
+        join_ranks("gloo")
         live(Path(sys.argv[1]), when, OfRanksOneKilled if "killed" in sys.argv else OfRanks)
     else:
         live(Path(sys.argv[1]), when, SignalsAll, num_workers=2)
