@@ -346,6 +346,13 @@ MUTATIONS = [
         ("tests/objectives/test_separation.py",),
     ),
     Mutation(
+        "separation loss: the level term is of the mixture",
+        "lobes/objectives/separation.py",
+        "for x in (estimates, targets))\n    return 10 * (estimate - target).abs()",
+        "for x in (estimates, targets + estimates))\n    return 10 * (estimate - target).abs()",
+        ("tests/objectives/test_separation.py",),
+    ),
+    Mutation(
         "separation loss: a silent target is treated as an active one",
         "lobes/objectives/separation.py",
         "return torch.where(active, heard, _silent_loss(chosen, energy, tau)).mean(1)",

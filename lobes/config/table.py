@@ -62,6 +62,7 @@ KNOWN = {
     "dropout": Kind(float, low=0, high=1),
     # objectives
     "clamp_db": _POSITIVE,
+    "level_weight": Kind(float, low=0),
     "objective": Kind(str, choices=("compressed", "published")),
     "loss_weights": Kind(
         dict, null=True, choices=("magnitude", "phase", "complex", "time", "consistency"), items=Kind(float, low=0)

@@ -23,6 +23,7 @@ def separation_loss(
     lengths: Tensor | None = None,
     mix: Tensor | None = None,
     clamp_db: float = 30.0,
+    level_weight: float = 0.0,
 ) -> Tensor:
     """Mean over the sources of minus the SI-SNR, bounded at -`clamp_db`, under the best permutation.
 
@@ -36,7 +37,8 @@ def separation_loss(
       estimate down.
     - where the mixture is silent as well, the loss and its gradient are zero: there is nothing to learn.
 
-    The permutation is chosen by these same values, so a silent target takes the quietest estimate.
+    The permutation is chosen by these same values, so a silent target takes the quietest estimate. None of them depends
+    on the level of an estimate next to an active target; `level_weight` adds a term that does.
 
     Arguments
     ---------
@@ -48,6 +50,8 @@ def separation_loss(
         The mixture, the measure of silence. Without it the sum of the targets stands in.
     clamp_db : float
         The bound in dB, above 0; `math.inf` leaves the SI-SNR as it is.
+    level_weight : float
+        What each dB costs by which the energy of an estimate differs from that of its active target, either way; from 0.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def separation_loss(
     Raises
     ------
     UserError
-        Where shapes differ or `clamp_db` is not above 0.
+        Where shapes differ, `clamp_db` is not above 0 or `level_weight` is below 0.
 
     Example
     -------
@@ -69,7 +73,7 @@ def separation_loss(
     (SNR with a soft threshold, log of the energy for zero references), here with the scale-invariant
     projection and the energy taken relative to the mixture.
     """
-    _check(estimates, targets, lengths, mix, clamp_db)
+    _check(estimates, targets, lengths, mix, clamp_db, level_weight)
     tau = 10 ** (-clamp_db / 10)
     with no_autocast(estimates):
         estimates, targets = full_precision(estimates, targets)
@@ -85,15 +89,26 @@ def separation_loss(
             permutation = best_permutation(-pairs)
         chosen = reorder(estimates, permutation)
         heard = _active_loss(*energy_shares(chosen, targets, valid), tau)
+        if level_weight:
+            heard = heard + level_weight * _level_difference(chosen, targets, energy)
         return torch.where(active, heard, _silent_loss(chosen, energy, tau)).mean(1)
 
 
-def _check(estimates: Tensor, targets: Tensor, lengths: Tensor | None, mix: Tensor | None, clamp_db: float) -> None:
+def _check(
+    estimates: Tensor,
+    targets: Tensor,
+    lengths: Tensor | None,
+    mix: Tensor | None,
+    clamp_db: float,
+    level_weight: float,
+) -> None:
     check_shapes(estimates, targets, lengths)
     if mix is not None and mix.shape != estimates.shape[:2]:
         raise UserError(f"Expected a mixture of shape {tuple(estimates.shape[:2])}, got {tuple(mix.shape)}.")
     if not clamp_db > 0:
         raise UserError(f"Expected clamp_db above 0 (30 is usual), got {clamp_db}. Change the loss clamp in the YAML.")
+    if not level_weight >= 0:
+        raise UserError(f"Expected level_weight from 0, got {level_weight}. Change level_weight in the YAML.")
 
 
 def _at_mixture_level(
@@ -121,3 +136,10 @@ def _silent_loss(estimates: Tensor, energy: Tensor, tau: float) -> Tensor:
     heard = energy > 0
     share = estimates.square().sum(1) / torch.where(heard, energy, 1.0)
     return torch.where(heard, 10 * torch.log10(share + tau + CEILING), 0.0)
+
+
+def _level_difference(estimates: Tensor, targets: Tensor, energy: Tensor) -> Tensor:
+    """Difference of the levels [B,S] in dB, without a sign; at most 60 dB below a target that is as loud as the mixture."""
+    floor = FLOOR * energy + SILENT  # [B,1]
+    estimate, target = ((x.square().sum(1) + floor).log10() for x in (estimates, targets))
+    return 10 * (estimate - target).abs()

@@ -34,7 +34,7 @@ TRAINING = {
     "lr_scheduler", "lr_scheduler_interval", "lr_step_epochs", "lr_factor",
 }  # fmt: skip
 # Keys that files of earlier versions lack, and the value that says what was done there.
-ADDED = {"level": "item", "dropout": 0.0}
+ADDED = {"level": "item", "dropout": 0.0, "level_weight": 0.0}
 MADE = "# command: "  # begins a line at the top of every training's hyperparams.yaml
 ABSENT = "absent"
 SHOWN, LONGEST = 3, 200  # values in a message, letters of a value

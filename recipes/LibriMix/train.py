@@ -40,7 +40,8 @@ class Separation(SeparationBrain):
         targets, _ = batch.sources_sig
         if stage != Stage.TRAIN:
             self.count_scores(predictions, batch)
-        return separation_loss(predictions, targets, lengths, mix=mix, clamp_db=self.hparams.clamp_db).mean()
+        clamp_db, level_weight = self.hparams.clamp_db, self.hparams.level_weight
+        return separation_loss(predictions, targets, lengths, mix, clamp_db, level_weight).mean()
 
 
 def dataio_prep(hparams):

@@ -204,6 +204,34 @@ def test_clear_errors():
         separation_loss(estimates, targets, mix=targets)
     with pytest.raises(UserError, match="clamp_db"):
         separation_loss(estimates, targets, clamp_db=-30.0)
+    with pytest.raises(UserError, match="level_weight"):
+        separation_loss(estimates, targets, level_weight=-1.0)
+
+
+@pytest.mark.parametrize("gain_db", [-20.0, -6.0, 0.0, 6.0, 20.0])
+def test_level_term_costs_its_weight_for_each_db(gain_db):
+    _, targets = batch()
+    targets[..., 1] *= 0.3
+    estimates = targets.flip(-1) * 10 ** (gain_db / 20)
+    lengths = torch.tensor([1.0, 0.5])
+    without = separation_loss(estimates, targets, lengths)
+    assert torch.equal(without, separation_loss(estimates, targets, lengths, level_weight=0.0))
+    term = separation_loss(estimates, targets, lengths, level_weight=0.1) - without
+    torch.testing.assert_close(term, torch.full_like(term, 0.1 * abs(gain_db)), atol=1e-3, rtol=0)
+
+
+def test_level_term_pulls_to_the_level_and_never_further_than_60_db():
+    estimates, targets = batch()
+    loud = (10 * estimates).requires_grad_()
+    term = separation_loss(loud, targets, level_weight=1.0) - separation_loss(loud, targets)
+    (along,) = torch.autograd.grad(term.sum(), loud)
+    assert (along * loud).sum() > 0  # a step against it makes the estimate softer
+    silent, gradient = loss_and_gradient(torch.zeros_like(targets), targets, level_weight=1.0)
+    assert ((silent > 60) & (silent <= 120)).all() and gradient.isfinite().all()
+    targets[..., 1] = 0  # a silent target has no level
+    only, _ = loss_and_gradient(estimates, targets, mix=estimates.sum(2), level_weight=0.5)
+    without, _ = loss_and_gradient(estimates, targets, mix=estimates.sum(2))
+    assert (only - without).max() < 0.5 * 5 / 2
 
 
 def test_descent_separates():
