@@ -51,7 +51,7 @@ def separation_loss(
     clamp_db : float
         The bound in dB, above 0; `math.inf` leaves the SI-SNR as it is.
     level_weight : float
-        What each dB costs by which the energy of an estimate differs from that of its active target, either way; from 0.
+        What each dB costs by which the energy of an estimate differs from that of its active target; from 0.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def _silent_loss(estimates: Tensor, energy: Tensor, tau: float) -> Tensor:
 
 
 def _level_difference(estimates: Tensor, targets: Tensor, energy: Tensor) -> Tensor:
-    """Difference of the levels [B,S] in dB, without a sign; at most 60 dB below a target that is as loud as the mixture."""
+    """Difference of the levels [B,S] in dB, without a sign; 60 dB below the mixture is silence."""
     floor = FLOOR * energy + SILENT  # [B,1]
     estimate, target = ((x.square().sum(1) + floor).log10() for x in (estimates, targets))
     return 10 * (estimate - target).abs()

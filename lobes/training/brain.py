@@ -36,6 +36,7 @@ from lobes.training.memory import keep_freed_memory, peak_megabytes
 from lobes.training.optim import build_optimizer
 from lobes.training.out_of_memory import naming_the_batch
 from lobes.training.progress import EarlyStopping, GroupMeter, LearningCurve, TrainLog
+from lobes.training.ranks import leave_ranks
 from lobes.training.recovery import ResumingBrain
 from lobes.training.schedule import WarmupSchedule
 from lobes.training.signals import leave_to_the_main_process
@@ -87,6 +88,7 @@ class SeparationBrain(ResumingBrain):
         self.evaluate(datasets["test"], test_loader_kwargs=others)
         if if_main_process():
             logger.info("%s", last_words(Path(h.output_folder), self.verb, self.debug))
+        leave_ranks()
 
     def fit(self, *args: Any, **kwargs: Any) -> None:
         """Train, then write `train_time.json` before testing: loading the best checkpoint resets the counters.

@@ -60,6 +60,19 @@ def join_ranks(backend: str) -> None:
     torch.distributed.init_process_group(backend, rank=rank, timeout=TO_WAIT, **store)
 
 
+def leave_ranks() -> None:
+    """Leave the other ranks at the end of a training: a process that ends among them is aborted now and then.
+
+    Example
+    -------
+    >>> leave_ranks()  # nothing was joined
+    """
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def in_this_round(store: Store, rank: int, world_size: int, timeout: timedelta = TO_MEET) -> Store:
     """The part of a store that belongs to the ranks which are alive now, whatever earlier ones have left in it.
 

@@ -4,10 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from torch import distributed
 from torch.distributed import HashStore
 
 from lobes.errors import UserError
-from lobes.training.ranks import in_this_round, join_ranks
+from lobes.training.ranks import in_this_round, join_ranks, leave_ranks
 
 
 def meet(store, ranks):
@@ -32,7 +33,7 @@ def test_a_rank_that_comes_before_the_first_one_does_not_follow_an_old_name():
     old = store.get("lobes/round").decode()
     with ThreadPoolExecutor(1) as pool:
         early = pool.submit(in_this_round, store, 1, 2, timedelta(seconds=20))
-        while not pool._work_queue.empty():
+        while not early.running():
             pass
         first = in_this_round(store, 0, 2, timedelta(seconds=20))
         first.set("address", "new")
@@ -51,3 +52,9 @@ def test_more_ranks_than_gpus_is_one_line(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(UserError, match=r"rank 1 of this machine has no GPU: 1 found.*--nproc_per_node"):
         join_ranks("nccl")
+
+
+def test_leaving_ends_the_group():
+    distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    leave_ranks()
+    assert not distributed.is_initialized()
