@@ -21,8 +21,10 @@ from typing import Any
 from lobes.data import arguments
 from lobes.data.files import write_whole
 from lobes.errors import UserError, exit_on_user_error
+from lobes.evaluation.comparison import ALL, PairedDifference, compare
 from lobes.evaluation.inputs import shared_in
-from lobes.reports import comparison
+from lobes.evaluation.score_tables import System, read_scores
+from lobes.reports import comparison, differences
 from lobes.reports.tables import replace_section
 from lobes.runs.folder import read_run
 from lobes.runs.launcher import Run, run_all, stage
@@ -30,6 +32,7 @@ from lobes.runs.record import Outcome, collect
 
 HERE = Path(__file__).resolve().parent
 PASSES = 3  # forward passes that a training step costs: one forward, about two backward
+MEASURE = "si_sdri"  # of the differences
 RTF_SECONDS = 10.0  # of noise, for the real-time factor
 # Set in every run in addition to its budget; --options come after and may say otherwise.
 ALWAYS = {"N_epochs": 100_000, "ckpt_interval_minutes": 2}
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         models = [compared_model(options, name, runs, outcomes) for name in options.hparams]
     picture = options.results.with_name(f"comparison_{options.name}.svg")
     write_whole(picture, comparison.as_picture(models, f"{options.name}, {budget(options)}"))
-    text = section(options, models, next(iter(outcomes.values())), picture.name)
+    text = section(options, models, paired(options, runs), next(iter(outcomes.values())), picture.name)
     replace_section(options.results, f"comparison-{options.name}", text)
     print(f"\n{text}\n\nwritten to {options.results} and {picture.name}", flush=True)
 
@@ -190,8 +193,21 @@ def real_time_factor(model: Any, seconds: float = RTF_SECONDS, repeats: int = 3)
     return min(times[1:]) / seconds
 
 
+def paired(options: argparse.Namespace, runs: Mapping[tuple[str, int], Run]) -> list[PairedDifference]:
+    """The differences in SI-SDRi of all pairs of models, on the same utterances."""
+    systems = [
+        System(name.rpartition(":")[2], [read_scores(runs[name, seed].folder) for seed in options.seeds])
+        for name in options.hparams
+    ]
+    return [one for one in compare(systems, [MEASURE]) if one.condition == ALL] if len(systems) > 1 else []
+
+
 def section(
-    options: argparse.Namespace, models: Sequence[comparison.ComparedModel], first: Outcome, picture: str
+    options: argparse.Namespace,
+    models: Sequence[comparison.ComparedModel],
+    pairs: Sequence[PairedDifference],
+    first: Outcome,
+    picture: str,
 ) -> str:
     """The section of RESULTS.md."""
     from lobes.runs.provenance import command
@@ -206,6 +222,7 @@ def section(
         "",
         comparison.UNITS,
         "",
+        *([differences.as_table(pairs), "", differences.explanation(pairs[0], True), ""] if pairs else []),
         f"- command: `{command(__file__, given(options))}` (each run's own is in its `launch.json`)",
         f"- commit: {first.train_time.get('commit', 'unknown')}",
         f"- seeds: {', '.join(map(str, options.seeds))}",

@@ -11,7 +11,7 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lobes.data.audio import read_mono
-from lobes.data.manifest import SPLITS, read_manifest
+from lobes.data.manifest import SPLITS, read_manifest, speakers_in
 from lobes.data.seeding import item_rng
 
 Row = Mapping[str, Any]
@@ -68,18 +68,20 @@ def examples(
     Returns
     -------
     DynamicItemDataset
-        Items with the keys id, mix_sig [T], sources_sig [T,S] as tensors, and those of `extra`.
+        Items with the keys id, mix_sig [T], sources_sig [T,S] as tensors, those of `extra`, and speaker, which is empty
+        where the rows do not say it.
 
     Example
     -------
     >>> make = lambda ID: (np.zeros(8, np.float32), np.zeros((8, 2), np.float32), "noisy")
-    >>> item = examples([{"ID": "a"}], make, ["variant"])[0]
-    >>> item["id"], item["variant"], item["mix_sig"].shape, item["sources_sig"].shape
-    ('a', 'noisy', torch.Size([8]), torch.Size([8, 2]))
+    >>> item = examples([{"ID": "a", "speaker1": "anna", "speaker2": "jan"}], make, ["variant"])[0]
+    >>> item["id"], item["speaker"], item["variant"], item["mix_sig"].shape, item["sources_sig"].shape
+    ('a', 'anna+jan', 'noisy', torch.Size([8]), torch.Size([8, 2]))
     """
     keys = ["mix_sig", "sources_sig", *extra]
     item = {"func": _AsTensors(make), "takes": ["id"], "provides": keys}
-    return DynamicItemDataset({row["ID"]: {} for row in rows}, [item], ["id", *keys])
+    known = {row["ID"]: {"speaker": speakers_in(row)} for row in rows}
+    return DynamicItemDataset(known, [item], ["id", "speaker", *keys])
 
 
 def mixtures(

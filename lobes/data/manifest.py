@@ -24,6 +24,7 @@ DATA_ROOT = "$data_root"
 SPLITS = ("train", "valid", "test")  # a recipe's manifests are <split>.csv
 REQUIRED = ("ID", "duration", "mix_wav", "s1_wav")
 SOURCE = re.compile(r"s(\d+)_wav")
+SPEAKER = re.compile(r"(speaker|spk)(s|_?id)?_?\d*", re.IGNORECASE)
 ORDER = ("ID", "duration", "mix_wav", SOURCE, "noise_wav")  # of the contract's columns
 SHOWN = 3  # how many names an error lists
 FIRST = 50  # how many rows check_files="first" looks at
@@ -241,3 +242,15 @@ def _boolean(where: str, column: str, cell: str) -> bool:
     if cell.lower() not in ("true", "false"):  # spreadsheets write TRUE
         raise UserError(f"{where}: {column} must be True or False, got {cell!r}.")
     return cell.lower() == "true"
+
+
+def speakers_in(row: Mapping[str, Any]) -> str:
+    """The speakers of a mixture by the columns that are named so, with + between; empty where none says.
+
+    Example
+    -------
+    >>> speakers_in({"ID": "a", "speaker1": "anna", "speaker2": "jan", "speaker3": ""})
+    'anna+jan'
+    """
+    found = [str(value) for column, value in row.items() if SPEAKER.fullmatch(column) and value not in (None, "")]
+    return "+".join(dict.fromkeys(found))

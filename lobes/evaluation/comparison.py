@@ -8,9 +8,10 @@ from itertools import combinations
 
 import numpy as np
 
+from lobes.data.manifest import SPEAKER
 from lobes.errors import UserError, did_you_mean
 from lobes.evaluation.clusters import Clusters, Estimate, estimate, holm
-from lobes.evaluation.score_tables import SPEAKER, ScoreTable, System, speakers_of
+from lobes.evaluation.score_tables import ScoreTable, System, speakers_of
 from lobes.metrics.utterance import INPUT
 
 LOWER_IS_BETTER = {"wer", "cer", "lsd"}

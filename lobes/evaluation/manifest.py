@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lobes.data import audio
-from lobes.data.manifest import SOURCE, shorten
+from lobes.data.manifest import SOURCE, shorten, speakers_in
 from lobes.data.paths import PLACEHOLDER
 from lobes.data.rates import resample
 from lobes.data.tables import TextTable, read_table
@@ -197,7 +197,8 @@ class _Stored:
 
     def item(self, row: Row, read: Callable[[str], np.ndarray]) -> Item:
         mix, *targets = (read(row[column]) for column in self.columns(row))
-        return mix, np.stack(targets, 1), {}, True
+        speakers = speakers_in(row)
+        return mix, np.stack(targets, 1), {"speaker": speakers} if speakers else {}, True
 
 
 def _stored(manifest: str | os.PathLike[str], filled: Row, num_sources: int) -> _Stored:

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lobes.data.manifest import shorten
+from lobes.data.manifest import SPEAKER, shorten
 from lobes.data.tables import plain_number, read_table
 from lobes.errors import UserError
 from lobes.runs import names
 
 IDS = ("id", "utt", "utt_id", "utterance", "utterance_id", "key", "filename", "file", "name")  # the first that is there
-SPEAKER = re.compile(r"(speaker|spk)(s|_?id)?_?\d*", re.IGNORECASE)
 MISSING = {"", "nan", "-", "none", "null", "n/a"}
 
 

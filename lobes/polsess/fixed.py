@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from lobes.data.manifest import speakers_in
 from lobes.errors import UserError
 from lobes.polsess import variants
 from lobes.polsess.mmipc import files_read, fixed_variant, plan, render
@@ -55,7 +56,21 @@ class FixedVariants:
         """Input [T], targets [T,S], the variant, and whether an improvement over the input means something."""
         variant = self.variant(row)
         mix, sources = render(self.task, variant, _indoor(row), lambda part: read(row[f"{part}_wav"]))
-        return mix, sources, {self.group_by: variant}, in_improvement_mean(self.task, variant)
+        speakers = speakers_in(heard(row, self.task))
+        conditions = {self.group_by: variant, **({"speaker": speakers} if speakers else {})}
+        return mix, sources, conditions, in_improvement_mean(self.task, variant)
+
+
+def heard(row: Row, task: str) -> dict[str, str]:
+    """A row without the speakers whom the task leaves out of the mixture.
+
+    Example
+    -------
+    >>> heard({"ID": "a", "speaker1": "anna", "speaker2": "jan"}, "ES")
+    {'ID': 'a', 'speaker1': 'anna'}
+    """
+    speaking = {f"speaker{part.removeprefix('s')}" for target in variants.target_parts(task) for part in target}
+    return {key: value for key, value in row.items() if not key.startswith("speaker") or key in speaking}
 
 
 def layout_of(row: Row, num_sources: int, task: str | None = None, trained: str | None = None) -> FixedVariants | None:

@@ -40,7 +40,7 @@ from lobes.training.ranks import leave_ranks
 from lobes.training.recovery import ResumingBrain
 from lobes.training.schedule import WarmupSchedule
 from lobes.training.signals import leave_to_the_main_process
-from lobes.training.testing import jobs_of
+from lobes.training.testing import conditions_of, jobs_of
 
 logger = logging.getLogger(__name__)
 
@@ -320,7 +320,7 @@ class SeparationBrain(ResumingBrain):
 
     def jobs(self, batch: Any, estimates: torch.Tensor, metrics: Sequence[str]) -> Iterator[ScoreJob]:
         """The items of a batch with their estimates [B,T,S], to be scored."""
-        conditions = [{} if self.group_by is None else {self.group_by: group} for group in self.groups(batch)]
+        conditions = conditions_of(batch, self.group_by)
         return jobs_of(batch, estimates, self.improves(batch), conditions, self.hparams.sample_rate, metrics)
 
     def separate(self, batch: Any) -> torch.Tensor:

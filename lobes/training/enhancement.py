@@ -96,10 +96,10 @@ def with_input_and_pcs(jobs: Iterator[ScoreJob]) -> Iterator[ScoreJob]:
     """For each job: itself, the same with the noisy input, and both after PCS where that is defined."""
     for job in jobs:
         for name, after_pcs, signals in ((OUTPUT, "pcs", job.estimates), ("noisy", "noisy_pcs", job.mix[:, None])):
-            yield replace(job, estimates=signals, conditions={SIGNAL: name})
+            yield replace(job, estimates=signals, conditions={**job.conditions, SIGNAL: name})
             if job.sample_rate == RATE and len(job.mix) >= LEAST and np.isfinite(signals).all():
                 stretched = np.stack([pcs(x) for x in signals.T], 1)  # [T,S]
-                yield replace(job, estimates=stretched, conditions={SIGNAL: after_pcs})
+                yield replace(job, estimates=stretched, conditions={**job.conditions, SIGNAL: after_pcs})
 
 
 def _with_input(rows: list[dict[str, Any]], noisy: list[dict[str, Any]]) -> list[dict[str, Any]]:

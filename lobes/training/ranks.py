@@ -56,8 +56,8 @@ def join_ranks(backend: str) -> None:
         torch.cuda.set_device(local_rank)
     world_size = int(os.environ["WORLD_SIZE"])
     shared = _shared_store(world_size)
-    store = {} if shared is None else {"store": in_this_round(shared, rank, world_size), "world_size": world_size}
-    torch.distributed.init_process_group(backend, rank=rank, timeout=TO_WAIT, **store)
+    store = None if shared is None else in_this_round(shared, rank, world_size)
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=TO_WAIT)
 
 
 def leave_ranks() -> None:

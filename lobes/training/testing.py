@@ -45,3 +45,18 @@ def jobs_of(
     items = zip(batch.id, improves, conditions, samples, strict=True)
     for i, (ID, improvement, of, n) in enumerate(items):
         yield ScoreJob(ID, outputs[i, :n], targets[i, :n], mixtures[i, :n], sample_rate, metrics, improvement, of)
+
+
+def conditions_of(batch: Any, group_by: str | None) -> list[dict[str, str]]:
+    """What the table says of each item of a batch: its group, and who speaks where that is known.
+
+    Example
+    -------
+    >>> from types import SimpleNamespace
+    >>> batch = SimpleNamespace(id=["a", "b"], variant=["SE", "C"], speaker=["anna+jan", ""])
+    >>> conditions_of(batch, "variant")
+    [{'variant': 'SE', 'speaker': 'anna+jan'}, {'variant': 'C'}]
+    """
+    columns = {name: getattr(batch, name, ()) for name in (group_by, "speaker") if name}
+    rows = [{name: values[i] for name, values in columns.items() if i < len(values)} for i in range(len(batch.id))]
+    return [{name: value for name, value in row.items() if value} for row in rows]

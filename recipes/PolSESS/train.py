@@ -28,7 +28,7 @@ from lobes.data.seeding import item_rng
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import separation_loss
 from lobes.polsess.curriculum import check_curriculum, variants_at
-from lobes.polsess.fixed import FixedVariants
+from lobes.polsess.fixed import FixedVariants, heard
 from lobes.polsess.layout import LIMITED
 from lobes.polsess.manifest import TYPES
 from lobes.polsess.mmipc import draw_variant, render, render_parts
@@ -74,7 +74,8 @@ def dataio_prep(hparams):
     settings = {name: hparams[name] for name in DATA_OPTIONS}  # loader workers get no more: the rest may not pickle
     makers = {split: partial(fixed_example, settings, by_id(rows[split])) for split in ("valid", "test")}
     makers["train"] = partial(training_example, settings, by_id(rows["train"]), clock, *draws(hparams, rows["train"]))
-    return {split: examples(rows[split], make, ("variant",)) for split, make in makers.items()}, clock
+    known = {split: [heard(row, hparams["task"]) for row in rows[split]] for split in SPLITS}
+    return {split: examples(known[split], make, ("variant",)) for split, make in makers.items()}, clock
 
 
 def by_id(rows):

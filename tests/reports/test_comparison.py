@@ -5,14 +5,17 @@ import re
 import numpy as np
 import pytest
 
+from lobes.evaluation.clusters import Clusters, estimate
 from lobes.reports import comparison
 from lobes.runs.record import Outcome
 
 
-def outcome(gains, steps=10):
+def outcome(gains, steps=10, speakers=None):
     facts = {"steps": steps, "seconds": 5.0, "parameters": 7, "peak_megabytes": 100.0 + steps}
     pesq = {"pesq": 1.5}
     rows = [{"id": name, "variant": "SER", "si_sdri": gain, **pesq, "pesq_in": gain} for name, gain in gains.items()]
+    for row in rows if speakers else ():
+        row["speaker"] = speakers[row["id"]]
     return Outcome({}, facts, [], rows)
 
 
@@ -32,13 +35,21 @@ def test_quality_is_that_of_input_and_output_on_the_same_utterances():
     assert np.isnan(quality["stoi"].output)
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says():
-    generator = np.random.default_rng(3)
-    inside = 0
-    for _ in range(300):
-        _, low, high = comparison.bootstrap(generator.standard_normal(80) + 2, draws=400)
-        inside += low <= 2 <= high
-    assert 0.90 <= inside / 300 <= 0.98
+def test_the_interval_is_over_speakers_and_seeds():
+    values = np.random.default_rng(3).standard_normal(40)
+    gains = {f"u{n}": value for n, value in enumerate(values)}
+    other = {name: gain + 1 for name, gain in gains.items()}
+    speakers = {name: f"p{n // 10}" for n, name in enumerate(gains)}
+    speakers["u0"] = "p0+p1"
+    known = comparison.compared_model("a", [outcome(gains, speakers=speakers)], 0.5, 0.25)
+    unknown = comparison.compared_model("a", [outcome(gains)], 0.5, 0.25)
+    seeds = comparison.compared_model("a", [outcome(gains), outcome(other)], 0.5, 0.25)
+    assert known.speakers[0] == ("p0", "p1") and len({*unknown.speakers}) == 40
+    order = [gains[name] for name in sorted(gains)]
+    clusters = Clusters([tuple(speakers[name].split("+")) for name in sorted(gains)])
+    assert known.interval == tuple(estimate(np.array(order), clusters)[:3])
+    width, of_known, of_seeds = (model.interval[2] - model.interval[1] for model in (unknown, known, seeds))
+    assert of_seeds > 3 * width and of_known > width
 
 
 @pytest.fixture
@@ -53,7 +64,9 @@ def test_the_table_starts_with_the_best_and_shows_every_number(models):
     lines = comparison.as_table(models).splitlines()
     assert lines[2].startswith("| mixture as it is | 0.00 |  | - |  | 4.50 |  |")
     costs = "7 | 0.80 | 0.013 | 0.500 | 10 | 110 |"
-    assert lines[3] == f"| b$1$ | 4.50 [4.00, 5.00] | 4.50 | - | - | 1.50 | 0 % | - | - | {costs}"
+    mean, low, high = models[1].interval
+    assert mean == 4.5 and low < 4 and high > 5
+    assert lines[3] == f"| b$1$ | 4.50 [{low:.2f}, {high:.2f}] | 4.50 | - | - | 1.50 | 0 % | - | - | {costs}"
     assert lines[4].startswith("| a | 1.50 ")
 
 
