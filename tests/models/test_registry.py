@@ -35,6 +35,7 @@ PARAMETERS = {
     "spmamba_causal": 878_608,
     "spmamba_causal_small": 114_772,
     "spmamba_local": 1_156_368,
+    "spmamba_local_mini": 190_906,
     "spmamba_small": 1_156_368,
     "spmamba_mini": 190_906,
     "spmamba_tiny": 88_906,
