@@ -13,6 +13,7 @@ from lobes.errors import UserError
 ROOT = Path(__file__).parents[2]
 # program, an option that takes a number
 PROGRAMS = {
+    "benchmarks/chunks.py": "--mixtures",
     "benchmarks/enhancement_memory.py": "--batch",
     "benchmarks/inference.py": "--threads",
     "benchmarks/memory.py": None,
