@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         models = [compared_model(options, name, runs, outcomes) for name in options.hparams]
     picture = options.results.with_name(f"comparison_{options.name}.svg")
     write_whole(picture, comparison.as_picture(models, f"{options.name}, {budget(options)}"))
-    text = section(options, models, paired(options, runs), next(iter(outcomes.values())), picture.name)
+    text = section(options, models, paired(options, runs), list(outcomes.values()), picture.name)
     replace_section(options.results, f"comparison-{options.name}", text)
     print(f"\n{text}\n\nwritten to {options.results} and {picture.name}", flush=True)
 
@@ -206,12 +206,15 @@ def section(
     options: argparse.Namespace,
     models: Sequence[comparison.ComparedModel],
     pairs: Sequence[PairedDifference],
-    first: Outcome,
+    outcomes: Sequence[Outcome],
     picture: str,
 ) -> str:
     """The section of RESULTS.md."""
     from lobes.runs.provenance import command
 
+    commits, machines = (
+        dict.fromkeys(outcome.train_time.get(of, "unknown") for outcome in outcomes) for of in ("commit", "machine")
+    )
     lines = [
         f"### Comparison of {len(models)} models: {options.name}, {budget(options)} each",
         "",
@@ -224,9 +227,9 @@ def section(
         "",
         *([differences.as_table(pairs), "", differences.explanation(pairs[0], True), ""] if pairs else []),
         f"- command: `{command(__file__, given(options))}` (each run's own is in its `launch.json`)",
-        f"- commit: {first.train_time.get('commit', 'unknown')}",
+        f"- commit: {', '.join(commits)}",
         f"- seeds: {', '.join(map(str, options.seeds))}",
-        f"- machine: {first.train_time.get('machine', 'unknown')}",
+        f"- machine: {', '.join(machines)}",
         f"- runs: {options.jobs} at a time, {options.threads} thread(s) each",
     ]
     return "\n".join(lines)
