@@ -99,7 +99,7 @@ def is_here(hub_id: str, revision: str, savedir: str | None, files: Sequence[str
 
     Example
     -------
-    >>> is_here("owner/no-such-model", "0" * 40, None, ["a.yaml"])
+    >>> is_here("owner/name", "0" * 40, None, ["a.yaml"])
     False
     """
     if savedir is not None:

@@ -24,7 +24,6 @@ from lobes.inference.folder_job import Task
 from lobes.inference.options import Options
 from lobes.models import to_upstream
 from lobes.models.spmamba import SPMamba
-from lobes.runs import hub
 from lobes.runs.hub import COMMIT
 
 NAME = "resepformer-wsj02mix"
@@ -264,10 +263,6 @@ def test_weights_that_are_not_those_of_the_catalogue(asked, monkeypatch, tmp_pat
         with pytest.raises(UserError, match=rf"^{NAME}: .*masknet.ckpt: .*not the file whose sha256"):
             load_separator(NAME)
         assert load_separator(NAME, revision="main").num_sources == 2  # other weights are another matter
-
-
-def test_the_size_is_not_known_without_a_network():
-    assert hub.size_of("owner/name", "0" * 40) == ""
 
 
 # ------------------------------------------------------------------------------------------------ layouts
