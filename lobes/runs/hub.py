@@ -200,7 +200,7 @@ def _unasked(kinds: set[str], cause: BaseException, allow_network: bool) -> str:
     """Why the hub was not asked; nothing if it was."""
     if not allow_network:
         return f"{NO_COPY}; allow_network=False forbids to ask the Hugging Face hub. Allow it once, or give a folder."
-    if "OfflineModeIsEnabled" in kinds or (_offline() and "LocalEntryNotFoundError" in kinds):
+    if "OfflineModeIsEnabled" in kinds or (offline() and "LocalEntryNotFoundError" in kinds):
         return (
             f"{NO_COPY}; HF_HUB_OFFLINE forbids to ask the Hugging Face hub. Where there is a network, unset it (and "
             "TRANSFORMERS_OFFLINE); else give a folder."
@@ -227,10 +227,12 @@ def _status(error: BaseException) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _offline() -> bool:
-    """Whether the environment forbids the network, as the hub's library has read it."""
-    from huggingface_hub import constants
-
+def offline() -> bool:
+    """Whether the environment forbids the network, as the hub's library has read it; also without that library."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:  # `download` says so
+        return True
     return bool(constants.HF_HUB_OFFLINE)
 
 

@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -185,9 +186,10 @@ def test_a_cached_model_loads_without_a_network_and_without_a_word(tmp_path, cap
     assert not [record for record in caplog.records if record.name.startswith("lobes")]
 
 
-def test_a_model_that_is_not_here_is_one_line_without_a_network():
+def test_a_model_that_is_not_here_is_one_line_without_a_network(caplog):
     with pytest.raises(UserError) as caught:
         lobes.load(NAME)
+    assert not said(caplog)
     expected = f"{NAME}: {ENTRY.hub}: there is no whole copy .*HF_HUB_OFFLINE forbids.*give a folder\\."
     assert re.fullmatch(expected, str(caught.value))
 
@@ -214,6 +216,7 @@ def asked(monkeypatch, tmp_path):
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", give)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     return calls
 
 
@@ -255,7 +258,7 @@ def test_another_revision_is_taken_where_it_is_asked_for(asked):
 def test_weights_that_are_not_those_of_the_catalogue(asked, monkeypatch, tmp_path):
     sums = {"masknet.ckpt": hashlib.sha256((tmp_path / "given" / "masknet.ckpt").read_bytes()).hexdigest()}
     for known, fits in ((sums, True), ({"masknet.ckpt": "0" * 64}, False)):
-        entry = catalogue.Entry(NAME, "separation", 2, 8000, "d", "l", hub=ENTRY.hub, revision="0" * 40, sha256=known)
+        entry = replace(ENTRY, revision="0" * 40, sha256=known)
         monkeypatch.setattr(opening, "entry_of", lambda word, entry=entry: entry)
         if fits:
             assert load_separator(NAME).num_sources == 2
@@ -327,6 +330,7 @@ def made(monkeypatch):
         def __call__(self, mix):
             return torch.stack([mix / 2, mix / 2])
 
+    monkeypatch.setattr(opening, "find_spec", lambda package: True)
     for name in ("asteroid", "clearvoice"):
         monkeypatch.setattr(third_party, name, Halves)
     return words
@@ -381,14 +385,9 @@ def test_a_folder_of_that_name_is_the_folder(tmp_path):
 
 
 def test_finished_files_of_two_models_without_weights_of_their_own_differ(made):
-    tasks = [
-        Task(name, Options(), revision=revision)
-        for name, revision in (
-            ("asteroid-dprnn-wham-sepclean", None),
-            ("asteroid-dprnn-wham-sepclean", "f" * 40),
-            ("mossformer2-ss-16k", None),
-        )
-    ]
+    asteroid = "asteroid-dprnn-wham-sepclean"
+    models = ((asteroid, None), (asteroid, "f" * 40), ("mossformer2-ss-16k", None))
+    tasks = [Task(name, Options(), revision=revision) for name, revision in models]
     digests = {task.made_by(task.load())["model"] for task in tasks}
     assert len(digests) == 3
 
