@@ -32,7 +32,7 @@ fuzz: setup  ## change files, tables, options and models at random; each is read
 campaign: setup  ## kill trainings 200 times, start them again and compare their ends bit by bit (about 20 minutes)
 	@$(BIN)/python scripts/campaign.py
 
-other-projects: setup  ## the adapters to Asteroid and ClearVoice, each in an environment of its own (about 10 GB, 5 minutes)
+other-projects: setup  ## the adapters to Asteroid, ClearVoice, DTLN and DeepFilterNet3, in environments of their own (about 15 GB, 10 minutes)
 	@sh scripts/other_projects.sh
 
 check: setup  ## lint, format, types, YAML, spelling

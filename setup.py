@@ -63,7 +63,10 @@ setup(
     # The YAML fragments, which are the model registry, live next to lobes/ and are installed inside it.
     packages=[*find_packages(include=["lobes", "lobes.*"]), "lobes.hparams_shared"],
     package_dir={"lobes.hparams_shared": "hparams_shared"},
-    package_data={"lobes": ["py.typed", "reports/templates/*"], "lobes.hparams_shared": ["*.yaml", "*/*.yaml"]},
+    package_data={
+        "lobes": ["py.typed", "inference/catalogue.yaml", "reports/templates/*"],
+        "lobes.hparams_shared": ["*.yaml", "*/*.yaml"],
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["lobes=lobes.cli:main"]},

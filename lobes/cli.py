@@ -23,7 +23,6 @@ from lobes.commands.options import (
     Subtype,
     Trust,
     Workers,
-    load,
     run_on_files,
 )  # fmt: skip
 from lobes.commands.strict import App, run
@@ -101,9 +100,17 @@ def corpus(
 
 @app.command()
 def models(
-    table: Annotated[bool, typer.Option("--table", help="Sizes and costs as a Markdown table.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="All that is known of them, as a Markdown table.")] = False,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Public models with weights, which are loaded by name.")
+    ] = False,
 ) -> None:
-    """List the model presets."""
+    """List the model presets, or the public models that are loaded by name."""
+    if pretrained:
+        from lobes.inference import catalogue
+
+        print(catalogue.table(table))
+        return
     if table:
         from lobes.evaluation import complexity
 
@@ -175,7 +182,7 @@ def enhance(
 
 @app.command()
 def stream(
-    model: Annotated[str, typer.Argument(help="A run folder, an exported folder, or a hub id: of a causal model.")],
+    model: Model,
     file: Annotated[Path, typer.Argument(help="An audio file at the model's sample rate.")],
     out: Annotated[Path, typer.Argument(help="OUT.wav; with several sources OUT_s1.wav, OUT_s2.wav ...")],
     chunk_ms: Annotated[float, typer.Option("--chunk-ms", "--chunk_ms", help="Length of a chunk.")] = 20,
@@ -184,11 +191,12 @@ def stream(
     trust: Trust = False,
 ) -> None:
     """Feed a file to a causal model chunk by chunk, as if it came live."""
+    from lobes.inference.by_name import load_separator
     from lobes.inference.stream import stream_file
     from lobes.training.checks import refuse_unwritable
 
     refuse_unwritable(out.parent, "OUT")
-    separator = load(model, device, revision, trust)
+    separator = load_separator(model, device, revision, trust)
     written, pace = stream_file(separator, file, out, chunk_ms)
     print("\n".join(map(str, written)))
     print(
@@ -220,6 +228,7 @@ def evaluate(
     from lobes.evaluation.manifest import evaluate as evaluate_manifest
     from lobes.evaluation.manifest import open_manifest
     from lobes.evaluation.summary import format_table
+    from lobes.inference.by_name import load_separator
     from lobes.metrics import METRICS
     from lobes.metrics.utterance import check_metrics
     from lobes.polsess.fixed import layout_of
@@ -229,7 +238,7 @@ def evaluate(
     refuse_unwritable(out, "--out")
     manifest = open_manifest(data, data_root)  # before the model is loaded
     # scores are taken at their own level, and those that no level moves are equal to the recipe's to the last digit
-    separator = load(model, device, revision, trust, level="model")
+    separator = load_separator(model, device, revision, trust, level="model")
 
     def layout(row: Any) -> Any:
         return layout_of(row, separator.num_sources, task, separator.task)

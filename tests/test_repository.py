@@ -237,6 +237,7 @@ def test_wheel_lists_the_models(tmp_path):
     assert rate == "8000"
     assert b"lobes/polsess/corpus" in b"".join(name.encode() for name in zipfile.ZipFile(wheel).namelist())
     assert {f"lobes/reports/templates/report.{e}" for e in ("html", "css")} <= set(zipfile.ZipFile(wheel).namelist())
+    assert "lobes/inference/catalogue.yaml" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_no_text_installs_lobes_from_a_release_that_there_is_not():

@@ -12,11 +12,11 @@ from lobes.errors import UserError
 Model = Annotated[
     str,
     typer.Argument(
-        help="A run folder, an exported folder, a hub id owner/name, or package.module:factory, which is imported and "
-        "called: code of yours."
+        help="A run folder, an exported folder, a name of `lobes models --pretrained`, a hub id owner/name, or "
+        "package.module:factory, which is imported and called: code of yours."
     ),
 ]
-Revision = Annotated[str | None, typer.Option(help="Of a hub id: the hash of the commit to take.")]
+Revision = Annotated[str | None, typer.Option(help="Of a model of the hub: the hash of the commit to take.")]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Run whatever the model's folder names, as a program of its author; says what."),
@@ -34,37 +34,15 @@ Workers = Annotated[int, typer.Option(help="Processes, for many files.", min=1)]
 Recursive = Annotated[bool, typer.Option("--recursive", help="Also the folders in a folder.")]
 
 
-def load(model: str, device: str | None, revision: str | None, trust: bool, **more: Any) -> Any:
-    """The separator that a command names."""
-    from lobes.inference import Separator
-    from lobes.runs.hub import revision_of
-
-    return Separator.from_hparams(
-        model, fetch_config=revision_of(revision), trust=trust, run_opts=run_opts(device), **more
-    )
-
-
-def run_opts(device: str | None) -> dict[str, str]:
-    """The device as SpeechBrain's run option."""
-    if device is None:
-        return {}
-    from lobes.config.device import check_device
-
-    check_device(device)
-    return {"device": device}
-
-
 def run_on_files(
     files: list[Path], out: Path | None, recursive: bool, workers: int, revision: str | None, trust: bool, **task: Any
 ) -> None:
     """Run a `lobes.inference.folder_job.Task` and end with its exit code."""
     from lobes.inference.folder_job import Task, run_files
     from lobes.inference.pipes import run_pipe
-    from lobes.runs.hub import revision_of
     from lobes.training.checks import refuse_unwritable
 
-    run_opts(task["device"])
-    task["loading"] = (("fetch_config", revision_of(revision)), ("trust", trust))
+    task.update(revision=revision, trust=trust)
     if files == [Path("-")]:
         if out is not None or task.get("pcs"):
             raise UserError("-: the result goes to standard output. Leave --out and --pcs away.")

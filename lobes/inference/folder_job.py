@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
@@ -18,6 +18,8 @@ import torch
 
 from lobes.data import audio
 from lobes.errors import UserError, in_one_line
+from lobes.inference.by_name import load_separator
+from lobes.inference.catalogue import entry_of
 from lobes.inference.inputs import Item, items_of
 from lobes.inference.ledger import Ledger, digest_of
 from lobes.inference.one_file import write_enhanced, write_separated
@@ -42,9 +44,8 @@ class Task:
         As `Separator.enhance_files`, or as `Separator.separate_files`.
     level : str, optional
         As in `Separator`.
-    device : str, optional
-    loading : tuple
-        Further arguments of `Separator.from_hparams`, as pairs.
+    device, revision, trust
+        As in `lobes.inference.by_name.load_separator`.
     """
 
     model: str
@@ -53,12 +54,12 @@ class Task:
     pcs: bool = False
     level: str | None = None
     device: str | None = None
-    loading: tuple[tuple[str, Any], ...] = ()
+    revision: str | None = None
+    trust: bool = False
 
     def load(self) -> Separator:
         """Load the model, and refuse one that cannot do this."""
-        run_opts = {"device": self.device} if self.device else {}
-        separator = Separator.from_hparams(self.model, run_opts=run_opts, level=self.level, **dict(self.loading))
+        separator = load_separator(self.model, self.device, self.revision, self.trust, self.level)
         if self.enhances:
             separator.check_enhances(self.pcs)
         keep_freed_memory()
@@ -78,7 +79,14 @@ class Task:
         """The model and the settings, for the list of finished files."""
         settings = {**asdict(self.options), "enhances": self.enhances, "pcs": self.pcs, "level": separator.level}
         settings["voice"] = None if self.options.voice is None else str(self.options.voice)
-        return {"model": digest_of(separator.mods, self.model if ":" in self.model else ""), "settings": settings}
+        return {"model": digest_of(separator.mods, self._code()), "settings": settings}
+
+    def _code(self) -> str:
+        """The word for a model whose weights lie in code that is not looked into; nothing for others."""
+        entry = entry_of(self.model)
+        if ":" not in self.model and not (entry and entry.adapter):
+            return ""
+        return f"{self.model}@{self.revision}" if self.revision else self.model
 
 
 @dataclass
@@ -101,20 +109,10 @@ def run_files(
 ) -> int:
     """Separate or enhance files and folders; print the outputs, and on stderr the summary.
 
-    Two and more inputs leave a list in the output folder, `lobes_files.jsonl`: the same call again skips what is
-    finished, and does again what was changed, made by another model or made with other settings.
-
     Arguments
     ---------
-    task : Task
-    paths : sequence of str or PathLike
-        Files and folders.
-    out : Path
-        The output folder.
-    recursive : bool
-        Take the folders in folders, too.
-    workers : int
-        Processes; each holds the model.
+    task, paths, out, recursive, workers
+        As in `process_files`.
 
     Returns
     -------
@@ -132,6 +130,47 @@ def run_files(
         task.write(separator, items[0])
         print(*items[0].targets, sep="\n")
         return 0
+    summary = process_files(task, separator, items, out, workers, lambda item: print(*item.targets, sep="\n"))
+    print(summary, file=sys.stderr)
+    return 1 if summary.failed else 0
+
+
+def process_files(
+    task: Task,
+    separator: Separator,
+    items: Sequence[Item],
+    out: Path,
+    workers: int = 1,
+    written: Callable[[Item], None] = lambda item: None,
+) -> Summary:
+    """Separate or enhance files; none of them ends the others.
+
+    It leaves a list in the output folder, `lobes_files.jsonl`: the same call again skips what is finished, and does
+    again what was changed, made by another model or made with other settings.
+
+    Arguments
+    ---------
+    task : Task
+    separator : Separator
+        The task's, loaded; further processes load their own.
+    items : sequence of Item
+        Inputs and outputs, see `lobes.inference.inputs.items_of`.
+    out : Path
+        The output folder.
+    workers : int
+        Processes; each holds the model.
+    written : callable
+        Called with each file that is done.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    UserError, OSError
+        For what concerns all files.
+    """
     ledger = Ledger(out, task.made_by(separator))
     rest = [item for item in items if not ledger.finished(item)]
     summary = Summary(skipped=len(items) - len(rest))
@@ -141,9 +180,8 @@ def run_files(
             summary.failed.append(failure)
         else:
             summary.written += 1
-            print(*item.targets, sep="\n")
-    print(summary, file=sys.stderr)
-    return 1 if summary.failed else 0
+            written(item)
+    return summary
 
 
 def _results(task: Task, separator: Separator, items: Sequence[Item], workers: int) -> Iterator[tuple[Item, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from lobes.errors import UserError
+from lobes.inference.spectral_mask import as_separator
 from lobes.runs.listed import refuse_unlisted
 from lobes.runs.safe_yaml import load_file
 from lobes.runs.weights import check_sums, load_strictly
@@ -53,7 +54,7 @@ def load_folder(
         raise UserError(f"{folder}: no {hparams_file}, so neither a run folder nor an exported model.")
     check_sums(folder)
     refuse_unlisted(folder, [hparams_file])
-    hparams = _construct(path, overrides, trust)
+    hparams = as_separator(_construct(path, overrides, trust))
     _check_keys(path, hparams, needed)
     _load_weights(hparams["pretrainer"], path)
     return hparams

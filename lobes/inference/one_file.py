@@ -71,25 +71,44 @@ def file_estimates(network: FileNetwork, path: str | os.PathLike[str], options: 
     numbers = channel_numbers(path, info.channels, options.channels)
     with contextlib.ExitStack() as stack:
         try:
-            parts = [_one_channel(network, path, info, number, options, stack) for number in numbers]
+            parts = [
+                _one_signal(network, channel_blocks(path, number), info.frames, info.sample_rate, options, stack)
+                for number in numbers
+            ]
         except NotFiniteError as error:
             raise UserError(f"{printable(path)}: {error}") from error
         yield _side_by_side(parts, info.sample_rate)
 
 
-def _one_channel(
+def wave_estimates(network: FileNetwork, wave: np.ndarray, rate: int, options: Options) -> np.ndarray:
+    """Separate samples [T] at any rate as if they were a file's; give float32 [T,S] at the same rate.
+
+    Raises
+    ------
+    UserError
+        If the network gives samples that are not finite, or for a rate outside 1 to 768 kHz.
+    """
+    network.say_rate(rate)
+    with contextlib.ExitStack() as stack:
+        try:
+            blocks = _one_signal(network, iter([wave]), len(wave), rate, options, stack)
+            return np.concatenate(list(blocks()))
+        except NotFiniteError as error:
+            raise UserError(str(error)) from error
+
+
+def _one_signal(
     network: FileNetwork,
-    path: str | os.PathLike[str],
-    info: audio.AudioInfo,
-    number: int | None,
+    read: Iterator[np.ndarray],
+    frames: int,
+    own: int,
     options: Options,
     stack: contextlib.ExitStack,
 ) -> Blocks:
-    """The estimates of one channel, [n,S] in blocks."""
-    rate, own = network.sample_rate, info.sample_rate
-    samples = math.ceil(info.frames * rate / own)
+    """The estimates of a signal of so many samples at its own rate, which comes in blocks; [n,S] in blocks."""
+    rate = network.sample_rate
+    samples = math.ceil(frames * rate / own)
     plan = network.plan(samples, options.chunk_s)
-    read = channel_blocks(path, number)
     if not plan.cuts(samples):
         estimates = _whole(network, np.concatenate(list(read)), own, options)
         return lambda: iter([estimates])
@@ -99,7 +118,7 @@ def _one_channel(
 
     def blocks() -> Iterator[np.ndarray]:
         at_model_rate = long.blocks(network.level, options.mixture_consistency)
-        return first(resample_blocks(at_model_rate, rate, own), info.frames)
+        return first(resample_blocks(at_model_rate, rate, own), frames)
 
     return blocks
 

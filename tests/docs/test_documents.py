@@ -61,6 +61,15 @@ def test_claims_repeat_the_model_table():
     assert f"{445.56 / total:.1f} times less" in page
 
 
+def test_the_table_of_public_models_is_what_the_command_prints():
+    from lobes.inference import catalogue
+
+    page = text_of("docs/pretrained.md")
+    shown = page.split("<!-- pretrained:begin -->\n")[1].split("\n<!-- pretrained:end -->")[0]
+    assert shown == catalogue.table(True), "write it again: lobes models --pretrained --table"
+    assert f"it takes `{catalogue.default()}`" in " ".join(page.split())
+
+
 # ------------------------------------------------------------------ benchmarks
 def result(name: str) -> dict:
     return json.loads(text_of(f"benchmarks/results/{name}.json"))
