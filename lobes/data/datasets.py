@@ -11,7 +11,7 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lobes.data.audio import read_mono
-from lobes.data.manifest import SPLITS, read_manifest
+from lobes.data.manifest import SPLITS, TEXT, read_manifest
 from lobes.data.seeding import item_rng
 
 Row = Mapping[str, Any]
@@ -68,7 +68,8 @@ def examples(
     Returns
     -------
     DynamicItemDataset
-        Items with the keys id, mix_sig [T], sources_sig [T,S] as tensors, and those of `extra`.
+        Items with the keys id, mix_sig [T], sources_sig [T,S] as tensors, and those of `extra`. Its `data` holds the
+        texts of the rows, if any, for the test.
 
     Example
     -------
@@ -79,7 +80,8 @@ def examples(
     """
     keys = ["mix_sig", "sources_sig", *extra]
     item = {"func": _AsTensors(make), "takes": ["id"], "provides": keys}
-    return DynamicItemDataset({row["ID"]: {} for row in rows}, [item], ["id", *keys])
+    said = {row["ID"]: {name: row[name] for name in row if TEXT.fullmatch(name)} for row in rows}
+    return DynamicItemDataset(said, [item], ["id", *keys])
 
 
 def mixtures(

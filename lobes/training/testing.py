@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lobes.data.manifest import texts_of
 from lobes.evaluation.job import ScoreJob
 from lobes.nnet.lengths import to_samples
 
@@ -18,6 +19,8 @@ def jobs_of(
     conditions: Sequence[Mapping[str, str]],
     sample_rate: int,
     metrics: Sequence[str],
+    rows: Mapping[str, Mapping[str, str]],
+    recogniser: str,
 ) -> Iterator[ScoreJob]:
     """The items of a batch as jobs, without the padding.
 
@@ -34,6 +37,10 @@ def jobs_of(
         In Hz.
     metrics : sequence of str
         As in `lobes.metrics.score`.
+    rows : mapping
+        ID -> the texts of an item, as `lobes.data.manifest.texts_of` takes them.
+    recogniser : str
+        As in `ScoreJob`.
 
     Yields
     ------
@@ -44,4 +51,6 @@ def jobs_of(
     samples = to_samples(lengths, mix.shape[1], len(mix)).tolist()
     items = zip(batch.id, improves, conditions, samples, strict=True)
     for i, (ID, improvement, of, n) in enumerate(items):
-        yield ScoreJob(ID, outputs[i, :n], targets[i, :n], mixtures[i, :n], sample_rate, metrics, improvement, of)
+        signals = outputs[i, :n], targets[i, :n], mixtures[i, :n]
+        texts = texts_of(rows.get(ID, {}), targets.shape[2])
+        yield ScoreJob(ID, *signals, sample_rate, metrics, improvement, of, texts=texts, recogniser=recogniser)
