@@ -63,14 +63,15 @@ def dnsmos(x: np.ndarray, sample_rate: int) -> dict[str, float]:
     )
     x = at_rate(x, sample_rate, RATE)
     x = x / max(1.0, float(np.abs(x).max()))
-    scores = []
-    for start in starts(len(x)):
+    places = [start % len(x) for start in starts(len(x))]  # of a signal that repeats, stretches may be equal
+    scores = {}
+    for start in dict.fromkeys(places):
         part = np.take(x, np.arange(start, start + SAMPLES), mode="wrap")  # [SAMPLES]
         raw = p835.run(None, {"input_1": part[None]})[0][0]
         mapped = [np.polyval(POLYNOMIALS[name], value) for name, value in zip(POLYNOMIALS, raw, strict=True)]
         bands = spectrogram(part[:-HOP]).astype(np.float32)
-        scores.append([*mapped, p808.run(None, {"input_1": bands[None]})[0][0][0]])
-    means = np.array(scores, np.float64).mean(0)
+        scores[start] = [*mapped, p808.run(None, {"input_1": bands[None]})[0][0][0]]
+    means = np.array([scores[start] for start in places], np.float64).mean(0)
     return {name: finite(float(value)) for name, value in zip((*POLYNOMIALS, "dnsmos_p808"), means, strict=True)}
 
 

@@ -19,8 +19,9 @@ NAMES = {"dnsmos_sig": "sig_mos", "dnsmos_bak": "bak_mos", "dnsmos_ovrl": "ovrl_
 # name -> (seconds, level of the noise): repeated; one hop; hops that are one sample short, which speechmos leaves out
 SYNTHETIC = {"short": (3.0, 0.003), "exact": (9.01, 0.02), "long": (17.5, 0.0)}
 REAL = (
+    "voicebank/noisy/p287_004.wav",
+    "voicebank/clean/p287_004.wav",
     "voicebank/noisy/p287_001.wav",
-    "voicebank/clean/p287_001.wav",
     "speech/librispeech/train/1688/1688-142285-0000.flac",
 )
 
