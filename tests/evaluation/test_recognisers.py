@@ -1,12 +1,14 @@
 """Recognisers by name: pocketsphinx, a factory, a folder of SpeechBrain; mistakes are one line before anything runs."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lobes.data import audio
 from lobes.errors import UserError
+from lobes.evaluation.inputs import shared_in
 from lobes.evaluation.job import ScoreJob, score_job
 from lobes.evaluation.recognisers import check_recogniser, load_recogniser
 from lobes.metrics.measures import MetricError
@@ -72,6 +74,24 @@ def test_a_missing_package_and_a_missing_text_are_a_status(monkeypatch):
     row = score_job(job(texts=["hello"]))
     assert row["status"].startswith('wer: pocketsphinx is not installed, get it by pip install "path/to/clone[asr]"')
     assert row["si_sdr"] == 100
+
+
+def test_kept_scores_of_an_input_are_those_of_its_text_and_recogniser(tmp_path, monkeypatch):
+    """What is kept of the input and of the targets holds for the same question alone."""
+    (tmp_path / "my_kept_ears.py").write_text(
+        "def factory():\n    return lambda wave, rate: heard.append(1) or 'a b'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    check_recogniser("my_kept_ears:factory")
+    heard = sys.modules["my_kept_ears"].heard = []
+    one = replace(job(texts=["a b"], recogniser="my_kept_ears:factory"), improvement=True, score_input=True)
+    with shared_in(tmp_path / "kept"):
+        rows = [score_job(one)]
+        load_recogniser.cache_clear()
+        heard.clear()
+        rows += [score_job(one), score_job(replace(one, texts=["a c d"]))]
+    assert [row["wer_errors_in"] for row in rows] == [row["wer_errors_target"] for row in rows] == [0, 0, 2]
+    assert len(heard) == 1  # of the three, only the output is heard again, and it is the target: once
 
 
 MODEL = """
