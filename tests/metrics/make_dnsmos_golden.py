@@ -3,7 +3,7 @@
 speechmos imports librosa, which is no dependency of Lobes. In an environment of its own, from the checkout:
 
     python -m venv /tmp/dnsmos && /tmp/dnsmos/bin/pip install speechmos==0.0.1.1 librosa onnxruntime requests soundfile
-    /tmp/dnsmos/bin/python tests/metrics/make_dnsmos_golden.py ../shared/realdata
+    /tmp/dnsmos/bin/python tests/metrics/make_dnsmos_golden.py RECORDINGS
 """
 
 from __future__ import annotations
