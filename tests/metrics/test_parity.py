@@ -1,4 +1,4 @@
-"""On a real recording in noise, each measure equals an implementation that is not ours."""
+"""On a real recording in noise, and on one that is made, each measure equals an implementation that is not ours."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,12 @@ from lobes.metrics import measures
 from lobes.metrics.measures import MetricError
 
 
-@pytest.fixture(scope="module")
-def pair(realdata):
+@pytest.fixture(scope="module", params=["real", "made"])
+def pair(request, voice):
     """Noisy and clean speech [T] at 16 kHz."""
+    if request.param == "made":
+        return voice(2, rate=16000) + 0.3 * voice(2, 1, 16000), voice(2, rate=16000)
+    realdata = request.getfixturevalue("realdata")
     return [
         audio.read_mono_with_rate(realdata / f"voicebank/{kind}/p287_001.wav")[0].astype(np.float64)
         for kind in ("noisy", "clean")
