@@ -88,7 +88,7 @@ def starts(samples: int) -> list[int]:
 
     Example
     -------
-    >>> starts(16000), starts(12 * 16000)
+    >>> starts(5 * 16000), starts(12 * 16000)
     ([0], [0, 16000, 32000])
     >>> 7 * 16000 in starts(20 * 16000)
     False
