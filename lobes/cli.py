@@ -216,7 +216,13 @@ def evaluate(
         Path | None, typer.Option("--data-root", "--data_root", help="What $data_root in the manifest stands for.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="Of PolSESS: ES, EB or SB; by default the model's.")] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="Such as si_sdr, pesq; by default the usual four.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as si_sdr, dnsmos, wer, once for each; by default the usual four. docs/metrics.md."),
+    ] = None,
+    recogniser: Annotated[
+        str, typer.Option(help="For wer: pocketsphinx, a folder of SpeechBrain, or package.module:factory.")
+    ] = "pocketsphinx",
     workers: Annotated[int | None, typer.Option(help="Scoring processes; 0 scores in this one.", min=0)] = None,
     save_audio: Annotated[int, typer.Option(help="Write so many items as audio.", min=0)] = 0,
     group_by: Annotated[str | None, typer.Option(help="A column whose values count equally in the means.")] = None,
@@ -227,6 +233,7 @@ def evaluate(
     """Score a model, and the untouched mixtures, on a data set, whatever the model was trained on."""
     from lobes.evaluation.manifest import evaluate as evaluate_manifest
     from lobes.evaluation.manifest import open_manifest
+    from lobes.evaluation.recognisers import check_recogniser
     from lobes.evaluation.summary import format_table
     from lobes.inference.by_name import load_separator
     from lobes.metrics import METRICS
@@ -235,6 +242,8 @@ def evaluate(
     from lobes.training.checks import refuse_unwritable
 
     check_metrics(metric or METRICS)
+    if "wer" in (metric or METRICS):
+        check_recogniser(recogniser, trust)
     refuse_unwritable(out, "--out")
     manifest = open_manifest(data, data_root)  # before the model is loaded
     # scores are taken at their own level, and those that no level moves are equal to the recipe's to the last digit
@@ -245,7 +254,7 @@ def evaluate(
 
     summary = evaluate_manifest(
         separator.separate, separator.num_sources, separator.sample_rate, manifest, out, None, metric or METRICS,
-        workers, save_audio, group_by, layout,
+        workers, save_audio, group_by, layout, recogniser, trust,
     )  # fmt: skip
     print(visible(format_table(summary), keep="\n"))
     print(f"wrote {out}")

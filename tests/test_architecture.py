@@ -29,7 +29,7 @@ ALLOWED = {
     "exported": set(),
     "data": {"errors"},
     "objectives": {"errors", "nnet"},
-    "metrics": {"errors"},
+    "metrics": {"errors", "data"},
     "kernels": {"errors"},
     "scan": {"errors", "kernels"},
     "nnet": {"errors", "kernels", "scan"},

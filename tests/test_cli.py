@@ -229,6 +229,25 @@ def test_evaluate_a_run_on_a_manifest(lobes: Run, run: Path, tmp_path: Path, mon
     assert code == 2 and err.startswith("error: nowhere:make: cannot be imported") and err.count("\n") == 1
 
 
+def test_evaluate_with_judges_and_a_recogniser(lobes: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("jiwer")
+    x = np.random.default_rng(0).uniform(-0.3, 0.3, (3, 8000)).astype(np.float32)
+    for name, samples in zip(("mix", "s1", "s2"), x, strict=True):
+        audio.write(tmp_path / f"{name}.wav", samples, 8000)
+    (tmp_path / "test.csv").write_text("ID,mix_wav,s1_wav,s2_wav,s1_text,s2_text\na,mix.wav,s1.wav,s2.wav,Yes.,No.\n")
+    (tmp_path / "says_yes.py").write_text("def factory():\n    return lambda wave, rate: 'yes'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ("evaluate", "run", "--data", "test.csv", "-o", "out", "--workers", "0", "--device", "cpu")
+    words = (*words, "--metric", "dnsmos", "--metric", "wer", "--recogniser")
+    code, out, _ = lobes(*words, "says_yes:factory")
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0 and ["wer", "1", "0.500", "0.500", "0", "%"] in lines
+    assert [line[1] for line in lines if line[0] == "dnsmos_ovrl"] == ["1"]
+    assert "wer of says_yes:factory: 0.500 on the targets themselves, so only for differences" in out
+    code, _, err = lobes(*words, "whisper")
+    assert code == 2 and err.startswith("error: recogniser whisper: no such folder. Expected pocketsphinx")
+
+
 def test_truncated_wav_is_one_line(lobes: Run, run: Path, tmp_path: Path):
     audio.write(tmp_path / "cut.wav", np.zeros(8000, np.float32), 8000)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:8000])

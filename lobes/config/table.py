@@ -75,6 +75,7 @@ KNOWN = {
     "pesq_workers": _FROM_ZERO,
     # validation and test
     "test_metrics": Kind(list, items=Kind(str)),
+    "recogniser": Kind(str, low=1),
     "n_audio_to_save": _FROM_ZERO,
     "scoring_workers": _FROM_ZERO,
     # networks

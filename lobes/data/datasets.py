@@ -11,7 +11,7 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lobes.data.audio import read_mono
-from lobes.data.manifest import SPLITS, read_manifest, speakers_in
+from lobes.data.manifest import SPLITS, TEXT, read_manifest, speakers_in
 from lobes.data.seeding import item_rng
 
 Row = Mapping[str, Any]
@@ -68,20 +68,25 @@ def examples(
     Returns
     -------
     DynamicItemDataset
-        Items with the keys id, mix_sig [T], sources_sig [T,S] as tensors, those of `extra`, and speaker, which is empty
-        where the rows do not say it.
+        Items with the keys id, mix_sig [T], sources_sig [T,S] as tensors, and those of `extra`. Its `data` holds the
+        speakers and the texts of the rows, where they say them, for the test.
 
     Example
     -------
     >>> make = lambda ID: (np.zeros(8, np.float32), np.zeros((8, 2), np.float32), "noisy")
-    >>> item = examples([{"ID": "a", "speaker1": "anna", "speaker2": "jan"}], make, ["variant"])[0]
-    >>> item["id"], item["speaker"], item["variant"], item["mix_sig"].shape, item["sources_sig"].shape
-    ('a', 'anna+jan', 'noisy', torch.Size([8]), torch.Size([8, 2]))
+    >>> dataset = examples([{"ID": "a", "speaker1": "anna", "speaker2": "jan"}], make, ["variant"])
+    >>> item = dataset[0]
+    >>> item["id"], item["variant"], item["mix_sig"].shape, item["sources_sig"].shape
+    ('a', 'noisy', torch.Size([8]), torch.Size([8, 2]))
+    >>> dataset.data["a"]["speaker"]
+    'anna+jan'
     """
     keys = ["mix_sig", "sources_sig", *extra]
     item = {"func": _AsTensors(make), "takes": ["id"], "provides": keys}
-    known = {row["ID"]: {"speaker": speakers_in(row)} for row in rows}
-    return DynamicItemDataset(known, [item], ["id", "speaker", *keys])
+    known = {row["ID"]: {name: row[name] for name in row if TEXT.fullmatch(name)} for row in rows}
+    for row in rows:
+        known[row["ID"]]["speaker"] = speakers_in(row)
+    return DynamicItemDataset(known, [item], ["id", *keys])
 
 
 def mixtures(

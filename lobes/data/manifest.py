@@ -25,6 +25,7 @@ SPLITS = ("train", "valid", "test")  # a recipe's manifests are <split>.csv
 REQUIRED = ("ID", "duration", "mix_wav", "s1_wav")
 SOURCE = re.compile(r"s(\d+)_wav")
 SPEAKER = re.compile(r"(speaker|spk)(s|_?id)?_?\d*", re.IGNORECASE)
+TEXT = re.compile(r"text|s\d+_text")  # what is said, for word error rates
 ORDER = ("ID", "duration", "mix_wav", SOURCE, "noise_wav")  # of the contract's columns
 SHOWN = 3  # how many names an error lists
 FIRST = 50  # how many rows check_files="first" looks at
@@ -201,6 +202,18 @@ def refuse_duplicates(path: str | os.PathLike[str], rows: Iterable[Mapping[str, 
     twice = [ID for ID, count in Counter(row["ID"] for row in rows).items() if count > 1]
     if twice:
         raise UserError(f"{path}: {len(twice)} IDs occur more than once: {shorten(twice)}. IDs must be unique.")
+
+
+def texts_of(row: Mapping[str, Any], num_sources: int) -> list[str]:
+    """What each source says: the columns s1_text, s2_text ..., for one source also `text`; empty where unknown.
+
+    Example
+    -------
+    >>> texts_of({"ID": "a", "text": "Hello."}, 1), texts_of({"ID": "a", "s2_text": "Hello."}, 2)
+    (['Hello.'], ['', 'Hello.'])
+    """
+    alone = "text" if num_sources == 1 else ""
+    return [str(row.get(f"s{number}_text") or row.get(alone) or "") for number in range(1, num_sources + 1)]
 
 
 def _place(column: str) -> tuple[int, int]:

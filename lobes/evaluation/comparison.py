@@ -12,9 +12,8 @@ from lobes.data.manifest import SPEAKER
 from lobes.errors import UserError, did_you_mean
 from lobes.evaluation.clusters import Clusters, Estimate, estimate, holm
 from lobes.evaluation.score_tables import ScoreTable, System, speakers_of
-from lobes.metrics.utterance import INPUT
+from lobes.metrics.utterance import INPUT, LOWER_IS_BETTER, NEITHER_IS_BETTER
 
-LOWER_IS_BETTER = {"wer", "cer", "lsd"}
 # Of one input, so that their differences are those of the scores; the gains leave out what cannot gain.
 GAINS = {"si_sdr": "si_sdri", "sdr": "sdri"}
 BINNED = "si_sdr" + INPUT  # its quarters are conditions, too
@@ -43,7 +42,11 @@ class PairedDifference:
     def better(self) -> str:
         """The system that is better; empty where no difference is shown."""
         found = self.estimate
-        if not (found.low > 0 or found.high < 0) or not self.p_all < 1 - self.level:
+        if (
+            not (found.low > 0 or found.high < 0)
+            or not self.p_all < 1 - self.level
+            or self.measure in NEITHER_IS_BETTER
+        ):
             return ""
         return self.first if (found.mean > 0) != (self.measure in LOWER_IS_BETTER) else self.second
 
@@ -62,7 +65,7 @@ def compare(
     systems : sequence of System
         From `lobes.evaluation.score_tables.read_systems`.
     measures : sequence of str
-        By default all that every table has, without those of the input.
+        By default all that every table has, without those of the input and those in which nothing is better.
     speakers : mapping, optional
         ID -> the speakers of the utterance. By default what the columns of the tables say, and where they say nothing
         each utterance is a speaker of its own.
@@ -182,7 +185,8 @@ def _measures(tables: Sequence[ScoreTable], wanted: Sequence[str]) -> list[str]:
             raise UserError(f"not every table has the measure {name}.{did_you_mean(name, common)}")
     if wanted:
         return list(wanted)
-    chosen = [name for name in common if not name.endswith(INPUT) and GAINS.get(name) not in common]
+    left_out = {name for name in common if name.endswith(INPUT) or GAINS.get(name) in common} | NEITHER_IS_BETTER
+    chosen = [name for name in common if name not in left_out]
     if not chosen:
         raise UserError("the tables have no measure in common.")
     return chosen

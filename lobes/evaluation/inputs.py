@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lobes.data.files import write_whole
-from lobes.metrics.utterance import INPUT
+from lobes.metrics.utterance import INPUT, TARGET
 
 ENVIRONMENT = "LOBES_INPUT_SCORES"
 
@@ -44,14 +44,14 @@ def shared_in(folder: Path) -> Iterator[None]:
             os.environ[ENVIRONMENT] = before
 
 
-def key_of(mix: np.ndarray, targets: np.ndarray, sample_rate: int) -> str:
-    """What the scores of an input depend on, as a file name: mixture [T], targets [T,S], rate in Hz."""
+def key_of(mix: np.ndarray, targets: np.ndarray, sample_rate: int, words: str = "") -> str:
+    """What the scores of an input depend on, as a file name: mixture [T], targets [T,S], rate in Hz, texts if any."""
     parts = [np.ascontiguousarray(x, np.float64).tobytes() for x in (mix, targets)]
-    return sha256(b"".join([*parts, f"{targets.shape} {sample_rate}".encode()])).hexdigest()[:32]
+    return sha256(b"".join([*parts, f"{targets.shape} {sample_rate}{words}".encode()])).hexdigest()[:32]
 
 
 def known(key: str) -> dict[str, float]:
-    """The numbers of an input that were kept; none without a folder."""
+    """The numbers of an input, and of its targets, that were kept; none without a folder."""
     try:
         return json.loads((Path(os.environ[ENVIRONMENT]) / f"{key}.json").read_text(encoding="utf-8"))
     except (KeyError, OSError, ValueError):
@@ -59,9 +59,9 @@ def known(key: str) -> dict[str, float]:
 
 
 def keep(key: str, row: Mapping[str, Any]) -> None:
-    """Keep the numbers of the input that a row holds; nothing happens without a folder."""
+    """Keep the numbers of the input and of the targets that a row holds; nothing happens without a folder."""
     folder = os.environ.get(ENVIRONMENT)
-    found = {name: value for name, value in row.items() if name.endswith(INPUT) and math.isfinite(value)}
+    found = {name: value for name, value in row.items() if name.endswith((INPUT, TARGET)) and math.isfinite(value)}
     if not folder or found.keys() <= known(key).keys():
         return
     try:

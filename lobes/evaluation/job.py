@@ -11,10 +11,14 @@ import numpy as np
 
 from lobes.errors import UserError
 from lobes.evaluation import inputs
+from lobes.evaluation.recognisers import POCKETSPHINX, load_recogniser
 from lobes.metrics.own import is_own
 from lobes.metrics.utterance import METRICS, NUMBERS, score
+from lobes.metrics.words import Transcripts
 
-LEVELLED = ("ssnr", "composite")  # metrics that depend on the level of an estimate
+# Metrics that depend on the level of an estimate.
+KEY = "key"  # of a row, while it is made
+LEVELLED = ("ssnr", "composite", "snr", "lsd", "dnsmos", "speech_activity", "wer")
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,14 @@ class ScoreJob:
         What the utterance can be grouped by, a column of the table for each: `{"variant": "SER"}`.
     score_input : bool
         Score the mixture, too, as `inputs` of `lobes.metrics.score`.
+    texts : sequence of str
+        What each source says, for wer.
+    recogniser : str
+        For wer, as in `lobes.evaluation.recognisers`.
+    trust : bool
+        Run whatever the recogniser's folder names.
+    key : str
+        What the row is known by while a table is made.
     """
 
     id: str
@@ -47,10 +59,14 @@ class ScoreJob:
     improvement: bool = True
     conditions: Mapping[str, str] = field(default_factory=dict)
     score_input: bool = False
+    texts: Sequence[str] = ()
+    recogniser: str = POCKETSPHINX
+    trust: bool = False
+    key: str = ""
 
     def row(self, numbers: Mapping[str, Any]) -> dict[str, Any]:
-        """The row of the table: id, conditions, then the numbers and the status."""
-        return {"id": self.id, **self.conditions, **numbers}
+        """The row of the table: id, conditions, then the numbers and the status, and the key where there is one."""
+        return {"id": self.id, **self.conditions, **numbers, **({KEY: self.key} if self.key else {})}
 
 
 def score_job(job: ScoreJob) -> dict[str, Any]:
@@ -69,10 +85,10 @@ def score_job(job: ScoreJob) -> dict[str, Any]:
     >>> score_job(ScoreJob("a", x, x, x[:, 0], 8000, ("si_sdr",), improvement=False))["si_sdr"]
     100.0
     """
-    key = inputs.key_of(job.mix, job.targets, job.sample_rate) if job.score_input else ""
+    key = _input_key(job) if job.score_input else ""
     try:
         signals, known = (_at_level(job), job.targets, job.mix), inputs.known(key) if key else None
-        numbers = score(*signals, job.sample_rate, job.metrics, job.improvement, known)
+        numbers = score(*signals, job.sample_rate, job.metrics, job.improvement, known, _transcripts(job))
     except UserError as error:
         conditions = f" ({', '.join(job.conditions.values())})" if job.conditions else ""
         raise UserError(f"{job.id}{conditions}: {error}") from error
@@ -81,6 +97,20 @@ def score_job(job: ScoreJob) -> dict[str, Any]:
     if key:
         inputs.keep(key, numbers)
     return job.row(numbers)
+
+
+def _input_key(job: ScoreJob) -> str:
+    words = f"{[*job.texts]} {job.recogniser}" if "wer" in job.metrics else ""
+    return inputs.key_of(job.mix, job.targets, job.sample_rate, words)
+
+
+def _transcripts(job: ScoreJob) -> Transcripts:
+    """The texts and a recogniser that is made when it is first asked: what is missing then is a status."""
+
+    def recognise(x: np.ndarray, rate: int) -> str:
+        return load_recogniser(job.recogniser, job.trust)(x, rate)
+
+    return Transcripts(job.texts, recognise)
 
 
 def _at_level(job: ScoreJob) -> np.ndarray:

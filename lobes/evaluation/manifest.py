@@ -9,18 +9,20 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from lobes.data import audio
-from lobes.data.manifest import SOURCE, shorten, speakers_in
+from lobes.data.manifest import SOURCE, shorten, speakers_in, texts_of
 from lobes.data.paths import PLACEHOLDER
 from lobes.data.rates import resample
 from lobes.data.tables import TextTable, read_table
 from lobes.errors import UserError, did_you_mean
 from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.recognisers import POCKETSPHINX, check_recogniser
 from lobes.evaluation.results import score_and_write
 from lobes.metrics.utterance import METRICS, check_metrics, inputs_of, numbers_of
 
@@ -67,6 +69,8 @@ def evaluate(
     audio_items: int = 0,
     group_by: str | None = None,
     layout_of: Callable[[Row], RowLayout | None] = lambda row: None,
+    recogniser: str = POCKETSPHINX,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Separate every mixture of a manifest and score it, and the untouched mixture, against its sources.
 
@@ -79,8 +83,8 @@ def evaluate(
     num_sources, sample_rate : int
         What the model gives, and the rate in Hz that it wants.
     manifest : str, PathLike or Manifest
-        A table with ID, mix_wav, s1_wav ...; other columns are not read. Paths are relative to its folder. What
-        `open_manifest` has read is not read again, and `data_root` is its own.
+        A table with ID, mix_wav, s1_wav ..., for wer also text or s1_text ...; other columns are not read. Paths are
+        relative to its folder. What `open_manifest` has read is not read again, and `data_root` is its own.
     out_folder : str or PathLike
         Gets `per_utterance.csv`, `summary.json` and `audio/`.
     data_root : str or PathLike, optional
@@ -95,6 +99,8 @@ def evaluate(
         A column of the manifest whose values count equally in the means; by default that of the layout, if any.
     layout_of : callable
         From the filled columns, how rows become items; None: mix_wav and s1_wav ... are mixture and sources.
+    recogniser, trust
+        For wer, as in `ScoreJob`.
 
     Returns
     -------
@@ -108,6 +114,9 @@ def evaluate(
         or rate than their mixture.
     """
     check_metrics(metrics)
+    more = {"recogniser": recogniser} if "wer" in metrics else {}
+    if more:
+        check_recogniser(recogniser, trust)
     opened = manifest if isinstance(manifest, Manifest) else open_manifest(manifest, data_root)
     filled = filled_columns(opened.rows)
     layout: RowLayout = layout_of(filled) or _stored(opened.path, filled, num_sources)
@@ -118,7 +127,8 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     by = group_by or layout.group_by or None
     jobs = _jobs(rows, layout, separate, sample_rate, metrics, by)
-    return score_and_write(jobs, out, audio_items, workers, by, total=len(rows))
+    jobs = (replace(job, recogniser=recogniser, trust=trust) for job in jobs)
+    return score_and_write(jobs, out, audio_items, workers, by, len(rows), **more)
 
 
 def open_manifest(manifest: str | os.PathLike[str], data_root: str | os.PathLike[str] | None = None) -> Manifest:
@@ -281,7 +291,8 @@ def _jobs(
         if by is not None and by not in conditions:
             conditions = {**conditions, by: row[by]}
         estimates = separate(mix)
-        yield ScoreJob(row["ID"], estimates, targets, mix, rate, metrics, improvement, conditions)
+        texts = texts_of(row, targets.shape[1])
+        yield ScoreJob(row["ID"], estimates, targets, mix, rate, metrics, improvement, conditions, texts=texts)
 
 
 def _read(path: str, rate: int) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from lobes.data.audio import write
 from lobes.data.files import write_whole
 from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.journal import Journal
 from lobes.evaluation.scoring import score_many
 from lobes.evaluation.summary import format_table, summarise
 from lobes.metrics.utterance import best_order
@@ -35,6 +36,7 @@ def score_and_write(
     workers: int | None = None,
     by: str | None = None,
     total: int | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """Score what was separated, and its input, and write the results: what every test and evaluation ends with.
 
@@ -49,15 +51,20 @@ def score_and_write(
         As in `lobes.evaluation.scoring.score_many`.
     by : str, optional
         The condition that the summary is grouped by.
+    **more
+        Further keys of the summary.
 
     Returns
     -------
     dict
         The summary, as `lobes.evaluation.summary.summarise` describes it.
     """
+    journal = Journal(folder / names.SCORED)
     jobs = (replace(job, score_input=True) for job in jobs)
-    rows = score_many(with_audio(jobs, folder / names.AUDIO, audio_items), workers, total=total)
-    return write_results(rows, folder, by)
+    rows = score_many(with_audio(jobs, folder / names.AUDIO, audio_items), workers, total=total, journal=journal)
+    summary = write_results(rows, folder, by, **more)
+    journal.remove()
+    return summary
 
 
 def write_results(

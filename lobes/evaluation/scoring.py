@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 from lobes.evaluation.job import ScoreJob, score_job
+from lobes.evaluation.journal import Journal
 from lobes.evaluation.pool import score_in_processes
 from lobes.runs.provenance import usable_cores
 
@@ -18,6 +19,7 @@ def score_many(
     timeout: float = 120.0,
     progress: bool = True,
     total: int | None = None,
+    journal: Journal | None = None,
 ) -> list[dict[str, Any]]:
     """Score the jobs, with a progress bar on a terminal.
 
@@ -34,6 +36,8 @@ def score_many(
         Show the bar.
     total : int, optional
         How many jobs there will be, for the bar; by default what `jobs` says of itself.
+    journal : Journal, optional
+        Keeps the rows as they come, and has those of a scoring that was stopped.
 
     Returns
     -------
@@ -59,9 +63,11 @@ def score_many(
 
     total = len(jobs) if total is None and isinstance(jobs, Sized) else total
     workers = default_workers(total) if workers is None else workers
+    jobs = jobs if journal is None else journal.left(jobs)
     rows: Iterator[dict[str, Any]] = map(score_job, jobs)
     if workers > 0:
         rows = score_in_processes(jobs, workers, timeout)
+    rows = rows if journal is None else journal.keep(rows)
     bar = tqdm(rows, total=total, desc="scoring", unit="item", disable=None if progress else True)
     return sorted(bar, key=lambda row: [value for value in row.values() if isinstance(value, str)])
 

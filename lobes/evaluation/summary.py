@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from lobes.metrics.utterance import INPUT, NUMBERS
+from lobes.metrics.utterance import INPUT, LOWER_IS_BETTER, NEITHER_IS_BETTER, NUMBERS, TARGET
 from lobes.runs.table import columns_of
 
 ROUNDING = 1e-6  # an output that is higher by less is the input
+COUNTS = ("wer_words", *(f"wer_errors{of}" for of in ("", INPUT, TARGET)))  # are summed, and have no mean
+# A rate is the sum of its errors by the sum of the words of the same rows, never a mean of rates.
+RATES = {f"wer{of}": (f"wer_errors{of}", "wer_words") for of in ("", INPUT, TARGET)}
 HEADINGS = ("SI-SDR", "SI-SDRi", "SDR", "SDRi", "PESQ", "STOI")
 
 
@@ -34,8 +37,10 @@ def summarise(rows: Iterable[Mapping[str, Any]], by: str | None = None) -> dict[
         improved_share: share of the finite si_sdri above zero, over all rows. counted: {metric: number of finite
         values}. mean: {metric: mean over the rows, or the unweighted mean of the groups' means}. against_input:
         {metric: {n, input, output, improved}} over the rows in which both have the number: means as in `mean`, and the
-        share of the outputs that are higher. With `by` also
-        grouped_by: its name, groups: {value: {n, <metric>: mean over the finite values, counted, failures,
+        share of the outputs that are better (higher; for word errors and distances lower; None where neither is).
+        wer: {wer_words, wer_errors, wer_errors_in, wer_errors_target}, sums over all rows that have them, where there
+        are such; `mean` and `against_input` hold the sum of the errors by that of the words, groups or not. With `by`
+        also grouped_by: its name, groups: {value: {n, <metric>: mean over the finite values, counted, failures,
         improved_share}}, and left_out: {metric: [values of the groups without a value]}, where there are such.
 
     Example
@@ -46,9 +51,11 @@ def summarise(rows: Iterable[Mapping[str, Any]], by: str | None = None) -> dict[
     (3.0, 1, None)
     """
     rows = list(rows)
-    numbers = columns_of(rows)[1]
+    counts, numbers = _split(columns_of(rows)[1])
     summary = {"n": len(rows), **_counts(rows, numbers), "mean": _means(rows, numbers)}
     summary["against_input"] = _against_input(rows, numbers, by)
+    if counts:
+        summary["wer"] = {name: int(sum(_finite(rows, name))) for name in counts}
     if by is None:
         return summary
     groups = _groups(rows, by)
@@ -56,7 +63,7 @@ def summarise(rows: Iterable[Mapping[str, Any]], by: str | None = None) -> dict[
     left_out = {metric: [name for name in parts if parts[name][metric] is None] for metric in numbers}
     return {
         **summary,
-        "mean": _means(parts.values(), numbers),
+        "mean": {**_means(parts.values(), numbers), **_rates(rows, numbers)},
         "grouped_by": by,
         "groups": parts,
         "left_out": {metric: names for metric, names in left_out.items() if names},
@@ -76,7 +83,7 @@ def format_table(summary: Mapping[str, Any]) -> str:
     head = f"{first:<9} {'n':>5} " + " ".join(f"{name:>8}" for name in HEADINGS) + " improved  failed"
     lines = [head] + [_line(name, part, part["n"]) for name, part in summary.get("groups", {}).items()]
     total = {**summary["mean"], "improved_share": summary["improved_share"], "failures": summary["failures"]}
-    lines += [_line("mean", total, summary["n"]), *_lines_of_input(summary)]
+    lines += [_line("mean", total, summary["n"]), *_lines_of_input(summary), *_lines_of_others(summary)]
     lines += [f"  {count} x {reason}" for reason, count in summary["failures"].items()]
     return "\n".join(lines)
 
@@ -97,6 +104,21 @@ def _lines_of_input(summary: Mapping[str, Any]) -> list[str]:
     return [_cells("input", n, of["input"]), *output, f"{'improved':<9} {'':>5} {' '.join(shares)}"]
 
 
+def _lines_of_others(summary: Mapping[str, Any]) -> list[str]:
+    """Output and input in the measures that have no column above, and what a word error rate is worth."""
+    mean, found = summary["mean"], summary["against_input"]
+    names = [name for name in mean if name not in NUMBERS and not name.endswith((INPUT, TARGET))]
+    lines = [f"{'measure':<20} {'n':>5} {'input':>8} {'output':>8} improved"] if names else []
+    for name in names:
+        pair = found.get(name, {"n": summary["counted"][name], "output": mean[name]})
+        values = (f"{'-' if pair.get(of) is None else f'{pair[of]:.3f}':>8}" for of in ("input", "output"))
+        lines.append(f"{name:<20} {pair['n']:>5} {' '.join(values)} {_percent(pair.get('improved')):>8}")
+    if mean.get(f"wer{TARGET}") is not None:
+        who = f" of {summary['recogniser']}" if summary.get("recogniser") else ""
+        lines.append(f"  wer{who}: {mean[f'wer{TARGET}']:.3f} on the targets themselves, so only for differences")
+    return lines
+
+
 def _cells(name: str, n: int, part: Mapping[str, Any]) -> str:
     """The beginning of a line: name, number of items, numbers."""
     digits = {"stoi": 3}
@@ -108,14 +130,34 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f} %"
 
 
+def _split(columns: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What is counted, and what has a mean."""
+    columns = list(columns)
+    return [name for name in columns if name in COUNTS], [name for name in columns if name not in COUNTS]
+
+
+def _rates(rows: Iterable[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, float | None]:
+    """The rates among the numbers."""
+    return {name: _rate(rows, *RATES[name]) for name in numbers if name in RATES}
+
+
+def _rate(rows: Iterable[Mapping[str, Any]], errors: str, words: str) -> float | None:
+    """Errors by words, over the rows that have both."""
+    both = [row for row in rows if _finite([row], errors) and _finite([row], words)]
+    return sum(_finite(both, errors)) / sum(_finite(both, words)) if both else None
+
+
 def _against_input(rows: list[Mapping[str, Any]], numbers: Iterable[str], by: str | None) -> dict[str, dict[str, Any]]:
     """Output and input where both have a number, groups with equal weight in the means."""
     found = {}
     for metric in (number.removesuffix(INPUT) for number in numbers if number.endswith(INPUT)):
         both = [row for row in rows if _finite([row], metric) and _finite([row], metric + INPUT)]
         parts = _groups(both, by).values()
-        of = {name: _mean([fmean(_finite(part, name)) for part in parts]) for name in (metric, metric + INPUT)}
-        share = _mean([float(row[metric] > row[metric + INPUT] + ROUNDING) for row in both])
+        names = (metric, metric + INPUT)
+        of = {name: _mean([fmean(_finite(part, name)) for part in parts]) for name in names}
+        of.update(_rates(both, names))
+        sign = 0 if metric in NEITHER_IS_BETTER else -1 if metric in LOWER_IS_BETTER else 1
+        share = _mean([float(sign * (row[metric] - row[metric + INPUT]) > ROUNDING) for row in both if sign])
         found[metric] = {"n": len(both), "input": of[metric + INPUT], "output": of[metric], "improved": share}
     return {metric: pair for metric, pair in found.items() if pair["n"]}
 
@@ -133,8 +175,9 @@ def _group(rows: list[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, A
 
 
 def _means(rows: Iterable[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, float | None]:
-    rows = list(rows)
-    return {metric: _mean(_finite(rows, metric)) for metric in numbers}
+    rows, numbers = list(rows), list(numbers)
+    rates = _rates(rows, numbers) if any("wer_words" in row for row in rows) else {}
+    return {**{metric: _mean(_finite(rows, metric)) for metric in numbers}, **rates}
 
 
 def _counts(rows: list[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+TINY = float(np.finfo(np.float64).tiny)
 LIMIT_DB = 100.0  # dB values are kept within +-100: beyond, they measure rounding, and JSON has no infinity
 FILTER_LENGTH = 512  # taps of the distortion filter that BSS-eval's SDR allows
 PESQ_MODES = {8000: "nb", 16000: "wb"}
+PESQ_RATES = {"nb": (8000, 16000), "wb": (16000,)}
 PESQ_SECONDS = 20.0
 STOI_TOO_SHORT = 1e-5  # what pystoi returns instead of raising
 QUIETEST = 1e-3  # of the peaks that pystoi gets as they are
@@ -37,7 +39,7 @@ def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:
     Source: Le Roux et al. 2019, "SDR - half-baked or well done?", eq. 5.
     """
     estimate, target = at_unit_peak(estimate), at_unit_peak(target)
-    part = estimate @ target / max(target @ target, np.finfo(np.float64).tiny) * target
+    part = estimate @ target / max(target @ target, TINY) * target
     rest = estimate - part
     return to_db(part @ part, rest @ rest)
 
@@ -59,9 +61,41 @@ def sdr(estimate: np.ndarray, target: np.ndarray) -> float:
     return limited(float(signal_distortion_ratio(pair[0], pair[1], filter_length=FILTER_LENGTH)))
 
 
+def snr(estimate: np.ndarray, target: np.ndarray) -> float:
+    """SNR in dB: the energy of the target by that of the difference, means left in, kept within -100 and 100.
+
+    The level of the estimate counts, and so does its sign.
+
+    Example
+    -------
+    >>> target = np.sin(np.arange(8000.0))
+    >>> round(snr(0.9 * target, target), 6)
+    20.0
+    """
+    estimate, target = (np.asarray(x, np.float64) / max(float(np.abs(target).max()), TINY) for x in (estimate, target))
+    rest = target - estimate
+    return to_db(float(target @ target), float(rest @ rest))
+
+
 def pesq(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
     """PESQ as MOS-LQO: narrow band (P.862.1) at 8 kHz, wide band (P.862.2) at 16 kHz."""
     if sample_rate not in PESQ_MODES:
+        raise MetricError(f"not defined at {sample_rate} Hz")
+    return _pesq(estimate, target, sample_rate, PESQ_MODES[sample_rate])
+
+
+def pesq_nb(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Narrow-band PESQ (P.862.1), of signals at 8 or 16 kHz."""
+    return _pesq(estimate, target, sample_rate, "nb")
+
+
+def pesq_wb(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Wide-band PESQ (P.862.2), of signals at 16 kHz alone."""
+    return _pesq(estimate, target, sample_rate, "wb")
+
+
+def _pesq(estimate: np.ndarray, target: np.ndarray, sample_rate: int, mode: str) -> float:
+    if sample_rate not in PESQ_RATES[mode]:
         raise MetricError(f"not defined at {sample_rate} Hz")
     if len(target) > PESQ_SECONDS * sample_rate:
         # The C code has room for 50 stretches of speech and kills the process when there are more (seen
@@ -73,7 +107,7 @@ def pesq(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
     levelled = [(x / np.abs(x).max()).astype(np.float32) for x in (target, estimate)]
     # the other setting, RETURN_VALUES, returns -1 as if it were a score
     rule = PesqError.RAISE_EXCEPTION
-    return finite(float(mos(sample_rate, levelled[0], levelled[1], PESQ_MODES[sample_rate], on_error=rule)))
+    return finite(float(mos(sample_rate, levelled[0], levelled[1], mode, on_error=rule)))
 
 
 def stoi(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:

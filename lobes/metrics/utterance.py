@@ -12,18 +12,36 @@ from typing import Any
 import numpy as np
 
 from lobes.errors import UserError, did_you_mean
-from lobes.metrics import measures, own
+from lobes.metrics import activity, dnsmos, log_spectra, measures, own
+from lobes.metrics.words import Transcripts, word_errors
 
 METRICS = ("si_sdr", "sdr", "pesq", "stoi")
 NUMBERS = ("si_sdr", "si_sdri", "sdr", "sdri", "pesq", "stoi")
-# Those of enhancement, computed where they are asked for: metric -> its numbers.
+# Computed where they are asked for: metric -> its numbers.
 EXTRA = {
     "estoi": ("estoi",),
     "ssnr": ("ssnr",),
+    "snr": ("snr",),
+    "lsd": ("lsd",),
+    "pesq_nb": ("pesq_nb",),
+    "pesq_wb": ("pesq_wb",),
     "composite": ("csig", "cbak", "covl", "csig_float", "cbak_float", "covl_float"),
+    "dnsmos": ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"),
+    "speech_activity": ("speech_activity", "speech_false_alarm", "speech_missed"),
+    "wer": ("wer", "wer_errors", "wer_words", "wer_target", "wer_errors_target"),
 }
 GAINED = ("si_sdr", "sdr")  # in dB, so that a gain over the input, si_sdri, is a number of its own
-INPUT = "_in"  # ends the name of a number of the input: si_sdr_in
+WITHOUT_RATE = (*GAINED, "snr")
+FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray, int], Any]] = {
+    "composite": measures.composites,
+    "dnsmos": dnsmos.of_estimate,
+    "speech_activity": activity.of_estimate,
+    "lsd": log_spectra.lsd,
+}  # those that are not in `measures` by their own name
+INPUT, TARGET = "_in", "_target"  # end the name of a number of the input, or of the target: si_sdr_in
+LOWER_IS_BETTER = {"wer", "cer", "lsd", "speech_false_alarm", "speech_missed"}
+NEITHER_IS_BETTER = {"speech_activity", "wer_errors", "wer_words", "wer_target", "wer_errors_target"}
+NOT_OF_INPUT = ("si_sdri", "sdri", "wer_words", "wer_target", "wer_errors_target")
 SILENT_SHARE = 1e-6  # a target 60 dB below the mixture, or zero, is silent (as in the separation loss)
 
 
@@ -35,6 +53,7 @@ def score(
     metrics: Sequence[str] = METRICS,
     improvement: bool = True,
     inputs: Mapping[str, float] | None = None,
+    transcripts: Transcripts = Transcripts(),  # noqa: B008
 ) -> dict[str, Any]:
     """Score the estimates of one utterance against its targets, after the best permutation by SI-SDR.
 
@@ -52,14 +71,16 @@ def score(
     metrics : sequence of str
         Which of si_sdr, sdr, pesq, stoi to compute; the others stay NaN and are no failure. Also estoi, ssnr (segmental
         SNR in dB) and composite (csig, cbak, covl by Loizou's definition; with `_float` at the end as in the tool
-        that many papers used, see `lobes.metrics.composite`), and functions of your own, `package.module:function`,
-        see `lobes.metrics.own`.
+        that many papers used, see `lobes.metrics.composite`), snr, lsd, pesq_nb, pesq_wb, dnsmos, speech_activity and
+        wer (docs/metrics.md), and functions of your own, `package.module:function`, see `lobes.metrics.own`.
     improvement : bool
         False where the mixture is the target: si_sdri, sdri and the numbers of the input then stay NaN.
     inputs : mapping, optional
         Score the mixture, too, as the estimate of each target: the row then has `si_sdr_in`, `pesq_in` and so on. What
         it holds of these numbers is taken and not computed again, but for functions of your own; empty, all are
         computed.
+    transcripts : Transcripts, optional
+        For wer: the texts of the sources, in the order of the targets, and the recogniser.
 
     Returns
     -------
@@ -94,6 +115,8 @@ def score(
     silent = not measures.at_unit_peak(mix).any()
     reasons: list[str] = []
     for name in dict.fromkeys(metrics):
+        if name == "wer":
+            continue
         values, why = _numbers(name, estimates, targets, sample_rate)
         row.update(values)
         reasons += why
@@ -108,6 +131,12 @@ def score(
             row[f"{name}i"] = values[name] - before[name]
         if inputs is not None:
             row.update({number + INPUT: value for number, value in before.items()})
+    if "wer" in metrics:
+        with_input = {INPUT: mixtures} if improvement and inputs is not None else {}
+        signals = {"": estimates, TARGET: targets, **with_input}
+        values, why = _words(signals, sample_rate, transcripts, inputs or {})
+        row.update(values)
+        reasons += why
     return {**row, "status": "; ".join(dict.fromkeys(reasons)) or "ok"}
 
 
@@ -131,8 +160,7 @@ def inputs_of(numbers: Sequence[str]) -> tuple[str, ...]:
     >>> inputs_of(["si_sdr", "si_sdri", "pesq"])
     ('si_sdr_in', 'pesq_in')
     """
-    gains = [f"{name}i" for name in GAINED]
-    return tuple(name + INPUT for name in numbers if name not in gains)
+    return tuple(name + INPUT for name in numbers if name not in NOT_OF_INPUT)
 
 
 def check_metrics(metrics: Sequence[str]) -> None:
@@ -179,30 +207,43 @@ def _numbers(
 ) -> tuple[dict[str, float], list[str]]:
     """One metric's numbers as means over the sources, and the reasons for NaN."""
     values, reasons = _per_source(name, _function(name, sample_rate), estimates, targets)
-    if name == "composite":
-        columns = EXTRA[name]
-        return {c: math.nan if reasons else float(np.mean([v[c] for v in values])) for c in columns}, reasons
-    column = own.column_of(name) if own.is_own(name) else name
-    return {column: math.nan if reasons else float(np.mean(values))}, reasons
+    columns = _columns(name)
+    values = [value if isinstance(value, dict) else {columns[0]: value} for value in values]
+    return {c: math.nan if reasons else float(np.mean([v[c] for v in values])) for c in columns}, reasons
+
+
+def _columns(name: str) -> tuple[str, ...]:
+    return EXTRA.get(name, (own.column_of(name) if own.is_own(name) else name,))
+
+
+def _words(
+    signals: dict[str, np.ndarray], sample_rate: int, transcripts: Transcripts, known: Mapping[str, float]
+) -> tuple[dict[str, float], list[str]]:
+    """The word errors of output, target and input; what is known of the last two is taken."""
+    columns = {ending: (f"wer{ending}", f"wer_errors{ending}") for ending in signals}
+    there = {ending for ending in columns if ending and all(name in known for name in columns[ending])}
+    asked = {ending: x for ending, x in signals.items() if ending not in there}
+    values, reasons = word_errors(asked, sample_rate, transcripts)
+    return {**values, **{name: known[name] for ending in there for name in columns[ending]}}, reasons
 
 
 def _of_input(
     name: str, mixtures: np.ndarray, targets: np.ndarray, sample_rate: int, known: Mapping[str, float]
 ) -> tuple[dict[str, float], list[str]]:
     """The same for the mixture in the place of each estimate; what is known of it is taken."""
-    columns = EXTRA.get(name, (own.column_of(name) if own.is_own(name) else name,))
+    columns = _columns(name)
     if not own.is_own(name) and all(column + INPUT in known for column in columns):
         return {column: known[column + INPUT] for column in columns}, []
     return _numbers(name, mixtures, targets, sample_rate)
 
 
 def _function(name: str, sample_rate: int) -> Callable[[np.ndarray, np.ndarray], Any]:
-    if name in GAINED:
+    if name in WITHOUT_RATE:
         return getattr(measures, name)
     if own.is_own(name):
         function = own.load(name)
         return lambda estimate, target: measures.finite(float(function(estimate, target, sample_rate)))
-    measure = measures.composites if name == "composite" else getattr(measures, name)
+    measure = FUNCTIONS.get(name) or getattr(measures, name)
     return lambda estimate, target: measure(estimate, target, sample_rate)
 
 

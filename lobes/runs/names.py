@@ -20,6 +20,7 @@ CURVE = "learning_curve.csv"  # one row per epoch
 TRAIN_TIME = "train_time.json"  # steps, seconds, machine and command of the training
 UTTERANCES = "per_utterance.csv"
 SUMMARY = "summary.json"
+SCORED = "scored.jsonl"  # rows of a test that is under way
 AUDIO = "audio"
 TRAINING_LOCK = "training.lock"  # held while a training runs; empty
 FINISHED = (TRAIN_TIME, SUMMARY, UTTERANCES)

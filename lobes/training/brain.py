@@ -23,6 +23,7 @@ from speechbrain.utils.distributed import if_main_process, main_process_only
 
 from lobes.errors import UserError
 from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.recognisers import POCKETSPHINX
 from lobes.evaluation.results import score_and_write, write_json
 from lobes.nnet.lstm import run_lstms_in_any_precision
 from lobes.objectives.pit import pit_si_snr
@@ -67,6 +68,7 @@ class SeparationBrain(ResumingBrain):
         self.train_log = TrainLog(self.hparams.train_log)
         self.stopping = EarlyStopping(self.hparams.patience)
         self.epoch_clock: torch.Tensor | None = None  # [1], carries the epoch into the data pipeline
+        self.test_rows: Mapping[str, Mapping[str, str]] = {}  # ID -> texts and speakers, of the set that is tested
         self._train_loss = math.nan
 
     # ---- start and resume
@@ -302,6 +304,7 @@ class SeparationBrain(ResumingBrain):
             loader = self.make_dataloader(test_set, sb.Stage.TEST, ckpt_prefix=None, **(test_loader_kwargs or {}))
             self.on_evaluate_start(max_key or (None if min_key else self.monitor), min_key)
             self.modules.eval()
+            self.test_rows = getattr(test_set, "data", {})
             batches = self.debug_batches if self.debug else None
             items = len(test_set) if batches is None else min(len(test_set), batches * (loader.batch_size or 1))
             return self.report(self._test_jobs(islice(loader, batches)), items)
@@ -309,7 +312,13 @@ class SeparationBrain(ResumingBrain):
     def report(self, jobs: Iterator[ScoreJob], items: int) -> dict[str, Any]:
         """Score so many items that were separated and write the results into the run folder; returns the summary."""
         h, folder = self.hparams, Path(self.hparams.output_folder)
-        return score_and_write(jobs, folder, h.n_audio_to_save, h.scoring_workers, self.group_by, total=items)
+        more = self.listener()
+        return score_and_write(jobs, folder, h.n_audio_to_save, h.scoring_workers, self.group_by, total=items, **more)
+
+    def listener(self) -> dict[str, str]:
+        """The recogniser, for the summary of a test that counts word errors."""
+        h = self.hparams
+        return {"recogniser": getattr(h, "recogniser", POCKETSPHINX)} if "wer" in h.test_metrics else {}
 
     def _test_jobs(self, batches: Iterable[Any]) -> Iterator[ScoreJob]:
         for batch in batches:
@@ -320,8 +329,10 @@ class SeparationBrain(ResumingBrain):
 
     def jobs(self, batch: Any, estimates: torch.Tensor, metrics: Sequence[str]) -> Iterator[ScoreJob]:
         """The items of a batch with their estimates [B,T,S], to be scored."""
-        conditions = conditions_of(batch, self.group_by)
-        return jobs_of(batch, estimates, self.improves(batch), conditions, self.hparams.sample_rate, metrics)
+        rate, rows = self.hparams.sample_rate, self.test_rows
+        conditions = conditions_of(batch, self.group_by, rows)
+        recogniser = self.listener().get("recogniser", POCKETSPHINX)
+        return jobs_of(batch, estimates, self.improves(batch), conditions, rate, metrics, rows, recogniser)
 
     def separate(self, batch: Any) -> torch.Tensor:
         """Estimates [B,T,S] of a batch in the evaluation precision."""

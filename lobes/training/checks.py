@@ -66,11 +66,13 @@ def check_settings(settings: Mapping[str, Any], run_opts: Any) -> None:
     Raises
     ------
     UserError
-        For a device or a precision that there is not here, a metric that there is not, or a key that is missing.
+        For a device or a precision that there is not here, a metric or recogniser that there is not, or a key that is
+        missing.
     """
     from speechbrain.utils.distributed import infer_device
 
     from lobes.config.device import check_device
+    from lobes.evaluation.recognisers import POCKETSPHINX, check_recogniser
     from lobes.metrics.utterance import check_metrics
 
     if missing := [key for key in READ if key not in settings]:
@@ -87,6 +89,8 @@ def check_settings(settings: Mapping[str, Any], run_opts: Any) -> None:
     if settings.get("ckpt_interval_minutes", 0) > 0 and run_opts.ckpt_interval_steps > 0:
         raise UserError("--ckpt_interval_steps: give --ckpt_interval_minutes 0 with it; only one of them may be set.")
     check_metrics(settings.get("test_metrics", []))
+    if "wer" in settings.get("test_metrics", []):
+        check_recogniser(settings.get("recogniser", POCKETSPHINX))
 
 
 def check_objects(hparams: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ import speechbrain as sb
 import torch
 
 from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.journal import Journal
 from lobes.evaluation.results import with_audio, write_results
 from lobes.evaluation.scoring import score_many
 from lobes.metrics.pcs import LEAST, RATE, pcs
@@ -80,11 +81,14 @@ class EnhancementBrain(SeparationBrain):
         h, folder = self.hparams, Path(self.hparams.output_folder)
         jobs = with_audio(jobs, folder / names.AUDIO, h.n_audio_to_save)
         signals = len((OUTPUT, *ALONGSIDE)) if h.sample_rate == RATE else 2
-        rows = score_many(with_input_and_pcs(jobs), workers=h.scoring_workers, total=signals * items)
+        journal = Journal(folder / names.SCORED)
+        rows = score_many(with_input_and_pcs(jobs), h.scoring_workers, total=signals * items, journal=journal)
         tables = {name: _only(rows, name) for name in (OUTPUT, *ALONGSIDE)}
         tables[OUTPUT] = _with_input(tables[OUTPUT], tables["noisy"])
         means = {name: write_results(tables[name], folder, of=name)["mean"] for name in ALONGSIDE}
-        return write_results(tables[OUTPUT], folder, **means)
+        summary = write_results(tables[OUTPUT], folder, **means, **self.listener())
+        journal.remove()
+        return summary
 
     def _numbers(self) -> list[str]:
         """The columns that the validation fills: the metrics, and the gain where a metric has one."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lobes.data.manifest import texts_of
 from lobes.evaluation.job import ScoreJob
 from lobes.nnet.lengths import to_samples
 
@@ -18,6 +19,8 @@ def jobs_of(
     conditions: Sequence[Mapping[str, str]],
     sample_rate: int,
     metrics: Sequence[str],
+    rows: Mapping[str, Mapping[str, str]],
+    recogniser: str,
 ) -> Iterator[ScoreJob]:
     """The items of a batch as jobs, without the padding.
 
@@ -34,6 +37,10 @@ def jobs_of(
         In Hz.
     metrics : sequence of str
         As in `lobes.metrics.score`.
+    rows : mapping
+        ID -> the texts of an item, as `lobes.data.manifest.texts_of` takes them.
+    recogniser : str
+        As in `ScoreJob`.
 
     Yields
     ------
@@ -44,19 +51,22 @@ def jobs_of(
     samples = to_samples(lengths, mix.shape[1], len(mix)).tolist()
     items = zip(batch.id, improves, conditions, samples, strict=True)
     for i, (ID, improvement, of, n) in enumerate(items):
-        yield ScoreJob(ID, outputs[i, :n], targets[i, :n], mixtures[i, :n], sample_rate, metrics, improvement, of)
+        signals = outputs[i, :n], targets[i, :n], mixtures[i, :n]
+        texts = texts_of(rows.get(ID, {}), targets.shape[2])
+        yield ScoreJob(ID, *signals, sample_rate, metrics, improvement, of, texts=texts, recogniser=recogniser)
 
 
-def conditions_of(batch: Any, group_by: str | None) -> list[dict[str, str]]:
-    """What the table says of each item of a batch: its group, and who speaks where that is known.
+def conditions_of(batch: Any, group_by: str | None, rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What the table says of each item of a batch: its group, and who speaks where the rows of the test say it.
 
     Example
     -------
     >>> from types import SimpleNamespace
-    >>> batch = SimpleNamespace(id=["a", "b"], variant=["SE", "C"], speaker=["anna+jan", ""])
-    >>> conditions_of(batch, "variant")
+    >>> batch = SimpleNamespace(id=["a", "b"], variant=["SE", "C"])
+    >>> conditions_of(batch, "variant", {"a": {"speaker": "anna+jan"}, "b": {"speaker": ""}})
     [{'variant': 'SE', 'speaker': 'anna+jan'}, {'variant': 'C'}]
     """
-    columns = {name: getattr(batch, name, ()) for name in (group_by, "speaker") if name}
-    rows = [{name: values[i] for name, values in columns.items() if i < len(values)} for i in range(len(batch.id))]
-    return [{name: value for name, value in row.items() if value} for row in rows]
+    groups = getattr(batch, group_by) if group_by else [""] * len(batch.id)
+    speakers = [rows.get(ID, {}).get("speaker", "") for ID in batch.id]
+    columns = zip(groups, speakers, strict=True)
+    return [{**({group_by: group} if group_by else {}), **({"speaker": who} if who else {})} for group, who in columns]

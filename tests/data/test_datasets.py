@@ -34,7 +34,7 @@ def test_whole_mixtures(rows):
     dataset = mixtures(rows, 2, 8000)
     assert [item["id"] for item in dataset] == ["a", "b", "c"]
     item = dataset[1]
-    assert set(item) == {"id", "speaker", "mix_sig", "sources_sig"}
+    assert set(item) == {"id", "mix_sig", "sources_sig"}
     assert item["mix_sig"].shape == (SAMPLES,) and item["sources_sig"].shape == (SAMPLES, 2)
     assert item["mix_sig"].dtype == item["sources_sig"].dtype == torch.float32
     torch.testing.assert_close(item["sources_sig"], item["mix_sig"][:, None] * torch.tensor([2.0, 3.0]))

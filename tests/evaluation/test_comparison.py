@@ -41,6 +41,15 @@ def test_the_better_system_is_named_in_each_measure_and_lower_is_better_for_erro
     assert found["si_sdr"].wins > 0.9 and found["wer"].wins > 0.9 and found["wer"].speakers == 12
 
 
+def test_a_share_of_speech_is_neither_better_nor_worse(tmp_path):
+    shares = [[0.3 + gain + n / 1000 for n in range(60)] for gain in (0.0, 0.3)]
+    places = [write(tmp_path / f"{n}.csv", speech_activity=x, wer_words=x) for n, x in enumerate(shares)]
+    systems = read_systems(places)
+    assert {one.measure for one in compare(systems)} == {"si_sdr", "wer"}
+    (found,) = (one for one in compare(systems, ["speech_activity"]) if one.condition == ALL)
+    assert found.estimate.high < 0 and found.better == ""
+
+
 def test_equal_systems_show_no_difference(tmp_path):
     systems = read_systems([write(tmp_path / "a.csv", seed=1), write(tmp_path / "b.csv", seed=2)])
     overall = [one for one in compare(systems) if one.condition == ALL]

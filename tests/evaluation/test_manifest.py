@@ -238,3 +238,20 @@ def test_the_manifest_and_each_header_are_read_once(data, monkeypatch):
     run(data)
     assert len(tables) == 1
     assert len(opened) == 12 and len(set(opened)) == 6, "each file once for the check, once for its item"
+
+
+def test_texts_and_a_recogniser_give_word_errors(data, monkeypatch):
+    """s1_text and s2_text; a row without them is a status. The recogniser hears every signal as the same words."""
+    rows = {"a": ("one two three", "one four"), "b": ("one two", "")}
+    lines = [f"{name},mix/{name}.wav,s1/{name}.wav,s2/{name}.wav,{one},{two}" for name, (one, two) in rows.items()]
+    path = table(data, "ID,mix_wav,s1_wav,s2_wav,s1_text,s2_text\n" + "\n".join(lines) + "\n")
+    (data / "same_words.py").write_text("def factory():\n    return lambda wave, rate: 'One, two!'\n")
+    monkeypatch.syspath_prepend(data)
+    options = {"metrics": ("wer",), "workers": 0, "recogniser": "same_words:factory"}
+    summary = evaluate(halves, 2, 16000, path, data / "out", **options)
+    assert summary["recogniser"] == "same_words:factory" and summary["mean"]["wer"] == 2 / 5
+    assert summary["against_input"]["wer"] == {"n": 1, "input": 0.4, "output": 0.4, "improved": 0.0}
+    assert summary["failures"] == {"wer: no text": 1, "wer_in: no text": 1, "wer_target: no text": 1}
+    assert read_per_utterance(data / "out" / "per_utterance.csv")[0]["wer_words"] == 5
+    with pytest.raises(UserError, match="recogniser nowhere:f: cannot be imported"):
+        evaluate(never, 2, 16000, path, data / "out", **{**options, "recogniser": "nowhere:f"})

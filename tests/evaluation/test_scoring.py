@@ -203,11 +203,13 @@ def test_a_worker_whose_parent_has_gone_says_nothing():
     assert worker.stderr.read() == b"" and worker.wait() == 0
 
 
-@pytest.mark.parametrize("metric", ["ssnr", "composite"])
+@pytest.mark.parametrize("metric", ["ssnr", "composite", "snr", "lsd"])
 def test_metrics_that_depend_on_the_level_see_it_fitted_to_the_mixture(metric):
     """A loss that ignores scale leaves any gain, and any sign."""
     x = np.random.default_rng(0).standard_normal((8000, 1)) / 10
     estimate = x + np.random.default_rng(1).standard_normal(x.shape) / 50
     rows = [score_job(ScoreJob("a", gain * estimate, x, x[:, 0], 8000, (metric,), False)) for gain in (1.0, -14.0)]
-    columns = [name for name in rows[0] if name.startswith(("ssnr", "c")) and math.isfinite(rows[0][name])]
+    columns = [
+        name for name in rows[0] if name.startswith(("ssnr", "c", "snr", "lsd")) and math.isfinite(rows[0][name])
+    ]
     assert columns and all(rows[0][name] == pytest.approx(rows[1][name], abs=1e-3) for name in columns)

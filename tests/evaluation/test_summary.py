@@ -93,3 +93,45 @@ def test_table():
     assert lines[3].split() == ["SER", "3", "8.00", "1.00", "-", "-", "2.00", "-", "50", "%", "2"]
     assert lines[4].split()[:4] == ["mean", "5", "19.33", "4.50"]
     assert lines[5:] == ["  1 x non-finite estimate", "  1 x pesq: NoUtterances"]
+
+
+def words(variant, errors, count, before=math.nan, target=0.0):
+    numbers = {"wer": errors / count, "wer_errors": errors, "wer_words": count, "wer_target": target / count}
+    inputs = {"wer_errors_target": target, "wer_in": before / count, "wer_errors_in": before}
+    return row(variant, 1.0, 1.0, **numbers, **inputs)
+
+
+def test_word_errors_are_summed_and_never_a_mean_of_rates():
+    rows = [words("A", 1.0, 1.0, 1.0), words("A", 1.0, 9.0, 4.0, 2.0), words("B", 0.0, 10.0, 3.0), row("B", 1.0, 1.0)]
+    for by in (None, "variant"):
+        summary = summarise(rows, by)
+        assert summary["mean"]["wer"] == 2 / 20 and summary["mean"]["wer_in"] == 8 / 20
+        assert summary["mean"]["wer_target"] == 2 / 20 and summary["counted"]["wer"] == 3
+        assert summary["wer"] == {"wer_errors": 2, "wer_words": 20, "wer_errors_target": 2, "wer_errors_in": 8}
+        assert summary["against_input"]["wer"] == {"n": 3, "input": 0.4, "output": 0.1, "improved": 2 / 3}
+        assert not {"wer_errors", "wer_words", "wer_errors_in"} & {*summary["mean"], *summary["against_input"]}
+    assert summary["groups"]["A"]["wer"] == 2 / 10 and summary["groups"]["B"]["wer"] == 0
+
+
+def test_an_output_without_words_counts_in_no_rate_of_its_own():
+    lost = {**words("A", math.nan, 10.0, 5.0), "wer": math.nan}
+    summary = summarise([words("A", 1.0, 10.0, 2.0), lost])
+    assert summary["mean"]["wer"] == 0.1 and summary["mean"]["wer_in"] == 7 / 20
+    assert summary["against_input"]["wer"] == {"n": 1, "input": 0.2, "output": 0.1, "improved": 1.0}
+
+
+def test_lower_is_better_in_distances_and_neither_in_the_share_of_speech():
+    numbers = {"lsd": 3.0, "lsd_in": 4.0, "speech_activity": 0.9, "speech_activity_in": 0.1, "snr": 1.0, "snr_in": 2.0}
+    found = summarise([row("S", 1.0, 1.0, **numbers)])["against_input"]
+    assert [found[name]["improved"] for name in ("lsd", "speech_activity", "snr")] == [1.0, None, 0.0]
+
+
+def test_other_measures_stand_below_the_table_with_their_input():
+    summary = summarise([words("A", 1.0, 10.0, 2.0, 4.0), row("A", 1.0, 1.0, dnsmos_ovrl=3.0, dnsmos_ovrl_in=2.5)])
+    lines = format_table({**summary, "recogniser": "pocketsphinx"}).splitlines()
+    assert [line.split() for line in lines[-4:-1]] == [
+        ["measure", "n", "input", "output", "improved"],
+        ["wer", "1", "0.200", "0.100", "100", "%"],
+        ["dnsmos_ovrl", "1", "2.500", "3.000", "100", "%"],
+    ]
+    assert lines[-1] == "  wer of pocketsphinx: 0.400 on the targets themselves, so only for differences"

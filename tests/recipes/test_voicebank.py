@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,19 @@ def test_the_test_stands_beside_the_noisy_input_and_pcs(run):
     for name in ("noisy", "pcs", "noisy_pcs"):
         assert len(table(run / f"per_utterance_{name}.csv")) == 2 and summary[name]["pesq"] > 1
     assert (run / "audio" / "p232_001" / "s1_hat.wav").is_file()
+
+
+def test_judges_can_be_asked_for_and_word_errors_need_a_text(train, run, data, tiny, tmp_path):
+    again = shutil.copytree(run, tmp_path / "run")
+    metrics = ["--test_metrics", "[si_sdr,speech_activity,wer]", "--recogniser", "pocketsphinx", "--scoring_workers", 0]
+    train("VoiceBank", tiny, "--data_folder", data, "--output_folder", again, "--N_epochs", 2, "--metric_start", 2,
+          "--test_only", *metrics, *SMALL)  # fmt: skip
+    summary, rows = json.loads((again / "summary.json").read_text()), table(again / "per_utterance.csv")
+    assert summary["failures"]["wer: no text"] == 2 and summary["recogniser"] == "pocketsphinx"
+    for row in rows:
+        assert 0 <= float(row["speech_activity"]) <= 1 and row["speech_missed_in"] and row["wer"] == row["wer_in"] == ""
+        assert np.isfinite(float(row["si_sdr"])) and row["status"].startswith("wer: no text (source 1)")
+    assert not (again / "scored.jsonl").exists()
 
 
 def test_finished_run_trains_no_more(train, run, data, tiny):

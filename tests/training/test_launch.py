@@ -127,6 +127,7 @@ WRONG = [
     ("--test_metrics [si_sdr", "test_metrics: expected a list such as"),
     ("--test_metrics [sisdr]", "Unknown metric 'sisdr'.*Did you mean 'si_sdr'"),
     ("--test_metrics [nowhere:f]", "metric nowhere:f: cannot be imported"),
+    ("--test_metrics [wer] --recogniser nowhere:f", "recogniser nowhere:f: cannot be imported"),
     ("--n_layers 0", "n_layers: expected a whole number from 1 up, got 0"),
     ("--output_folder=", "output_folder: expected text that is not empty"),
     ("--lr 0.1 --lr=0.1", "--lr is given twice"),

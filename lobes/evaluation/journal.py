@@ -1,0 +1,105 @@
+"""Rows of a scoring that is under way, so that one that was stopped goes on with what is left.
+
+A row counts only for the very same signals, metrics and texts; what failed for a reason that may pass is scored again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from lobes import __version__
+from lobes.evaluation.job import KEY, ScoreJob
+
+MAY_PASS = ("timeout", "worker crashed", "error:", "is not installed")  # parts of a status
+
+
+class Journal:
+    """The rows that a scoring has made so far, in a file of a line each.
+
+    Arguments
+    ---------
+    path : Path
+        Read where it exists, and written on.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> from lobes.evaluation.job import score_job
+    >>> x = np.sin(np.arange(8000.0))[:, None]
+    >>> job = ScoreJob("a", x, x, x[:, 0], 8000, ("si_sdr",))
+    >>> with TemporaryDirectory() as folder:
+    ...     for _ in range(2):
+    ...         journal, scored = Journal(Path(folder, "scored.jsonl")), []
+    ...         rows = list(journal.keep(score_job(scored.append(one) or one) for one in journal.left(iter([job]))))
+    ...         print(len(scored), [row["id"] for row in rows])
+    1 ['a']
+    0 ['a']
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known = _read(path)
+        self.found: list[dict[str, Any]] = []  # of jobs that were asked for and are known
+
+    def left(self, jobs: Iterable[ScoreJob]) -> Iterator[ScoreJob]:
+        """The jobs that have to be scored, with a key; the rows of the others come out of `keep`."""
+        for job in jobs:
+            key = key_of(job)
+            if key in self.known:
+                self.found.append(self.known[key])
+            else:
+                yield replace(job, key=key)
+
+    def keep(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Pass all rows on, without their keys, and write each new one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            for row in rows:
+                yield self._written(row, file)
+                yield from self._known()
+        yield from self._known()
+
+    def remove(self) -> None:
+        """Forget all of it: the results are written."""
+        self.path.unlink(missing_ok=True)
+
+    def _known(self) -> Iterator[dict[str, Any]]:
+        while self.found:
+            yield self.found.pop()
+
+    def _written(self, row: dict[str, Any], file: TextIO) -> dict[str, Any]:
+        row = dict(row)
+        key = row.pop(KEY)
+        if not any(reason in row["status"] for reason in MAY_PASS):
+            file.write(json.dumps({"key": key, "row": row}) + "\n")
+            file.flush()
+        return row
+
+
+def key_of(job: ScoreJob) -> str:
+    """What a job's row depends on."""
+    asked = (job.sample_rate, [*job.metrics], job.improvement, job.score_input, np.shape(job.targets), __version__)
+    said = (job.id, dict(job.conditions), [*job.texts], job.recogniser, asked)
+    signals = [np.ascontiguousarray(x, np.float64).tobytes() for x in (job.estimates, job.targets, job.mix)]
+    return sha256(b"".join([*signals, repr(said).encode(errors="surrogateescape")])).hexdigest()
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """The rows by their keys; a line that was cut off in the middle is none."""
+    if not path.is_file():
+        return {}
+    rows = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            rows[entry["key"]] = entry["row"]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return rows

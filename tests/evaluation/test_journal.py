@@ -1,0 +1,82 @@
+"""A scoring that was stopped goes on with what is left, and only with the very same signals and questions."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lobes.evaluation import results
+from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.journal import Journal, key_of
+from lobes.evaluation.scoring import score_many
+from lobes.runs import names
+
+
+def job(name, **changes):
+    x = np.random.default_rng(sum(map(ord, name))).standard_normal((2000, 1))
+    return replace(ScoreJob(name, x + 0.1, x, x[:, 0], 8000, ("si_sdr", "snr"), conditions={"of": "x"}), **changes)
+
+
+def taken(jobs, names_of, stop_at=None):
+    for one in jobs:
+        if one.id == stop_at:
+            raise KeyboardInterrupt
+        names_of.append(one.id)
+        yield one
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_stopped_scoring_goes_on(tmp_path, workers):
+    jobs, path = [job(name) for name in "abcd"], tmp_path / "out" / "scored.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        score_many(taken(jobs, [], "d"), workers, total=4, journal=Journal(path))
+    kept = path.read_text().splitlines()
+    assert 1 <= len(kept) <= 3
+    path.write_text("\n".join([*kept[:1], kept[0][:40]]) + "\n")  # one whole row, and one that was cut off
+    journal, scored = Journal(path), []
+    journal.left, left = lambda jobs: taken(left(jobs), scored), journal.left
+    rows = score_many(jobs, workers, total=4, journal=journal)
+    assert len(scored) == 3 and len(path.read_text().splitlines()) == 5
+    assert repr(rows) == repr(score_many(jobs, 0))
+
+
+def test_what_may_pass_is_scored_again(tmp_path):
+    journal = Journal(tmp_path / "scored.jsonl")
+    statuses = [
+        "ok",
+        "timeout (120 s)",
+        "pesq: NoUtterances (source 1)",
+        "worker crashed (exit code 3)",
+        "error: OSError",
+    ]
+    statuses.append('dnsmos: speechmos is not installed, get it by pip install "path/to/clone[judges]"')
+    rows = [{"id": str(n), "status": status, "key": str(n)} for n, status in enumerate(statuses)]
+    assert [row["id"] for row in journal.keep(iter(rows))] == list("012345")
+    assert set(Journal(tmp_path / "scored.jsonl").known) == {"0", "2"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "b"}, {"estimates": np.zeros((2000, 1))}, {"mix": np.zeros(2000)}, {"sample_rate": 16000},
+        {"metrics": ("si_sdr",)}, {"improvement": False}, {"conditions": {"of": "y"}}, {"score_input": True},
+        {"texts": ["hello"]}, {"recogniser": "x:y"},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_another_question_has_another_key(change):
+    assert key_of(job("a")) == key_of(job("a")) != key_of(job("a", **change))
+
+
+def test_an_evaluation_that_ends_leaves_no_journal(tmp_path, monkeypatch):
+    write = results.write_results
+    monkeypatch.setattr(results, "write_results", lambda *rest, **more: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        results.score_and_write([job("a")], tmp_path, workers=0)
+    (line,) = (tmp_path / names.SCORED).read_text().splitlines()
+    assert json.loads(line)["row"]["id"] == "a" and "key" not in json.loads(line)["row"]
+    monkeypatch.setattr(results, "write_results", write)
+    assert results.score_and_write([job("a")], tmp_path, workers=0)["n"] == 1
+    assert not (tmp_path / names.SCORED).exists()
+    assert "key" not in (tmp_path / names.UTTERANCES).read_text()
