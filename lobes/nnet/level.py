@@ -84,7 +84,7 @@ def running_level(spectrum: Tensor, memory: Memory | None = None, layer: nn.Modu
     tensor([0.0000, 4.2426, 4.2426, 3.1623])
     """
     power = spectrum.double().square().sum(1, keepdim=True).mean(3, keepdim=True)  # [B, 1, L, 1]
-    total, count = power.cumsum(2), (power > 0).cumsum(2)
+    total, count = power.cumsum(2), (power > 0).long().cumsum(2)
     if memory is not None and layer is not None:
         total, count = (now + past for now, past in zip((total, count), memory.get(layer, (0, 0)), strict=True))
         memory[layer] = total[:, :, -1:].clone(), count[:, :, -1:].clone()
