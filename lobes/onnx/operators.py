@@ -88,6 +88,11 @@ def floor_divide(g: Any, x: Any, y: Any) -> Any:
     return g.op("Div", g.op("Sub", x, g.op("Mod", x, y)), y)
 
 
+def diagonal(g: Any, x: Any, *_: Any) -> Any:
+    """`Tensor.diagonal` of matrices [B, S, S]; the exporter's own makes an `If` of wrong types."""
+    return g.op("Einsum", x, equation_s="bii->bi")
+
+
 def when(g: Any, now: Any, x: Any, a: Any, b: Any, nothing: Any, name: Any) -> tuple[Any, ...]:
     """`lobes::when` of `lobes.onnx.steps`, which `lobes.onnx.stream` makes an `If`."""
     results = g.op(WHEN, now, x, a, b, nothing, body_s=helper._parse_arg(name, "s"), outputs=3)
@@ -103,6 +108,7 @@ SYMBOLS = {
     "lobes::conv_silu": conv_silu,
     "aten::rms_norm": rms_norm,
     "aten::unfold": unfold,
+    "aten::diagonal": diagonal,
     "aten::layer_norm": layer_norm,
 }
 

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lobes.models.base.envelope import SpectralModel
+from lobes.models.masking import MaskingSeparator
 from lobes.nnet.reflected_stft import ReflectedSTFT
 from lobes.nnet.stft import STFT
 
@@ -84,12 +86,22 @@ def at_least(x: Tensor, samples: int) -> Tensor:
 
 
 def with_matrices(model: nn.Module) -> nn.Module:
-    """A copy of a network whose STFT is one of matrices."""
-    model = copy.deepcopy(model)
-    stft = getattr(model, "stft", None)
-    if stft is not None:
-        model.stft = MatrixReflectedSTFT(stft) if isinstance(stft, ReflectedSTFT) else MatrixSTFT(stft)
-    return model
+    """A copy of a network whose STFT is one of matrices, and whose shortest signal does not depend on an example.
+
+    Example
+    -------
+    >>> from lobes.models import get_model
+    >>> type(with_matrices(get_model("spmamba_tiny")).stft).__name__
+    'MatrixSTFT'
+    """
+    changed: Any = copy.deepcopy(model)
+    if isinstance(changed, SpectralModel):
+        stft = changed.stft
+        changed.stft = MatrixReflectedSTFT(stft) if isinstance(stft, ReflectedSTFT) else MatrixSTFT(stft)
+    if isinstance(changed, MaskingSeparator):
+        extend, shortest = changed._extend, changed.kernel_size + (changed.min_frames - 1) * changed.stride
+        changed._extend = lambda x: extend(at_least(x, shortest))
+    return changed
 
 
 def _parts(spectrum: Tensor) -> tuple[Tensor, Tensor]:
