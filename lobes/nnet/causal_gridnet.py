@@ -117,7 +117,9 @@ class CausalAlongFrames(nn.Module):
         """Sum what complete windows of `h` [M, L, D] give to its frames: [M, L, D]."""
         size, hop, steps = self.merge.size, self.merge.hop, h.shape[1]
         # frames that no window has begun with, and sums for frames to come
-        waiting, sums = (h.new_zeros(h.shape[0], size - 1, h.shape[2]), None) if memory is None else self._past(h, memory)
+        waiting, sums = (
+            (h.new_zeros(h.shape[0], size - 1, h.shape[2]), None) if memory is None else self._past(h, memory)
+        )
         first = size - 1 - waiting.shape[1]  # frame of this chunk at which its first window ends
         waiting = torch.cat((waiting, h), 1)
         windows = max((waiting.shape[1] - size) // hop + 1, 0)

@@ -185,9 +185,7 @@ def pseudo_inverse(power: Tensor) -> Tensor:
     return torch.linalg.pinv(power, hermitian=True, rtol=WEAKEST)
 
 
-def fitting_gains(
-    sums: Tensor, jointly: bool = True, inverse: Callable[[Tensor], Tensor] = pseudo_inverse
-) -> Tensor:
+def fitting_gains(sums: Tensor, jointly: bool = True, inverse: Callable[[Tensor], Tensor] = pseudo_inverse) -> Tensor:
     """The gain [B, S] of each estimate at which they fit their mixture, from their `products` [B, S + 1, S + 1].
 
     `inverse` does what `pseudo_inverse` does; a graph of ONNX needs another way.

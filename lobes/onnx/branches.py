@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def conditional(now: str, body: Any, given: Sequence[str], otherwise: Sequence[str], outputs: Sequence[str], name: str) -> Any:
+def conditional(
+    now: str, body: Any, given: Sequence[str], otherwise: Sequence[str], outputs: Sequence[str], name: str
+) -> Any:
     """Make a node `If` that runs a body where `now` is true, and else gives other values of the outer graph.
 
     Arguments

@@ -5,10 +5,11 @@ B batch, T samples, S sources.
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,11 @@ class Graphs:
             If a graph differs from the network by more than 1e-4 of the peak.
         """
         facts: dict[str, Any] = {"sample_rate": run.sample_rate, "num_sources": run.num_sources, "opset": OPSET}
-        facts |= {"lobes": __version__, "network": type(run.model).__name__, "weights_sha256": sha256(folder / names.MASKNET)}
+        facts |= {
+            "lobes": __version__,
+            "network": type(run.model).__name__,
+            "weights_sha256": sha256(folder / names.MASKNET),
+        }
         whole = whole_graph(run.model)
         write(whole, folder / names.WHOLE, facts | {"level": LEVELS[0]})
         self._check(folder / names.WHOLE, run, compare_whole)
@@ -165,13 +170,26 @@ def noise(batch: int, samples: int, sample_rate: int) -> Tensor:
 
 
 def quantised(graph: Any) -> Any:
-    """A copy of a graph whose matrices are int8 and whose products are quantised as they come; transforms stay."""
+    """A copy of a graph whose weight matrices are int8, and whose products quantise their inputs as they come.
+
+    Only products with weights are changed: transforms, convolutions, LSTMs and scans stay.
+    """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    weights = {value.name for value in graph.graph.initializer if value.data_type == onnx.TensorProto.FLOAT}
-    plain = [node.name for node in graph.graph.node if node.op_type == "MatMul" and not weights & set(node.input)]
-    raise NotImplementedError
+    weights = {value.name for value in graph.graph.initializer}
+    nodes = [node.name for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    if not nodes:  # without names, all would be quantised
+        return graph
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "int8.onnx")
+        options = {"nodes_to_quantize": nodes, "op_types_to_quantize": ["MatMul"], "per_channel": True}
+        logging.disable(logging.WARNING)  # advice that concerns convolutions
+        try:
+            quantize_dynamic(graph, path, weight_type=QuantType.QInt8, **options)
+        finally:
+            logging.disable(logging.NOTSET)
+        return onnx.load(str(path))
 
 
 def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:

@@ -5,7 +5,7 @@ B batch, L steps, D channels, N state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,9 @@ def conv_silu(g: Any, x: Any, weight: Any, bias: Any, reverse: Any) -> Any:
     back, pads = helper._parse_arg(reverse, "b"), [taps - 1, 0]
     if back:
         weight = g.op("Slice", weight, *(_constant(g, [value]) for value in (-1, -taps - 1, 2, -1)))
-    y = g.op("Conv", g.op("Transpose", x, perm_i=[0, 2, 1]), weight, bias, group_i=channels, pads_i=pads[:: 1 - 2 * back])
+    y = g.op(
+        "Conv", g.op("Transpose", x, perm_i=[0, 2, 1]), weight, bias, group_i=channels, pads_i=pads[:: 1 - 2 * back]
+    )
     y = g.op("Transpose", g.op("Mul", y, g.op("Sigmoid", y)), perm_i=[0, 2, 1])
     y.setType(x.type())
     return y
@@ -60,6 +62,7 @@ def unfold(g: Any, x: Any, dim: Any, size: Any, step: Any) -> Any:
     """`Tensor.unfold` by one `Gather`; the exporter's own makes a loop."""
     dim, size, step = (helper._parse_arg(value, "i") for value in (dim, size, step))
     rank = helper._get_tensor_rank(x)
+    assert rank is not None
     dim %= rank
     length = g.op("Gather", g.op("Shape", x), _constant(g, dim))
     count = g.op("Div", g.op("Sub", length, _constant(g, size - step)), _constant(g, step))
@@ -88,6 +91,16 @@ def floor_divide(g: Any, x: Any, y: Any) -> Any:
     return g.op("Div", g.op("Sub", x, g.op("Mod", x, y)), y)
 
 
+def col2im(g: Any, x: Any, image: Any, block: Any, dilation: Any, padding: Any, stride: Any) -> Any:
+    """`torch.nn.functional.fold` to an image whose size is known only when the graph runs."""
+    sides = [g.op("Reshape", side, _constant(g, [1])) for side in helper._unpack_list(image)]
+    sizes = {"dilations_i": dilation, "pads_i": padding, "strides_i": stride}
+    options = {name: helper._parse_arg(value, "is") for name, value in sizes.items()}
+    options["pads_i"] = options["pads_i"] * 2
+    block = _constant(g, helper._parse_arg(block, "is"))
+    return g.op("Col2Im", x, g.op("Concat", *sides, axis_i=0), block, **options)
+
+
 def diagonal(g: Any, x: Any, *_: Any) -> Any:
     """`Tensor.diagonal` of matrices [B, S, S]; the exporter's own makes an `If` of wrong types."""
     return g.op("Einsum", x, equation_s="bii->bi")
@@ -101,7 +114,7 @@ def when(g: Any, now: Any, x: Any, a: Any, b: Any, nothing: Any, name: Any) -> t
     return results
 
 
-SYMBOLS = {
+SYMBOLS: dict[str, Callable[..., Any]] = {
     "lobes::when": when,
     "aten::floor_divide": floor_divide,
     "lobes::selective_scan": selective_scan,
@@ -109,6 +122,7 @@ SYMBOLS = {
     "aten::rms_norm": rms_norm,
     "aten::unfold": unfold,
     "aten::diagonal": diagonal,
+    "aten::col2im": col2im,
     "aten::layer_norm": layer_norm,
 }
 
@@ -143,7 +157,8 @@ def with_scans(graph: Any) -> None:
 
 def _step(rates: str, name: str) -> Any:
     """One step: h = exp(dt A) h + dt u B, y = C h. `rates` is the outer graph's A [N, D]."""
-    from onnx import TensorProto, helper as make
+    from onnx import TensorProto
+    from onnx import helper as make
 
     places = {part: f"{name}/{part}" for part in ("h", "dt", "du", "B", "C", "dtA", "a", "ah", "b", "state", "y")}
     steps = ("Mul dt A dtA", "Exp dtA a", "Mul a h ah", "Mul B du b", "Add ah b state", "MatMul C state y")

@@ -43,10 +43,14 @@ class Graph:
         try:
             self.session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # of onnxruntime's own kinds
-            raise UserError(f"{os.fspath(path)}: cannot be read as a graph: {str(error).splitlines()[0][:200]}") from error
+            raise UserError(
+                f"{os.fspath(path)}: cannot be read as a graph: {str(error).splitlines()[0][:200]}"
+            ) from error
         self.facts: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if "sample_rate" not in self.facts:
-            raise UserError(f"{os.fspath(path)}: expected a graph of `lobes export --onnx`, this one has no sample_rate.")
+            raise UserError(
+                f"{os.fspath(path)}: expected a graph of `lobes export --onnx`, this one has no sample_rate."
+            )
         self.sample_rate, self.num_sources = (int(self.facts[name]) for name in ("sample_rate", "num_sources"))
 
 

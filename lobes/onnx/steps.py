@@ -85,8 +85,6 @@ class StepAttention(CrossFrameAttention):
 STEPS = {CausalAlongFrames: StepAlongFrames, CrossFrameAttention: StepAttention}
 
 
-
-
 def use_steps(model: nn.Module) -> None:
     """Let the layers of a network that look back in their own way do it for one frame at a time."""
     for layer in model.modules():

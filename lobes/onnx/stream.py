@@ -5,6 +5,7 @@ n samples of a call, L frames, F bins, S sources. Signals come alone: the batch 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -47,7 +48,9 @@ class Core(nn.Module):
             self.step(memory, *examples, *own.values())  # to see what the layers keep
         paths = {layer: path or "model" for path, layer in self.model.named_modules()}
         self.layers = {layer: len(kept) if isinstance(kept, tuple) else 0 for layer, kept in memory.items()}
-        values = zip((f"{paths[layer]}:{i}" for layer in memory for i in range(self.layers[layer] or 1)), self._flat(memory))
+        values = zip(
+            (f"{paths[layer]}:{i}" for layer in memory for i in range(self.layers[layer] or 1)), self._flat(memory)
+        )
         self.states = own | {name: torch.zeros_like(torch.as_tensor(value)) for name, value in values}
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -172,17 +175,21 @@ def stream_graph(model: Any, change: Callable[[Any], Any] = lambda graph: graph)
     spectral = isinstance(model.stream(), SpectralStream)
     size, hop = (model.stft.n_fft, model.stft.hop_length) if spectral else (model.kernel_size, model.stride)
     if size % (2 * hop if spectral else hop):
-        raise UserError(f"{type(model).__name__}: a stream in ONNX needs a hop that divides the window, got {hop}, {size}")
+        raise UserError(
+            f"{type(model).__name__}: a stream in ONNX needs a hop that divides the window, got {hop}, {size}"
+        )
     head, core = (SpectralHead(model), SpectralCore(model)) if spectral else (MaskingHead(model), MaskingCore(model))
     states = {"calls": torch.zeros(1, dtype=torch.int64), "samples": torch.zeros(1, size - hop)} | core.states
     sizes: dict[str, dict[int, str]] = {} if spectral else {"mix": {1: "n"}, "frames": {1: "m"}, "estimates": {1: "n"}}
     before = graph_of(head, (torch.zeros(1, hop if spectral else 8 * hop), *list(states.values())[:2]),
                       ("mix", "calls", "samples"), head.names, sizes)  # fmt: skip
     given = [*head.names[: len(core.examples)], *core.states]
-    inner = graph_of(core, (*core.examples, *core.states.values()), given, ["estimates", *map(after, core.states)], sizes)
-    graph = _joined(before, with_branches(change(inner)), given, states, spectral)
+    inner = graph_of(
+        core, (*core.examples, *core.states.values()), given, ["estimates", *map(after, core.states)], sizes
+    )
     facts = {"hop": hop, "hops_per_call": "one" if spectral else "any", "latency": size, "delay": size - hop}
-    return graph, facts
+    facts["states"] = json.dumps({name: list(value.shape) for name, value in states.items()})
+    return _joined(before, with_branches(change(inner), change), given, states), facts
 
 
 def after(name: str) -> str:
@@ -196,19 +203,19 @@ def after(name: str) -> str:
     return f"{name}_next"
 
 
-def with_branches(model: Any) -> Any:
-    """Put an `If` with its body in the place of each `lobes::when`."""
+def with_branches(model: Any, change: Callable[[Any], Any]) -> Any:
+    """Put an `If` with its body, changed, in the place of each `lobes::when`."""
     for node in model.graph.node:
         if node.op_type == WHEN.rpartition(":")[2]:
             body = BODIES[node.attribute[0].s.decode()]
             now, *given, nothing = node.input
             names = ("x", "a", "b"), ("y", "a_next", "b_next")
-            inner = graph_of(body, body.examples, *names)  # type: ignore[arg-type]
+            inner = change(graph_of(body, body.examples, *names))  # type: ignore[arg-type]
             node.CopyFrom(conditional(now, inner.graph, given, (nothing, *given[1:]), node.output, node.name))
     return model
 
 
-def _joined(before: Any, inner: Any, given: list[str], states: dict[str, Tensor], spectral: bool) -> Any:
+def _joined(before: Any, inner: Any, given: list[str], states: dict[str, Tensor]) -> Any:
     """One graph of the head and, where there is a frame, the core."""
     from onnx import helper
 

@@ -57,7 +57,9 @@ def graph_of(
             torch.onnx.export(module, tuple(examples), file, **options)
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
             first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise UserError(f"{type(getattr(module, 'model', module)).__name__}: cannot be written as ONNX: {first[:200]}") from error
+            raise UserError(
+                f"{type(getattr(module, 'model', module)).__name__}: cannot be written as ONNX: {first[:200]}"
+            ) from error
     model = onnx.load_from_string(file.getvalue())
     operators.with_scans(model.graph)
     return model

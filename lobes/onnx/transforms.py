@@ -34,7 +34,9 @@ class MatrixSTFT(STFT):
         unit = torch.eye(self.n_fft, dtype=torch.float64)
         self.analysis = torch.cat(_parts(torch.fft.rfft(unit * self.window)), 1)  # [n_fft, 2 F]
         real = torch.eye(self.n_fft // 2 + 1, dtype=torch.float64)
-        inverse = torch.cat([torch.fft.irfft(torch.complex(*parts), self.n_fft) for parts in ((real, 0 * real), (0 * real, real))])
+        inverse = torch.cat(
+            [torch.fft.irfft(torch.complex(*parts), self.n_fft) for parts in ((real, 0 * real), (0 * real, real))]
+        )
         self.synthesis = (inverse * self.window).float()  # [2 F, n_fft]
 
     def forward(self, x: Tensor, samples: Tensor | None = None) -> Tensor:
@@ -51,11 +53,6 @@ class MatrixSTFT(STFT):
         """Compute what frames add to signals and to weights, as `STFT.pieces`."""
         pieces = parts.transpose(1, 2).flatten(2) @ self.synthesis  # [B, L, n_fft]
         return pieces, self.window.float().square() * torch.ones_like(pieces[:1])
-
-    def overlap_add(self, pieces: Tensor) -> Tensor:
-        """Add pieces [B, L, n_fft] at every hop, by a transposed convolution."""
-        each = torch.eye(self.n_fft)[:, None]  # [n_fft, 1, n_fft]
-        return F.conv_transpose1d(pieces.transpose(1, 2), each, stride=self.hop_length)[:, 0]
 
 
 class MatrixReflectedSTFT(MatrixSTFT):
