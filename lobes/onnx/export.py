@@ -22,7 +22,6 @@ from lobes.inference.speechbrain_adapter import LEVELS, at_level
 from lobes.nnet.stft import WEAKEST
 from lobes.onnx import run as runner
 from lobes.onnx.offline import whole_graph
-from lobes.onnx.operators import OPSET
 from lobes.onnx.stream import stream_graph
 from lobes.runs import names
 from lobes.runs.folder import TrainedRun
@@ -67,7 +66,7 @@ class Graphs:
         RuntimeError
             If a graph differs from the network by more than 1e-4 of the peak.
         """
-        facts: dict[str, Any] = {"sample_rate": run.sample_rate, "num_sources": run.num_sources, "opset": OPSET}
+        facts = facts_of(run.model)
         facts |= {
             "lobes": __version__,
             "network": type(run.model).__name__,
@@ -126,7 +125,7 @@ def write(graph: Any, path: Path, facts: dict[str, Any]) -> None:
 
 def compare_whole(path: Path, model: Any) -> tuple[float, float]:
     """The largest error at three lengths, of the peak, and seconds of computation for a second of audio."""
-    graph, errors = runner.Whole(path), []
+    graph, errors = runner.OnnxSeparator(path), []
     for mix in mixtures(model.sample_rate):
         with torch.no_grad():
             expected = at_level(model(mix), mix, LEVELS[0]).numpy()
@@ -138,7 +137,7 @@ def compare_whole(path: Path, model: Any) -> tuple[float, float]:
 
 def compare_stream(path: Path, model: Any) -> tuple[float, float]:
     """The same for 100 hops and the end of a stream."""
-    graph, stream = runner.Stream(path), model.stream()
+    graph, stream = runner.OnnxStream(path), model.stream()
     mix = noise(1, HOPS * graph.hop + graph.hop // 2, model.sample_rate)
     expected = torch.cat([stream.feed(chunk) for chunk in mix.split(graph.hop, 1)] + [stream.flush()], 1)[0].numpy()
     began = time.perf_counter()
@@ -148,12 +147,12 @@ def compare_stream(path: Path, model: Any) -> tuple[float, float]:
 
 def whole_outputs(path: Path, model: Any) -> np.ndarray:
     """Estimates of the longest mixture, [T, S]."""
-    return runner.Whole(path)(list(mixtures(model.sample_rate))[-1][0].numpy())
+    return runner.OnnxSeparator(path)(list(mixtures(model.sample_rate))[-1][0].numpy())
 
 
 def stream_outputs(path: Path, model: Any) -> np.ndarray:
     """Estimates of 100 hops, [T, S]."""
-    graph = runner.Stream(path)
+    graph = runner.OnnxStream(path)
     return _streamed(graph, noise(1, HOPS * graph.hop, model.sample_rate))
 
 
@@ -205,7 +204,7 @@ def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:
     return float(10 * np.log10(max(float((projected**2).sum()), 1e-20) / max(float((rest**2).sum()), 1e-20)))
 
 
-def _streamed(graph: runner.Stream, mix: Tensor) -> np.ndarray:
+def _streamed(graph: runner.OnnxStream, mix: Tensor) -> np.ndarray:
     parts = [graph.feed(chunk.numpy()) for chunk in mix[0].split(graph.hop)]
     return np.concatenate([*parts, graph.flush()])
 

@@ -19,7 +19,7 @@ from lobes.onnx.transforms import with_matrices
 SWEEPS = 6  # of Jacobi's rotations: each doubles the digits, and two sources need one rotation
 
 
-class Whole(nn.Module):
+class AtMixtureLevel(nn.Module):
     """A network and the level that fits the mixture best, as `Separator.separate_batch` gives it.
 
     Arguments
@@ -31,7 +31,7 @@ class Whole(nn.Module):
     -------
     >>> from lobes.models import get_model
     >>> model = get_model("convtasnet_tiny", N=16, B=8, H=8, X=2, R=1).eval()
-    >>> Whole(model)(torch.randn(2, 900)).shape
+    >>> AtMixtureLevel(model)(torch.randn(2, 900)).shape
     torch.Size([2, 900, 2])
     """
 
@@ -105,9 +105,10 @@ def whole_graph(model: Any) -> Any:
     """
     if getattr(model, "one_by_one", False):
         raise UserError(
-            f"{type(model).__name__}: cannot be written as ONNX: its mask network mixes the items of a batch (one_by_one)"
+            f"{type(model).__name__}: cannot be written as ONNX: its mask network mixes the items of "
+            "a batch (one_by_one)"
         )
     size = getattr(model, "kernel_size", 0) + (getattr(model, "min_frames", 1) + 3) * getattr(model, "stride", 0)
     example = torch.randn(2, max(model.sample_rate // 4, size) + 1, generator=torch.Generator().manual_seed(0))
     sizes = {"mix": {0: "batch", 1: "samples"}, "estimates": {0: "batch", 1: "samples"}}
-    return graph_of(Whole(model), [example], ["mix"], ["estimates"], sizes)
+    return graph_of(AtMixtureLevel(model), [example], ["mix"], ["estimates"], sizes)

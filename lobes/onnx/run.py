@@ -5,7 +5,6 @@ n and m samples of a chunk, B batch, T samples, S sources.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -16,7 +15,7 @@ from lobes.errors import UserError, install
 KINDS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
 
 
-class Graph:
+class OnnxGraph:
     """A graph and what its metadata say.
 
     Arguments
@@ -54,8 +53,8 @@ class Graph:
         self.sample_rate, self.num_sources = (int(self.facts[name]) for name in ("sample_rate", "num_sources"))
 
 
-class Whole(Graph):
-    """A network on whole mixtures, at the level of `Separator`; see `Graph`."""
+class OnnxSeparator(OnnxGraph):
+    """A network on whole mixtures, at the level of `Separator`; see `OnnxGraph`."""
 
     def __call__(self, mix: np.ndarray) -> np.ndarray:
         """Separate mixtures [T] or [B, T], float32 at `sample_rate`, to [T, S] or [B, T, S]."""
@@ -64,8 +63,8 @@ class Whole(Graph):
         return estimates if mix.ndim == 2 else estimates[0]
 
 
-class Stream(Graph):
-    """A causal network on a signal that comes in chunks of any size; see `Graph`.
+class OnnxStream(OnnxGraph):
+    """A causal network on a signal that comes in chunks of any size; see `OnnxGraph`.
 
     What comes out is what `Separator.stream()` gives: the network's own level, each sample when `latency` samples
     after its start are in and a call is complete.
@@ -140,8 +139,3 @@ class Stream(Graph):
         else:
             rest = (self.states["sums"] / np.maximum(self.states["weights"], float(self.facts["weakest"]))).T
         return rest[self.skip :]
-
-
-def states_of(graph: Graph) -> dict[str, list[int]]:
-    """Names and shapes of what a stream keeps; all start as zeros."""
-    return json.loads(graph.facts["states"])

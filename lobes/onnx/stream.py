@@ -48,9 +48,8 @@ class Core(nn.Module):
             self.step(memory, *examples, *own.values())  # to see what the layers keep
         paths = {layer: path or "model" for path, layer in self.model.named_modules()}
         self.layers = {layer: len(kept) if isinstance(kept, tuple) else 0 for layer, kept in memory.items()}
-        values = zip(
-            (f"{paths[layer]}:{i}" for layer in memory for i in range(self.layers[layer] or 1)), self._flat(memory)
-        )
+        names = [f"{paths[layer]}:{i}" for layer, parts in self.layers.items() for i in range(parts or 1)]
+        values = zip(names, self._flat(memory), strict=True)
         self.states = own | {name: torch.zeros_like(torch.as_tensor(value)) for name, value in values}
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -102,7 +101,8 @@ class MaskingCore(Core):
         x, before, sums = inputs
         encoded = self.model.encoder(x[:, before[0] :])  # [1, N, L]
         y = at_least_fp32(self.model.decode(self.model.masknet(encoded, memory), encoded))  # [1, n, S]
-        y = torch.cat((x.new_zeros(1, 1, y.shape[2]).expand(1, before[0], y.shape[2]), y), 1)
+        missing: Any = before[0]  # a number that is known when the graph runs
+        y = F.pad(y, (0, 0, missing, 0))
         done = x.shape[1] - sums.shape[1]
         y = y + F.pad(sums, (0, 0, 0, done))
         return y[:, :done], y[:, done:]
@@ -207,10 +207,10 @@ def with_branches(model: Any, change: Callable[[Any], Any]) -> Any:
     """Put an `If` with its body, changed, in the place of each `lobes::when`."""
     for node in model.graph.node:
         if node.op_type == WHEN.rpartition(":")[2]:
-            body = BODIES[node.attribute[0].s.decode()]
+            body: Any = BODIES.pop(node.attribute[0].s.decode())
             now, *given, nothing = node.input
             names = ("x", "a", "b"), ("y", "a_next", "b_next")
-            inner = change(graph_of(body, body.examples, *names))  # type: ignore[arg-type]
+            inner = change(graph_of(body, body.examples, *names))
             node.CopyFrom(conditional(now, inner.graph, given, (nothing, *given[1:]), node.output, node.name))
     return model
 

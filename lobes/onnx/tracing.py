@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +48,7 @@ def graph_of(
     """
     import onnx
 
-    file = io.BytesIO()
+    file: Any = io.BytesIO()
     options: dict[str, Any] = {"opset_version": operators.OPSET, "dynamo": False, "custom_opsets": {"lobes": 1}}
     options |= {"input_names": inputs, "output_names": outputs, "dynamic_axes": sizes}
     with operators.known(), _without_examples_sizes(), _silence(), torch.no_grad():
@@ -71,7 +70,7 @@ def _without_examples_sizes() -> Iterator[None]:
 
     It infers again what follows from the weights and from the dimensions that are not named.
     """
-    exporter = sys.modules[torch.onnx.utils.unconvertible_ops.__module__]
+    exporter: Any = sys.modules[torch.onnx.utils.unconvertible_ops.__module__]
     trace = exporter._trace_and_get_graph_from_model
 
     def sizeless(*arguments: Any) -> Any:
@@ -79,8 +78,11 @@ def _without_examples_sizes() -> Iterator[None]:
         _forget_sizes(graph)
         return graph, result
 
-    with mock.patch.object(exporter, "_trace_and_get_graph_from_model", sizeless):
+    exporter._trace_and_get_graph_from_model = sizeless
+    try:
         yield
+    finally:
+        exporter._trace_and_get_graph_from_model = trace
 
 
 def _forget_sizes(block: Any) -> None:

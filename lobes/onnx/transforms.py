@@ -66,7 +66,7 @@ class MatrixReflectedSTFT(MatrixSTFT):
     def inverse(self, parts: Tensor, total: Any, samples: Tensor | None = None) -> Tensor:
         """Compute signals [B, T] of `total` samples from spectra [B, 2, L, F]."""
         hop = self.hop_length
-        longer = torch.as_tensor(total).clamp(min=hop + 1) + 2 * hop
+        longer: Any = torch.as_tensor(total).clamp(min=hop + 1) + 2 * hop
         return super().inverse(parts, longer)[:, hop : hop + total]
 
 
@@ -78,7 +78,7 @@ def at_least(x: Tensor, samples: int) -> Tensor:
     >>> at_least(torch.ones(1, 2), 3), at_least(torch.ones(1, 2), 1)
     (tensor([[1., 1., 0.]]), tensor([[1., 1.]]))
     """
-    more = (samples - torch.as_tensor(x.shape[1])).clamp(min=0)
+    more: Any = (samples - torch.as_tensor(x.shape[1])).clamp(min=0)
     return F.pad(x, (0, more))
 
 
@@ -97,7 +97,7 @@ def with_matrices(model: nn.Module) -> nn.Module:
         changed.stft = MatrixReflectedSTFT(stft) if isinstance(stft, ReflectedSTFT) else MatrixSTFT(stft)
     if isinstance(changed, MaskingSeparator):
         extend, shortest = changed._extend, changed.kernel_size + (changed.min_frames - 1) * changed.stride
-        changed._extend = lambda x: extend(at_least(x, shortest))
+        vars(changed)["_extend"] = lambda x: extend(at_least(x, shortest))
     return changed
 
 
