@@ -23,7 +23,6 @@ from lobes.errors import exit_on_user_error
 from lobes.inference.speechbrain_adapter import LEVELS, at_level
 from lobes.models import get_model, list_models
 from lobes.models.registry import streaming_presets
-from lobes.nnet.stft import WEAKEST
 from lobes.onnx import export, run
 from lobes.onnx.offline import whole_graph
 from lobes.onnx.stream import stream_graph
@@ -85,14 +84,14 @@ def stream(preset: str, options: argparse.Namespace) -> dict[str, Any]:
         opened.reset()
         return [opened.feed(chunk.numpy()) for chunk in mix[0].split(size)]
 
-    return measured(graphs, facts | more | {"weakest": WEAKEST}, run.OnnxStream, in_onnx, in_torch, options)
+    return measured(graphs, facts | more, run.OnnxStream, in_onnx, in_torch, options)
 
 
 def fresh(preset: str) -> tuple[Any, dict[str, Any]]:
     """A network with weights of a seed, and what a graph says of it."""
     torch.manual_seed(1234)
     model: Any = get_model(preset).eval().requires_grad_(False)
-    return model, {"sample_rate": model.sample_rate, "num_sources": model.num_sources}
+    return model, export.facts_of(model)
 
 
 def measured(

@@ -19,9 +19,9 @@ from torch import Tensor
 from lobes import __version__
 from lobes.errors import UserError, install
 from lobes.inference.speechbrain_adapter import LEVELS, at_level
-from lobes.nnet.stft import WEAKEST
 from lobes.onnx import run as runner
 from lobes.onnx.offline import whole_graph
+from lobes.onnx.operators import OPSET
 from lobes.onnx.stream import stream_graph
 from lobes.runs import names
 from lobes.runs.folder import TrainedRun
@@ -67,11 +67,7 @@ class Graphs:
             If a graph differs from the network by more than 1e-4 of the peak.
         """
         facts = facts_of(run.model)
-        facts |= {
-            "lobes": __version__,
-            "network": type(run.model).__name__,
-            "weights_sha256": sha256(folder / names.MASKNET),
-        }
+        facts["weights_sha256"] = sha256(folder / names.MASKNET)
         whole = whole_graph(run.model)
         write(whole, folder / names.WHOLE, facts | {"level": LEVELS[0]})
         self._check(folder / names.WHOLE, run, compare_whole)
@@ -83,7 +79,7 @@ class Graphs:
 
     def _stream(self, run: TrainedRun, folder: Path, facts: dict[str, Any]) -> None:
         graph, more = stream_graph(run.model)
-        facts = facts | more | {"level": LEVELS[1], "weakest": WEAKEST}
+        facts = facts | more
         write(graph, folder / names.STREAM, facts)
         self._check(folder / names.STREAM, run, compare_stream)
         if self.int8:
@@ -111,6 +107,12 @@ class Graphs:
         exact, rough = (outputs(folder / name, run.model) for name in pair)
         size = (folder / pair[1]).stat().st_size / (folder / pair[0]).stat().st_size
         self.lines.append(f"{pair[1]}: SI-SDR {si_sdr(rough, exact):.1f} dB against {pair[0]}, {size:.2f} of its size")
+
+
+def facts_of(model: Any) -> dict[str, Any]:
+    """What the metadata of each graph of a model say."""
+    facts = {name: getattr(model, name) for name in ("sample_rate", "num_sources")}
+    return facts | {"opset": OPSET, "lobes": __version__, "network": type(model).__name__}
 
 
 def write(graph: Any, path: Path, facts: dict[str, Any]) -> None:

@@ -187,7 +187,13 @@ def stream_graph(model: Any, change: Callable[[Any], Any] = lambda graph: graph)
     inner = graph_of(
         core, (*core.examples, *core.states.values()), given, ["estimates", *map(after, core.states)], sizes
     )
-    facts = {"hop": hop, "hops_per_call": "one" if spectral else "any", "latency": size, "delay": size - hop}
+    facts: dict[str, Any] = {
+        "hop": hop,
+        "hops_per_call": "one" if spectral else "any",
+        "latency": size,
+        "delay": size - hop,
+    }
+    facts |= {"level": "model", "weakest": WEAKEST}
     facts["states"] = json.dumps({name: list(value.shape) for name, value in states.items()})
     return _joined(before, with_branches(change(inner), change), given, states), facts
 

@@ -13,9 +13,8 @@ from lobes.errors import UserError
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from lobes.nnet.stft import WEAKEST  # noqa: E402
 from lobes.onnx import run as runner  # noqa: E402
-from lobes.onnx.export import write  # noqa: E402
+from lobes.onnx.export import facts_of, write  # noqa: E402
 from lobes.onnx.stream import stream_graph  # noqa: E402
 
 FAST, OTHERS = ["spmamba_causal", "bsrnn_causal", "convtasnet_cumulative"], ["mbs_net_causal"]
@@ -23,8 +22,7 @@ FAST, OTHERS = ["spmamba_causal", "bsrnn_causal", "convtasnet_cumulative"], ["mb
 
 def written(model, path):
     graph, facts = stream_graph(model)
-    facts = facts | {"sample_rate": model.sample_rate, "num_sources": model.num_sources, "weakest": WEAKEST}
-    write(graph, path, facts)
+    write(graph, path, facts | facts_of(model))
     return runner.OnnxStream(path)
 
 

@@ -15,7 +15,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from lobes.onnx import run as runner  # noqa: E402
-from lobes.onnx.export import write  # noqa: E402
+from lobes.onnx.export import facts_of, write  # noqa: E402
 from lobes.onnx.offline import inverse_by_rotations, whole_graph  # noqa: E402
 
 FAST = ["spmamba_tiny", "bsrnn", "convtasnet_tiny"]
@@ -26,7 +26,7 @@ OTHERS = [
 
 
 def written(model, path):
-    write(whole_graph(model), path, {"sample_rate": model.sample_rate, "num_sources": model.num_sources})
+    write(whole_graph(model), path, facts_of(model))
     return runner.OnnxSeparator(path)
 
 
