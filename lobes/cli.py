@@ -298,15 +298,25 @@ def compare(
 def export(
     run: Annotated[Path, typer.Argument(help="Output folder of a training run; its best checkpoint counts.")],
     out: Annotated[Path, typer.Argument(help="New folder, or an earlier export.")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also model.onnx, and stream.onnx of a causal model.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="With --onnx: also graphs whose matrices are int8.")] = False,
     trust: Trust = False,
 ) -> None:
-    """Export a run for SpeechBrain's interface."""
+    """Export a run for SpeechBrain's interface, and as graphs of ONNX."""
     from lobes.inference import export_pretrained
     from lobes.training.checks import refuse_unwritable
 
+    if int8 and not onnx:
+        raise UserError("--int8 quantises the graphs of --onnx: give both.")
     refuse_unwritable(out, "OUT")
-    folder = export_pretrained(run, out, trust)
+    graphs = None
+    if onnx:
+        from lobes.onnx.export import Graphs
+
+        graphs = Graphs(int8)
+    folder = export_pretrained(run, out, trust, graphs)
     print(f"wrote {folder}: reloaded through SpeechBrain and Separator, equal bit for bit")
+    print("\n".join(graphs.lines) if graphs else "", end="\n" if graphs else "")
 
 
 @app.command(

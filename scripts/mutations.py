@@ -1865,4 +1865,40 @@ MUTATIONS = [
         "wave_estimates(self.separator, one, self.sample_rate, options)",
         ("tests/inference/test_loaded.py::test_a_wave_gives_what_its_file_gives_bit_for_bit",),
     ),
+    # ---- graphs of ONNX
+    Mutation(
+        "onnx: sizes of the example stay in the graph",
+        "lobes/onnx/tracing.py",
+        "        _forget_sizes(graph)\n",
+        "",
+        ("tests/onnx/test_whole.py::test_a_graph_is_the_separator_at_any_length_and_batch[bsrnn]",),
+    ),
+    Mutation(
+        "onnx: a stream does not see its start reflected",
+        "lobes/onnx/stream.py",
+        "torch.where(calls == self.first, mirrored, frame)",
+        "torch.where(calls < self.first, mirrored, frame)",
+        ("tests/onnx/test_stream.py::test_a_graph_is_the_stream_over_100_hops_and_to_the_end[bsrnn_causal]",),
+    ),
+    Mutation(
+        "onnx: windows are run at the wrong frames",
+        "lobes/onnx/steps.py",
+        "phase == 0,",
+        "phase == 1,",
+        ("tests/onnx/test_stream.py::test_a_graph_is_the_stream_over_100_hops_and_to_the_end[spmamba_causal]",),
+    ),
+    Mutation(
+        "onnx: NaN passes the comparison",
+        "lobes/onnx/export.py",
+        "        if not error <= LARGEST:",
+        "        if error > LARGEST:",
+        ("tests/onnx/test_export.py::test_nan_is_no_parity",),
+    ),
+    Mutation(
+        "onnx: whole numbers are divided towards zero",
+        "lobes/onnx/operators.py",
+        'g.op("Div", g.op("Sub", x, g.op("Mod", x, y)), y)',
+        'g.op("Div", x, y)',
+        ("tests/onnx/test_whole.py::test_a_graph_is_the_separator_at_any_length_and_batch[convtasnet_tiny]",),
+    ),
 ]

@@ -37,12 +37,13 @@ ALLOWED = {
     "polsess": {"errors", "data"},
     "runs": ABOVE_MODELS,
     "inference": ABOVE_RUNS,
+    "onnx": ABOVE_RUNS | {"inference"},
     "evaluation": ABOVE_RUNS,
     "reports": {"errors", "data", "metrics", "runs", "evaluation"},
     "training": ABOVE_RUNS | {"evaluation", "inference"},
     "doctor": ABOVE_RUNS | {"polsess", "training"},
     "commands": ABOVE_RUNS | {"training", "inference"},
-    "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports", "doctor", "commands"},
+    "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports", "doctor", "commands", "onnx"},
     "stream_live": ABOVE_RUNS | {"inference"},
 }
 ALLOWED["recipes"] = ALLOWED["benchmarks"] = ALLOWED["docs"] = ALLOWED["cli"]

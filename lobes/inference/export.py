@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -65,7 +66,10 @@ ENHANCE_MODEL = """enhance_model: !new:lobes.exported.EnhanceModel
 
 
 def export_pretrained(
-    run_folder: str | os.PathLike[str], out_folder: str | os.PathLike[str], trust: bool = False
+    run_folder: str | os.PathLike[str],
+    out_folder: str | os.PathLike[str],
+    trust: bool = False,
+    add: Callable[[TrainedRun, Path], None] | None = None,
 ) -> Path:
     """Export a run's best checkpoint to a folder that SpeechBrain's interfaces load.
 
@@ -82,6 +86,8 @@ def export_pretrained(
         New, empty, or an earlier export.
     trust : bool
         Run whatever the run's network names: a class of your own, say. The exported folder names it, too.
+    add : callable, optional
+        Adds files to the folder before it is renamed, see `lobes.onnx.export.Graphs`.
 
     Returns
     -------
@@ -115,6 +121,9 @@ def export_pretrained(
     try:
         _write(run, partial)
         _verify(run, partial, trust)
+        if add is not None:
+            add(run, partial)
+            write_sums(partial)
         _move_into_place(partial, out, old)
     finally:
         _clear(partial)
@@ -193,7 +202,7 @@ def _refuse_foreign(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise UserError(f"{folder}: is a file, expected a folder to export to.")
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in names.EXPORTED)
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in (*names.EXPORTED, *names.GRAPHS))
     if foreign:
         raise UserError(f"{folder}: holds {foreign[0]!r}, which is not of an export. Give a new or empty folder.")
 

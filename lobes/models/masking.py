@@ -153,7 +153,7 @@ class MaskingSeparator(nn.Module):
     def _separate(self, mix: Tensor) -> Tensor:
         """Items of one length: [B, T] -> [B, T, S]."""
         as_it_is = self.causal or self.level == "none"
-        level = mix.new_ones(len(mix), 1) if as_it_is else item_level(mix)  # [B, 1]
+        level = mix.new_ones(mix.shape[0], 1) if as_it_is else item_level(mix)  # [B, 1]
         x = self.encoder(self._extend(to_unit_level(mix, level)))  # [B, N, L]
         self._check_positions(x.shape[2])
         masks = self._masks(x)  # [S, B, N, L]

@@ -124,7 +124,7 @@ def cumulative_norm(
         past_total, past_power, done = memory.get(layer, (0, 0, 0))
         total, power = total + past_total, power + past_power
         memory[layer] = total[:, -1:].clone(), power[:, -1:].clone(), done + x.shape[1]
-    count = x.shape[3] * torch.arange(done + 1, done + x.shape[1] + 1, device=x.device)[:, None, None]  # [L, 1, 1]
+    count = x.shape[3] * (torch.arange(x.shape[1], device=x.device)[:, None, None] + done + 1)  # [L, 1, 1]
     mean = total / count
     variance = (power / count - mean.square()).clamp(min=0)
     return (x - mean.to(x.dtype)) * torch.rsqrt(variance + eps).to(x.dtype)

@@ -117,12 +117,14 @@ class CausalAlongFrames(nn.Module):
         """Sum what complete windows of `h` [M, L, D] give to its frames: [M, L, D]."""
         size, hop, steps = self.merge.size, self.merge.hop, h.shape[1]
         # frames that no window has begun with, and sums for frames to come
-        waiting, sums = (h.new_zeros(len(h), size - 1, h.shape[2]), None) if memory is None else self._past(h, memory)
+        waiting, sums = (
+            (h.new_zeros(h.shape[0], size - 1, h.shape[2]), None) if memory is None else self._past(h, memory)
+        )
         first = size - 1 - waiting.shape[1]  # frame of this chunk at which its first window ends
         waiting = torch.cat((waiting, h), 1)
         windows = max((waiting.shape[1] - size) // hop + 1, 0)
         last = max(steps, first + windows * hop - hop + size)
-        y = h.new_zeros(len(h), last, h.shape[2])
+        y = h.new_zeros(h.shape[0], last, h.shape[2])
         if sums is not None:  # not longer than `last`: they end where a window that ends before this chunk does
             y = y + F.pad(sums, (0, 0, 0, last - sums.shape[1]))
         if windows:
@@ -134,7 +136,7 @@ class CausalAlongFrames(nn.Module):
         return y[:, :steps]
 
     def _past(self, h: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
-        return memory.get(self) or (h.new_zeros(len(h), self.merge.size - 1, h.shape[2]), None)
+        return memory.get(self) or (h.new_zeros(h.shape[0], self.merge.size - 1, h.shape[2]), None)
 
 
 def looking_back(conv: nn.Module, x: Tensor, memory: Memory | None = None) -> Tensor:

@@ -5,6 +5,8 @@ B batch, T samples, S sources.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -84,7 +86,7 @@ def running_level(spectrum: Tensor, memory: Memory | None = None, layer: nn.Modu
     tensor([0.0000, 4.2426, 4.2426, 3.1623])
     """
     power = spectrum.double().square().sum(1, keepdim=True).mean(3, keepdim=True)  # [B, 1, L, 1]
-    total, count = power.cumsum(2), (power > 0).cumsum(2)
+    total, count = power.cumsum(2), (power > 0).long().cumsum(2)
     if memory is not None and layer is not None:
         total, count = (now + past for now, past in zip((total, count), memory.get(layer, (0, 0)), strict=True))
         memory[layer] = total[:, :, -1:].clone(), count[:, :, -1:].clone()
@@ -168,11 +170,25 @@ def products(estimates: Tensor, mix: Tensor, samples: Tensor | None = None) -> T
     """
     x, m = (zero_padding(y.detach(), samples).cpu().double() for y in (estimates, mix[..., None]))  # [B, T, S or 1]
     both = torch.cat([x, m], -1)  # [B, T, S + 1]
-    return both.mT @ both
+    return both.transpose(1, 2) @ both
 
 
-def fitting_gains(sums: Tensor, jointly: bool = True) -> Tensor:
+def pseudo_inverse(power: Tensor) -> Tensor:
+    """The pseudo-inverse of symmetric matrices [B, S, S], without directions that are weaker than `WEAKEST`.
+
+    Example
+    -------
+    >>> pseudo_inverse(torch.tensor([[[2.0, 0.0], [0.0, 0.0]]]))
+    tensor([[[0.5000, 0.0000],
+             [0.0000, 0.0000]]])
+    """
+    return torch.linalg.pinv(power, hermitian=True, rtol=WEAKEST)
+
+
+def fitting_gains(sums: Tensor, jointly: bool = True, inverse: Callable[[Tensor], Tensor] = pseudo_inverse) -> Tensor:
     """The gain [B, S] of each estimate at which they fit their mixture, from their `products` [B, S + 1, S + 1].
+
+    `inverse` does what `pseudo_inverse` does; a graph of ONNX needs another way.
 
     Example
     -------
@@ -185,7 +201,7 @@ def fitting_gains(sums: Tensor, jointly: bool = True) -> Tensor:
     gains = _one_gain(own, onto) * level if jointly else torch.zeros_like(level)  # [B, S], of estimates at level 1
     power = torch.nan_to_num(own / level[:, None] / level[..., None])  # [B, S, S]
     rest = torch.nan_to_num(onto / level[..., None] - power @ gains[..., None])  # [B, S, 1]
-    gains = gains + (torch.linalg.pinv(power, hermitian=True, rtol=WEAKEST) @ rest if jointly else rest)[..., 0]
+    gains = gains + (inverse(power) @ rest if jointly else rest)[..., 0]
     return gains / level
 
 

@@ -35,6 +35,9 @@ MASKNET = "masknet.ckpt"
 CARD = "README.md"
 SUMS = "SHA256SUMS"
 EXPORTED = (HYPERPARAMS, MASKNET, CARD, SUMS)
+WHOLE, STREAM = "model.onnx", "stream.onnx"  # graphs of `lobes export --onnx`
+WHOLE_INT8, STREAM_INT8 = "model.int8.onnx", "stream.int8.onnx"
+GRAPHS = (WHOLE, STREAM, WHOLE_INT8, STREAM_INT8)
 SEPFORMER_PARTS = ("encoder", "masknet", "decoder")  # weight files of SpeechBrain's own separators
 
 

@@ -111,7 +111,8 @@ def write_sums(folder: Path) -> None:
 def check_sums(folder: Path) -> None:
     """Compare a folder's files with its `SHA256SUMS`; a folder without that file passes.
 
-    The model card is left out: it may be edited, and loading from the hub does not fetch it.
+    The model card is left out: it may be edited, and loading from the hub does not fetch it. Nor does that fetch graphs
+    of ONNX, which may be missing.
 
     Raises
     ------
@@ -125,7 +126,7 @@ def check_sums(folder: Path) -> None:
         expected, _, name = line.partition("  ")
         if len(expected) != 64 or not name or Path(name).name != name:
             raise UserError(f"{path}: expected lines of `sha256  file`, got {line[:80]!r}.")
-        if Path(name).suffix == ".md":
+        if Path(name).suffix == ".md" or (name in names.GRAPHS and not (folder / name).exists()):
             continue
         if len(name) > 255 or not (folder / name).is_file():
             raise UserError(f"{folder / name}: listed in {names.SUMS}, but missing. Get or export the model again.")

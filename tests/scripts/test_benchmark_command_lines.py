@@ -17,6 +17,7 @@ PROGRAMS = {
     "benchmarks/enhancement_memory.py": "--batch",
     "benchmarks/inference.py": "--threads",
     "benchmarks/memory.py": None,
+    "benchmarks/onnx_graphs.py": "--repeats",
     "benchmarks/pesq_labels.py": "--rounds",
     "benchmarks/scan.py": "--repeats",
     "benchmarks/speaker_order.py": "--pauses",

@@ -139,7 +139,7 @@ class SpectralModel(nn.Module):
 
     def _level(self, mix: Tensor, samples: Tensor | None) -> Tensor:
         as_it_is = self.causal or self.level == "none"
-        return mix.new_ones(len(mix), 1) if as_it_is else item_level(mix, samples, self.centred_level)
+        return mix.new_ones(mix.shape[0], 1) if as_it_is else item_level(mix, samples, self.centred_level)
 
     def enhance(self, mix: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the first estimate [B, T] of `mix` [B, T]."""

@@ -1,0 +1,93 @@
+"""The graph of whole signals gives what a separator gives, at any length and batch, through onnxruntime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lobes.errors import UserError
+from lobes.inference.separator import Separator
+from lobes.inference.speechbrain_adapter import adapt
+from lobes.nnet.level import pseudo_inverse
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from lobes.onnx import run as runner  # noqa: E402
+from lobes.onnx.export import facts_of, write  # noqa: E402
+from lobes.onnx.offline import inverse_by_rotations, whole_graph  # noqa: E402
+
+FAST = ["spmamba_tiny", "bsrnn", "convtasnet_tiny"]
+OTHERS = [
+    "spmamba_local", "spmamba_causal", "tf_gridnet_mini", "bsrnn_causal", "mbs_net_causal", "bs_bimamba_abl1_small",
+    "convtasnet_cumulative", "mamba_tasnet_tiny", "dpmamba_tiny", "sepformer_tiny", "dprnn_tiny", "skim",
+]  # fmt: skip
+
+
+def written(model, path):
+    write(whole_graph(model), path, facts_of(model))
+    return runner.OnnxSeparator(path)
+
+
+@pytest.mark.parametrize("preset", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+def test_a_graph_is_the_separator_at_any_length_and_batch(small, tmp_path, preset):
+    model = small(preset)
+    graph = written(model, tmp_path / "model.onnx")
+    separator = Separator(adapt(model), {"num_spks": model.num_sources, "sample_rate": model.sample_rate})
+    for batch, samples in ((2, 1500), (1, 4001), (3, 333)):
+        mix = torch.randn(batch, samples, generator=torch.Generator().manual_seed(samples))
+        expected = separator.separate_batch(mix).numpy()
+        assert graph(mix.numpy()).shape == expected.shape
+        assert np.abs(graph(mix.numpy()) - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.array_equal(graph(np.zeros(700)), np.zeros((700, model.num_sources)))
+    quiet = graph(1e-3 * mix.numpy())
+    assert np.abs(quiet - 1e-3 * expected).max() < 1e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("samples", [1, 20])
+def test_a_graph_takes_what_is_shorter_than_a_window(small, tmp_path, samples):
+    """Also of a reflected signal, and of masking networks that need several frames."""
+    for preset in ("bsrnn", "mamba_tasnet_tiny"):
+        model = small(preset)
+        graph, mix = written(model, tmp_path / "model.onnx"), torch.rand(1, samples)
+        separator = Separator(adapt(model), {"num_spks": model.num_sources, "sample_rate": model.sample_rate})
+        assert np.allclose(graph(mix.numpy()), separator.separate_batch(mix).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_rotations_give_the_pseudo_inverse(size):
+    generator = torch.Generator().manual_seed(size)
+    x = torch.randn(60, size + 1, size, generator=generator, dtype=torch.float64)
+    x[::3, :, -1] = x[::3, :, 0]  # the same signal twice
+    x[1::3] = 0
+    power = x.mT @ x
+    assert torch.allclose(inverse_by_rotations(power), pseudo_inverse(power), rtol=1e-9, atol=1e-12)
+
+
+def test_the_scan_is_a_scan_of_onnx_in_both_directions(small):
+    graph = whole_graph(small("mamba_tasnet_tiny"))
+    scans = [node for node in graph.graph.node if node.op_type == "Scan"]
+    directions = {a.ints[0] for node in scans for a in node.attribute if a.name == "scan_input_directions"}
+    assert len(scans) == 2 and directions == {0, 1}
+    assert not [node for node in graph.graph.node if node.domain]
+
+
+def test_a_network_that_mixes_the_items_of_a_batch_is_refused(small):
+    model = small("convtasnet_tiny")
+    model.one_by_one = True
+    with pytest.raises(UserError, match="MaskingSeparator: cannot be written as ONNX: .*one_by_one"):
+        whole_graph(model)
+
+
+class Sorted(torch.nn.Module):
+    num_sources, sample_rate, causal = 1, 8000, False
+
+    def forward(self, mix):
+        return torch.linalg.svdvals(mix[:, :, None] * mix[:, None])[..., None]
+
+
+def test_an_operator_without_a_form_in_onnx_is_one_line(capfd):
+    with pytest.raises(UserError, match="^Sorted: cannot be written as ONNX: .*linalg_svdvals[^\n]*$"):
+        whole_graph(Sorted())
+    assert capfd.readouterr() == ("", "")
