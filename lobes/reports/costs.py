@@ -16,8 +16,8 @@ from lobes.reports.tables import as_markdown, percent, show
 
 COUNTED = (
     "Multiply-accumulates of all matrix products and convolutions; a scan counts as 9·L·D·N operations and L·D each "
-    "for its skip connection and its gate; an STFT counts as half the operations of a fast Fourier transform, and is in "
-    "no sum."
+    "for its skip connection and its gate; an STFT counts as half the operations of a fast Fourier transform, and no "
+    "sum has it."
 )
 MEASURED = (
     "Each length was measured in a process of its own, on noise, after a short mixture. RTF: seconds to separate a "

@@ -15,7 +15,7 @@ from lobes import cli
 from lobes.errors import UserError
 from lobes.evaluation import profile
 from lobes.evaluation.costs import CostLimits, Profile, measure_lengths, streamed, too_much
-from lobes.inference import measuring
+from lobes.inference import Separator, measuring
 from lobes.inference.measuring import measured, open_model
 from lobes.inference.network import network_of
 from lobes.models import get_model
@@ -78,6 +78,15 @@ def test_code_of_others_is_counted_where_it_needs_no_values(factory):
     looking = profile(network_of(open_model("looking:make")))
     assert looking.macs is None and "its code needs values" in looking.uncounted and looking.parameters == 6
     assert "Operations: not counted, its code needs values" in costs.as_page(looking, WHERE)
+
+
+def test_a_separator_of_speechbrain_costs_what_its_network_here_costs():
+    model = get_model("sepformer_tiny")
+    parts = {name: getattr(model, name) for name in ("encoder", "masknet", "decoder")}
+    separator = Separator(parts, {"num_spks": 2, "sample_rate": 8000}, {"device": "cpu"})
+    theirs, ours = profile(network_of(separator)), profile(model)
+    assert (theirs.macs, theirs.parameters, theirs.num_sources) == (ours.macs, ours.parameters, 2)
+    assert ours.parameters == 161_409
 
 
 # ------------------------------------------------------------------ lengths
