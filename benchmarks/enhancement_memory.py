@@ -23,10 +23,10 @@ from typing import Any
 
 import torch
 from _common import MEGABYTE, RESULTS, about, known_device, result_file, timed, write
-from memory import peak, start_peak
 
 from lobes.data import arguments
 from lobes.errors import exit_on_user_error
+from lobes.inference.measuring import peak, start_peak
 from lobes.models import get_model, list_models
 from lobes.models.base import contract
 from lobes.scan import torch_blocked

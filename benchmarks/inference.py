@@ -12,32 +12,20 @@ is seconds of work over seconds of audio; memory is the highest of the process, 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from _common import MEGABYTE, RESULTS, ROOT, about, result_file, save, timed, write
-from memory import start_peak, status
+from _common import RESULTS, ROOT, about, result_file, save, write
 
 from lobes.data import arguments
 from lobes.errors import exit_on_user_error
-
-WARM_S = 0.25
+from lobes.inference.measuring import measured
+from lobes.models import list_models
 
 
 def main() -> None:
-    """Measure in fresh processes, print, write the JSON file; or, as such a process, print one figure."""
+    """Measure in fresh processes, print, write the JSON file."""
     options = parse()
-    if options.child:
-        print(json.dumps(measure(options.child, options.seconds[0], options.threads[0])))
-        return
-    from lobes.models import list_models
-
     checkouts = {"now": ROOT, **({"before": options.before.resolve()} if options.before else {})}
     rows: list[dict[str, Any]] = []
     where = about()
@@ -61,7 +49,6 @@ def parse() -> argparse.Namespace:
     add("--threads", nargs="+", type=arguments.count, default=[1, 2])
     add("--before", type=Path, help="a checkout of an earlier version")
     add("--output", type=result_file, default=RESULTS / "inference.json")
-    add("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -74,37 +61,9 @@ def in_words(row: dict[str, Any]) -> str:
 
 
 def fresh(root: Path, preset: str, seconds: float, threads: int) -> dict[str, Any]:
-    """The figures of one preset, from a process of its own."""
-    command = [sys.executable, __file__, "--child", preset, "--seconds", str(seconds), "--threads", str(threads)]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
-    facts = {"preset": preset, "seconds": seconds, "threads": threads}
-    if done.returncode:
-        return {**facts, "failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
-    return {**facts, **json.loads(done.stdout.splitlines()[-1])}
-
-
-def measure(preset: str, seconds: float, threads: int) -> dict[str, float]:
-    """Separate one mixture of noise."""
-    from lobes.inference import Separator
-    from lobes.inference.speechbrain_adapter import adapt
-    from lobes.models import get_model
-
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    model: Any = get_model(preset).eval().requires_grad_(False)
-    facts = {"num_spks": model.num_sources, "sample_rate": model.sample_rate}
-    separator: Any = Separator(adapt(model), facts, run_opts={"device": "cpu"})
-    # what files go through: earlier versions had no chunks
-    separate = getattr(separator, "separate", separator.separate_batch)
-    mix = np.random.default_rng(0).standard_normal(int(seconds * model.sample_rate)).astype(np.float32) / 10
-    with torch.no_grad():
-        separate(mix[: int(WARM_S * model.sample_rate)])
-        before = start_peak("cpu")
-        clocks = timed(lambda: separate(mix))
-    peak = status("VmHWM")
-    times = {"rtf": clocks["wall"] / seconds, "cpu_rtf": clocks["cpu"] / seconds}
-    return {**times, "peak_mb": peak / MEGABYTE, "over_mb": (peak - before) / MEGABYTE}
+    """The figures of one preset, from a process of its own that imports a checkout."""
+    facts = {"seconds": seconds, "threads": threads}
+    return {"preset": preset, **facts, **measured({"model": preset, **facts}, [str(root)])}
 
 
 if __name__ == "__main__":

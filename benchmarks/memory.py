@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 from _common import MEGABYTE, RESULTS, about, known_device, result_file, write
@@ -23,6 +21,7 @@ from scan import LENGTHS, default_peers, make_inputs, work_of
 
 from lobes.data import arguments
 from lobes.errors import exit_on_user_error
+from lobes.inference.measuring import peak, start_peak
 
 SHAPE = (32, 256, 129, 16)
 LIMIT = 64.0  # MB over the inputs for numba at this shape
@@ -80,28 +79,6 @@ def run(name: str, shape: tuple[int, int, int, int], device: str):  # noqa: ANN2
     """The work on fresh inputs."""
     inputs = make_inputs(shape, device)
     return work_of(name, "forward+backward", inputs, torch.randn_like(inputs[0]))
-
-
-def start_peak(device: str) -> int:
-    """Forget the highest memory so far; return what is held now, in bytes."""
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return status("VmRSS")
-
-
-def peak(device: str) -> int:
-    """The highest memory since then, in bytes."""
-    return torch.cuda.max_memory_allocated() if device.startswith("cuda") else status("VmHWM")
-
-
-def status(field: str) -> int:
-    """A figure of this process from the Linux kernel, in bytes."""
-    text = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
-    assert found is not None, f"no {field} in /proc/self/status"
-    return int(found[1]) * 1024
 
 
 if __name__ == "__main__":

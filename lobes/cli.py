@@ -18,6 +18,7 @@ from lobes.commands.options import (
     Format,
     Level,
     Model,
+    PresetOrModel,
     Recursive,
     Revision,
     Subtype,
@@ -291,6 +292,44 @@ def compare(
     print(visible(page, keep="\n"))
     if out is not None:
         differences.write(out, page, result)
+        print(f"wrote {out}")
+
+
+@app.command()
+def profile(
+    model: PresetOrModel,
+    seconds: Annotated[list[float] | None, typer.Option(help="Lengths to measure; by default 1 10 60 600.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="By default 1 2, as far as there are cores.", min=1)] = None,
+    chunk_s: ChunkS = None,
+    minutes: Annotated[float, typer.Option(help="A length that would take longer is skipped.", min=0.1)] = 5,
+    no_time: Annotated[bool, typer.Option("--no-time", help="Count only.")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for profile.md, .svg and .json.")] = None,
+    revision: Revision = None,
+    trust: Trust = False,
+) -> None:
+    """Say what a model costs on the CPU: parameters, operations by kind, time and memory by length, latency."""
+    from lobes.commands.profile_request import ProfileRequest, default_threads
+    from lobes.doctor.machine import available_memory
+    from lobes.evaluation.costs import SECONDS, CostLimits
+    from lobes.evaluation.costs import profile as costs_of
+    from lobes.reports import costs
+    from lobes.training.checks import refuse_unwritable
+
+    if out is not None:
+        refuse_unwritable(out, "--out")
+    asked = ProfileRequest(model, seconds or SECONDS, threads or default_threads(), chunk_s, revision, trust)
+    limits = CostLimits(60 * minutes, available_memory()[0])
+
+    def measure(length: float, number: int) -> dict[str, Any]:
+        return asked.measure(length, number, limits.memory, limits.seconds)
+
+    found = costs_of(
+        asked.network, None if no_time else measure, asked.seconds, asked.threads, model, asked.receptive_field,
+        asked.pieces, limits,
+    )  # fmt: skip
+    print(visible(costs.as_page(found, asked.where), keep="\n"), end="")
+    if out is not None:
+        costs.write(out, found, asked.where)
         print(f"wrote {out}")
 
 

@@ -70,6 +70,7 @@ PUBLIC = [
     "lobes.inference:export_pretrained",
     "lobes.evaluation.complexity:count",
     "lobes.evaluation.complexity:table",
+    "lobes.evaluation:profile",
 ]
 
 

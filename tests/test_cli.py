@@ -167,6 +167,12 @@ def test_models_table(lobes: Run, monkeypatch: pytest.MonkeyPatch):
     assert lobes("models", "--table")[:2] == (0, "| model |\n")
 
 
+def test_profile_of_a_run_counts_its_network(lobes: Run, run: Path):
+    code, out, _ = lobes("profile", run, "--no-time")
+    assert code == 0 and "- Receptive field: -" in out and "| scan |" in out
+    assert "- Parameters: 0" not in out and "- Streaming: no" in out
+
+
 def test_corpus_hands_its_options_on(lobes: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     import lobes.polsess.corpus as corpus
 

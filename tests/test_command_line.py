@@ -18,6 +18,7 @@ WORDS = {
     "evaluate": ["model", "--data", "test.csv", "-o", "out"],
     "export": ["run", "out"],
     "models": [],
+    "profile": ["model"],
     "stream": ["model", "mix.wav", "out.wav"],
     "separate": ["model", "mix.wav", "-o", "out"],
 }
@@ -31,7 +32,7 @@ OPTIONS = [
 NUMBERS = [
     ("compare", "--level"), ("corpus", "--indoor-share"), ("corpus", "--sample-rate"), ("corpus", "--seconds"),
     ("corpus", "--seed"), ("corpus", "--train"), ("evaluate", "--save-audio"), ("evaluate", "--workers"),
-    ("stream", "--chunk-ms"),
+    ("profile", "--minutes"), ("profile", "--seconds"), ("profile", "--threads"), ("stream", "--chunk-ms"),
 ]  # fmt: skip
 
 

@@ -21,6 +21,10 @@ Trust = Annotated[
     bool,
     typer.Option("--trust", help="Run whatever the model's folder names, as a program of its author; says what."),
 ]
+PresetOrModel = Annotated[
+    str,
+    typer.Argument(help="A preset of `lobes models`, with random weights, or a model as `lobes separate` takes it."),
+]
 
 # Options of separate and enhance
 Files = Annotated[list[Path], typer.Argument(help="Audio files and folders; - reads a WAV file from standard input.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -25,12 +25,14 @@ class StrictCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Look at the words before typer reads them."""
+        hints = get_type_hints(self.callback)
+        lists = {name for one in self.params if _of_numbers(hints.get(one.name)) for name in one.opts}
+        args = repeated(args, lists)
         try:
             given, _, order = self.make_parser(ctx).parse_args(list(args))
         except _CLICK_ERROR as error:
             error.ctx = getattr(error, "ctx", None) or ctx  # whose --help helps
             raise
-        hints = get_type_hints(self.callback)
         for param in order:
             where = max(param.opts, key=len) if param.param_type_name == "option" else param.name.upper()
             several = getattr(param, "multiple", True) or param.is_eager
@@ -41,13 +43,45 @@ class StrictCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+def repeated(words: list[str], options: set[str]) -> list[str]:
+    """Write an option of several numbers once for each: click takes one value after a name.
+
+    Example
+    -------
+    >>> repeated(["--seconds", "1", "10", "model", "2"], {"--seconds"})
+    ['--seconds', '1', '--seconds', '10', 'model', '2']
+    """
+    written: list[str] = []
+    name, values = "", 0
+    for word in words:
+        if name and values and not _NUMBERS[float][0].fullmatch(word):
+            name = ""
+        elif name:
+            written += [name] if values else []
+            values += 1
+        if not name and word in options:
+            name, values = word, 0
+        written.append(word)
+    return written
+
+
+def _of_numbers(kind: Any) -> bool:
+    """Whether an option takes a list of numbers."""
+    return any(get_origin(one) is list for one in (kind, *get_args(kind))) and _number_of(kind) is not None
+
+
+def _number_of(kind: Any) -> Any:
+    """The kind of number in a type hint, at any depth, or None."""
+    return kind if kind in _NUMBERS else next(filter(None, map(_number_of, get_args(kind))), None)
+
+
 def _problem(text: Any, kind: Any) -> str:
     """What is wrong with a text that was typed, or nothing."""
     if isinstance(text, list | tuple):
         return next(filter(None, (_problem(one, kind) for one in text)), "")
     if text == "":
         return " is empty: expected a value"
-    number = next((one for one in (kind, *get_args(kind)) if one in _NUMBERS), None)
+    number = _number_of(kind)
     if number is None or not isinstance(text, str):
         return ""
     pattern, words = _NUMBERS[number]

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from lobes.doctor.finding import FAIL, Finding, in_bytes
 from lobes.doctor.machine import available_memory
 from lobes.doctor.report import Reporter
 from lobes.errors import in_one_line
+from lobes.runs.watched import wait_within
 
 RESERVE = 0.97  # of the free memory: what takes more would push everything else out
-LOOK = 0.05  # seconds between two looks at the memory
 
 
 def in_child(what: str, arguments: Sequence[str] = ()) -> Iterator[Finding]:
@@ -34,7 +33,7 @@ def in_child(what: str, arguments: Sequence[str] = ()) -> Iterator[Finding]:
         with open(output, "wb") as file:
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
             try:
-                taken = _wait(process, available_memory()[0] * RESERVE)
+                taken = wait_within(process, available_memory()[0] * RESERVE)
             finally:
                 process.kill()
                 process.wait()
@@ -42,24 +41,6 @@ def in_child(what: str, arguments: Sequence[str] = ()) -> Iterator[Finding]:
         yield from found
         if process.returncode:
             yield death(at, process.returncode, output.read_text(encoding="utf-8", errors="replace"), taken)
-
-
-def _wait(process: subprocess.Popen[bytes], most: float) -> float:
-    """Wait for the end; return the bytes that it had taken when it was stopped for them, or 0."""
-    import psutil
-
-    watched = psutil.Process(process.pid)
-    while process.poll() is None:
-        try:
-            taken = watched.memory_info().rss
-        except psutil.Error:
-            break
-        if taken > most:
-            process.kill()
-            return float(taken)
-        time.sleep(LOOK)
-    process.wait()
-    return 0.0
 
 
 def death(at: str, code: int, output: str, taken: float = 0.0) -> Finding:

@@ -1,8 +1,7 @@
 """The cost of a model: parameters, multiply-accumulates and scan operations for a stretch of audio.
 
-The network runs once on tensors that have shapes and no values (fake tensors), so a count takes a second or two where
-the real thing takes minutes. Counted: every matrix product and convolution that PyTorch executes, whoever calls it, and
-every selective scan by formula. Not counted: STFTs, norms, activations and other element-wise work.
+Counted: every matrix product and convolution, and every selective scan by formula, see `lobes.evaluation.kinds`. Not
+counted: STFTs, norms, activations and other element-wise work.
 
 A scan over L steps of D channels with N states costs 9 L D N operations, and L D each for its skip connection and its
 gate: the count of the Mamba authors' own tool, which all SPMamba figures in print use. These are operations, not
@@ -11,55 +10,20 @@ multiply-accumulates; they are added as they are, and shown apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
-from typing import Any
 
-import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from lobes.errors import UserError
+from lobes.evaluation.kinds import LEFT_OUT, macs_by_kind
 from lobes.models import get_model, list_models
 from lobes.models.registry import preset_meta
-from lobes.nnet.selective import SelectiveParts
 
 FACTS = ("receptive_field", "compared", "source")  # what the meta of every preset has to say
 HEADER = (
     "| Preset | Parameters | GMAC/s | of which scan | Sample rate | Causal | Receptive field | Compared | Published "
     "| Source |"
 )
-
-
-def _scan_operations(
-    u: Sequence[int], delta: Sequence[int], A: Sequence[int], B: Any, C: Any, D: Any, z: Any, *_: Any, **__: Any
-) -> int:
-    """Operations of a scan from the shapes of u [B, L, D], A [D, N], and D and z, which may be None."""
-    elements, extras = prod(u), (D is not None) + (z is not None)
-    return 9 * elements * A[-1] + extras * elements
-
-
-def _lstm_flops(x: Sequence[int], input_weight: Sequence[int], hidden_weight: Sequence[int], *_: Any, **__: Any) -> int:
-    """Every weight of one direction, once for each step: x [L, B, D], weights [4 H, D] and [4 H, H]."""
-    return 2 * x[0] * x[1] * (prod(input_weight) + prod(hidden_weight))
-
-
-def _conv_flops(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-    """A causal depthwise convolution with the padding at its end: x [B, L, D], weight [D, 1, K]."""
-    batch, steps, channels = x
-    return 2 * batch * (steps + weight[-1] - 1) * channels * weight[-1]
-
-
-# Multiply-accumulates count twice, as the counter does; scans count operations.
-FORMULAS: dict[Any, Callable[..., int]] = {
-    torch.ops.lobes.selective_scan: _scan_operations,
-    torch.ops.lobes.conv_silu: _conv_flops,
-    torch.ops.aten.mkldnn_rnn_layer: _lstm_flops,  # what an LSTM is on CPUs; elsewhere matrix products
-}
 
 
 @dataclass(frozen=True)
@@ -106,23 +70,26 @@ def count(model: nn.Module, seconds: float = 1.0) -> Complexity:
 
     Example
     -------
-    >>> class Half(torch.nn.Linear):
+    >>> class Half(nn.Linear):
     ...     sample_rate = 8000
     >>> count(Half(80, 40), seconds=0.01)
     Complexity(parameters=3240, matmul=3200, scan=0)
     """
-    rate = int(model.sample_rate)  # type: ignore[arg-type]
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    # The mode is not entered: what the network derives from lengths keeps its values, only what touches `mix` has none.
-    mix = FakeTensorMode(allow_non_fake_inputs=True).from_tensor(torch.zeros(1, round(seconds * rate)))
-    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
-    # attention in its plain form is made of matrix products, which the counter knows on every device
-    with torch.no_grad(), _evaluating(model), sdpa_kernel(SDPBackend.MATH), counter:
-        model(mix)
-    counts = counter.get_flop_counts().get("Global", {})
-    scan = counts.pop(torch.ops.lobes.selective_scan, 0)
-    _check_scans_were_seen(model, scan)
-    return Complexity(parameters, sum(counts.values()) // 2, scan)
+    kinds = macs_by_kind(model, seconds)
+    matmul = sum(number for kind, number in kinds.items() if kind not in (*LEFT_OUT, "scan"))
+    return Complexity(parameters_of(model), matmul, kinds["scan"])
+
+
+def parameters_of(model: nn.Module) -> int:
+    """How many numbers training changes; of a network that was frozen for use, all of its parameters.
+
+    Example
+    -------
+    >>> parameters_of(nn.Linear(4, 3).requires_grad_(False))
+    15
+    """
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, trained in sizes if trained) or sum(size for size, _ in sizes)
 
 
 def table(presets: list[str] | None = None) -> str:
@@ -167,22 +134,3 @@ def _row(preset: str) -> str:
         known["source"],
     ]
     return "| " + " | ".join(cells) + " |"
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Keep dropout and running statistics out of it, then go back."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
-def _check_scans_were_seen(model: nn.Module, scan: int) -> None:
-    if not scan and any(isinstance(module, SelectiveParts) for module in model.modules()):
-        raise UserError(
-            "the model has selective scans, and none could be counted: the backend 'reference' is not an operator of "
-            "PyTorch. Choose another one (the argument `backend`, the environment variable LOBES_SCAN_BACKEND)."
-        )

@@ -37,6 +37,24 @@ class Stream(ABC):
         """Longest time from the start of a sample in the input to the moment its estimate can be computed."""
         return 1000 * self.latency / self.sample_rate
 
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all tensors that the stream keeps at this moment for the chunks to come.
+
+        They stop growing when every layer has as much of the past as it looks at.
+
+        Example
+        -------
+        >>> from lobes.models import get_model
+        >>> stream = get_model("convtasnet_cumulative", N=16, B=8, H=8, X=2, R=1).eval().stream()
+        >>> before, _ = stream.state_bytes, stream.feed(torch.rand(1, 160))
+        >>> before, stream.state_bytes > 0
+        (0, True)
+        """
+        held: dict[int, int] = {}
+        _gather(vars(self), held)
+        return sum(held.values())
+
     def reset(self) -> None:
         """Forget everything: the next chunk is the start of a new signal."""
         self.samples, self.batch, self.ended = 0, 0, False
@@ -140,3 +158,18 @@ class SpectralStream(Stream):
 
     def _by_source(self, y: Tensor) -> Tensor:
         return y.unflatten(0, (-1, self.num_sources)).transpose(1, 2)  # [B, m, S]
+
+
+def _gather(value: Any, held: dict[int, int]) -> None:
+    """Collect the storages of the tensors in a value, address -> bytes; those of networks are no state."""
+    if isinstance(value, Tensor):
+        storage = value.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+    elif isinstance(value, dict):
+        for one in value.values():
+            _gather(one, held)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _gather(one, held)
+    elif isinstance(value, Analysis | Synthesis):
+        _gather(vars(value), held)
