@@ -52,7 +52,7 @@ def chunks(x, size):
 
 
 def test_states_are_inputs_and_outputs_that_start_as_zeros(small, tmp_path):
-    graph = written(small("spmamba_causal"), tmp_path / "stream.onnx")
+    graph = written(small("convtasnet_cumulative"), tmp_path / "stream.onnx")
     model = onnx.load(str(tmp_path / "stream.onnx"))
     inputs, outputs = ([value.name for value in values] for values in (model.graph.input, model.graph.output))
     states = json.loads(graph.facts["states"])
