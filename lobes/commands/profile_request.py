@@ -10,7 +10,9 @@ from typing import Any
 
 from torch import nn
 
+from lobes.doctor.machine import available_memory
 from lobes.errors import UserError
+from lobes.evaluation.costs import CostLimits, Profile, profile
 from lobes.inference.measuring import is_preset, measured, open_model
 from lobes.inference.network import network_of
 from lobes.inference.options import Options
@@ -91,9 +93,17 @@ class ProfileRequest:
         plan = self.separator.plan(samples, self.case["chunk_s"])
         return (len(plan.spans(samples)), plan.length / rate) if plan.cuts(samples) else (1, seconds)
 
-    def measure(self, seconds: float, threads: int, memory: float, limit: float) -> dict[str, Any]:
-        """Measure one length in a fresh process, which may take so many bytes and seconds."""
-        return measured({**self.case, "seconds": seconds, "threads": threads}, None, memory, limit)
+    def costs(self, minutes: float | None) -> Profile:
+        """Count, and measure each length in a fresh process that may take so many minutes; None: only count."""
+        limits = CostLimits(60 * (minutes or 1), available_memory()[0])
+
+        def measure(seconds: float, threads: int) -> dict[str, Any]:
+            case = {**self.case, "seconds": seconds, "threads": threads}
+            return measured(case, None, limits.memory, limits.seconds)
+
+        timed = None if minutes is None else measure
+        name, field = self.case["model"], self.receptive_field
+        return profile(self.network, timed, self.seconds, self.threads, name, field, self.pieces, limits)
 
 
 def default_threads() -> list[int]:
