@@ -331,7 +331,7 @@ class SeparationBrain(ResumingBrain):
         """The items of a batch with their estimates [B,T,S], to be scored."""
         rate, rows = self.hparams.sample_rate, self.test_rows
         conditions = conditions_of(batch, self.group_by, rows)
-        recogniser = self.listener().get("recogniser", POCKETSPHINX)
+        recogniser = getattr(self.hparams, "recogniser", POCKETSPHINX)
         return jobs_of(batch, estimates, self.improves(batch), conditions, rate, metrics, rows, recogniser)
 
     def separate(self, batch: Any) -> torch.Tensor:
