@@ -1864,6 +1864,13 @@ MUTATIONS = [
         "        if True:\n            self.delete_checkpoints(",
         ("tests/runs/test_checkpointer.py::test_F14_a_full_disk_leaves_the_older_checkpoint_and_the_next_start_works",),
     ),
+    Mutation(
+        "test: every rank writes the results",
+        "lobes/training/brain.py",
+        "            if not if_main_process():\n                return {}\n",
+        "",
+        ("tests/training/test_brain.py::test_the_first_of_several_ranks_alone_writes_results",),
+    ),
     # ---- models by name
     Mutation(
         "by name: the commit of the catalogue is not asked for",

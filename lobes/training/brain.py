@@ -284,6 +284,8 @@ class SeparationBrain(ResumingBrain):
     ) -> dict[str, Any]:
         """Test the best checkpoint and write the table, the summary and some audio into the run folder.
 
+        Of several ranks all load the checkpoint, and the first one tests: the results have one writer.
+
         Arguments
         ---------
         test_set : Dataset
@@ -298,11 +300,13 @@ class SeparationBrain(ResumingBrain):
         Returns
         -------
         dict
-            The summary, as `lobes.evaluation.summary.summarise` describes it.
+            The summary, as `lobes.evaluation.summary.summarise` describes it; empty on other ranks than the first.
         """
         with self.ending_in_order():
             loader = self.make_dataloader(test_set, sb.Stage.TEST, ckpt_prefix=None, **(test_loader_kwargs or {}))
             self.on_evaluate_start(max_key or (None if min_key else self.monitor), min_key)
+            if not if_main_process():
+                return {}
             self.modules.eval()
             self.test_rows = getattr(test_set, "data", {})
             batches = self.debug_batches if self.debug else None

@@ -77,6 +77,15 @@ def test_the_best_checkpoint_is_tested_not_the_newest(tiny_brain, worse_each_ste
     assert summary["mean"]["si_sdr"] == pytest.approx(scores[0], abs=0.01)
 
 
+def test_the_first_of_several_ranks_alone_writes_results(tiny_brain, worse_each_step, noises, tmp_path, monkeypatch):
+    data, network = noises([800, 800]), OneWeight()
+    brain = trained(tiny_brain(worse_each_step, network), data)
+    before = {*tmp_path.iterdir()}
+    monkeypatch.setattr("lobes.training.brain.if_main_process", lambda: False)
+    assert brain.evaluate(data) == {} and {*tmp_path.iterdir()} == before
+    assert network.amount.item() == pytest.approx(0.2)  # every rank loads, as the checkpointer asks all of them
+
+
 def test_an_epoch_whose_score_is_not_a_number_is_never_the_best(tiny_brain, worse_each_step, noises):
     data, network = noises([800, 800]), NoNumberLater()
     brain = trained(tiny_brain(worse_each_step, network, epochs=2, lr=0.2), data)
