@@ -309,14 +309,20 @@ def profile(
 ) -> None:
     """Say what a model costs on the CPU: parameters, operations by kind, time and memory by length, latency."""
     from lobes.commands.profile_request import ProfileRequest, default_threads
-    from lobes.evaluation.costs import SECONDS
+    from lobes.doctor.machine import available_memory
+    from lobes.evaluation.costs import SECONDS, CostLimits
+    from lobes.evaluation.costs import profile as costs_of
     from lobes.reports import costs
     from lobes.training.checks import refuse_unwritable
 
     if out is not None:
         refuse_unwritable(out, "--out")
     asked = ProfileRequest(model, seconds or SECONDS, threads or default_threads(), chunk_s, revision, trust)
-    found = asked.costs(None if no_time else minutes)
+    limits = CostLimits(60 * minutes, available_memory()[0])
+    found = costs_of(
+        asked.network, None if no_time else asked.measure_within(limits.memory, limits.seconds), asked.seconds,
+        asked.threads, model, asked.receptive_field, asked.pieces, limits,
+    )  # fmt: skip
     print(visible(costs.as_page(found, asked.where), keep="\n"), end="")
     if out is not None:
         costs.write(out, found, asked.where)

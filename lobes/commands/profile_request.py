@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 from torch import nn
 
-from lobes.doctor.machine import available_memory
 from lobes.errors import UserError
-from lobes.evaluation.costs import CostLimits, Profile, profile
 from lobes.inference.measuring import is_preset, measured, open_model
 from lobes.inference.network import network_of
 from lobes.inference.options import Options
@@ -93,17 +91,13 @@ class ProfileRequest:
         plan = self.separator.plan(samples, self.case["chunk_s"])
         return (len(plan.spans(samples)), plan.length / rate) if plan.cuts(samples) else (1, seconds)
 
-    def costs(self, minutes: float | None) -> Profile:
-        """Count, and measure each length in a fresh process that may take so many minutes; None: only count."""
-        limits = CostLimits(60 * (minutes or 1), available_memory()[0])
+    def measure_within(self, memory: float, limit: float) -> Callable[[float, int], dict[str, Any]]:
+        """What measures a length and a number of threads in a fresh process, of at most so many bytes and seconds."""
 
         def measure(seconds: float, threads: int) -> dict[str, Any]:
-            case = {**self.case, "seconds": seconds, "threads": threads}
-            return measured(case, None, limits.memory, limits.seconds)
+            return measured({**self.case, "seconds": seconds, "threads": threads}, None, memory, limit)
 
-        timed = None if minutes is None else measure
-        name, field = self.case["model"], self.receptive_field
-        return profile(self.network, timed, self.seconds, self.threads, name, field, self.pieces, limits)
+        return measure
 
 
 def default_threads() -> list[int]:
