@@ -307,6 +307,7 @@ class SeparationBrain(ResumingBrain):
             self.on_evaluate_start(max_key or (None if min_key else self.monitor), min_key)
             if not if_main_process():
                 return {}
+            self.modules["separator"] = self.separator  # its wrapper waits for the other ranks at each call
             self.modules.eval()
             self.test_rows = getattr(test_set, "data", {})
             batches = self.debug_batches if self.debug else None

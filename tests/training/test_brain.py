@@ -6,6 +6,8 @@ import math
 import pytest
 import speechbrain as sb
 import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 
 
 class OneWeight(torch.nn.Module):
@@ -84,6 +86,20 @@ def test_the_first_of_several_ranks_alone_writes_results(tiny_brain, worse_each_
     monkeypatch.setattr("lobes.training.brain.if_main_process", lambda: False)
     assert brain.evaluate(data) == {} and {*tmp_path.iterdir()} == before
     assert network.amount.item() == pytest.approx(0.2)  # every rank loads, as the checkpointer asks all of them
+
+
+def test_the_first_rank_tests_the_network_without_its_wrapper(tiny_brain, worse_each_step, noises, monkeypatch):
+    """DDP sends buffers to all ranks at each call, and the others do not test."""
+    data = noises([800, 800])
+    brain = trained(tiny_brain(worse_each_step, OneWeight()), data)
+    monkeypatch.setenv("RANK", "0")
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        brain.modules["separator"] = DistributedDataParallel(brain.modules.separator)
+        brain.modules.separator.forward = None  # not to be called
+        assert brain.evaluate(data)["n"] == 2 and isinstance(brain.modules.separator, OneWeight)
+    finally:
+        distributed.destroy_process_group()
 
 
 def test_an_epoch_whose_score_is_not_a_number_is_never_the_best(tiny_brain, worse_each_step, noises):
