@@ -1,6 +1,7 @@
 """`make mutate` on a project of one function: what is killed, what survives, what is stale, and what is remembered."""
 
 import importlib
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,13 @@ def mutate(project, *entries, options=()):
         entry["name"]: line for entry in entries for line in done.stdout.splitlines() if f" {entry['name']} (" in line
     }
     return done.returncode, lines, done.stdout + done.stderr
+
+
+def test_every_entry_of_the_list_finds_its_line_once():
+    entries = runpy.run_path(str(SCRIPT.with_name("mutations.py")))["MUTATIONS"]
+    root = SCRIPT.parents[1]
+    texts = {entry.file: (root / entry.file).read_text(encoding="utf-8") for entry in entries}
+    assert [entry.name for entry in entries if texts[entry.file].count(entry.old) != 1] == []
 
 
 def test_killed_survived_and_stale(project):
