@@ -49,9 +49,9 @@ def refuse_inflated(path: Path) -> None:
     UserError
         It says how large it is and would be.
     """
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):  # which itself raises for some damage
+            return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
