@@ -267,3 +267,15 @@ def speakers_in(row: Mapping[str, Any]) -> str:
     """
     found = [str(value) for column, value in row.items() if SPEAKER.fullmatch(column) and value not in (None, "")]
     return "+".join(dict.fromkeys(found))
+
+
+def speaker_condition(row: Mapping[str, Any]) -> dict[str, str]:
+    """`speakers_in` as a condition of a table of scores; none where the row does not say who speaks.
+
+    Example
+    -------
+    >>> speaker_condition({"ID": "a", "speaker": "anna"}), speaker_condition({"ID": "b"})
+    ({'speaker': 'anna'}, {})
+    """
+    speakers = speakers_in(row)
+    return {"speaker": speakers} if speakers else {}

@@ -16,8 +16,8 @@ from lobes.metrics.own import is_own
 from lobes.metrics.utterance import METRICS, NUMBERS, score
 from lobes.metrics.words import Transcripts
 
-# Metrics that depend on the level of an estimate.
 KEY = "key"  # of a row, while it is made
+# Metrics that depend on the level of an estimate.
 LEVELLED = ("ssnr", "composite", "snr", "lsd", "dnsmos", "speech_activity", "wer")
 
 

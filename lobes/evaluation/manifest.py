@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lobes.data import audio
-from lobes.data.manifest import SOURCE, shorten, speakers_in, texts_of
+from lobes.data.manifest import SOURCE, shorten, speaker_condition, texts_of
 from lobes.data.paths import PLACEHOLDER
 from lobes.data.rates import resample
 from lobes.data.tables import TextTable, read_table
@@ -207,8 +207,7 @@ class _Stored:
 
     def item(self, row: Row, read: Callable[[str], np.ndarray]) -> Item:
         mix, *targets = (read(row[column]) for column in self.columns(row))
-        speakers = speakers_in(row)
-        return mix, np.stack(targets, 1), {"speaker": speakers} if speakers else {}, True
+        return mix, np.stack(targets, 1), speaker_condition(row), True
 
 
 def _stored(manifest: str | os.PathLike[str], filled: Row, num_sources: int) -> _Stored:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lobes.data.manifest import speakers_in
+from lobes.data.manifest import speaker_condition
 from lobes.errors import UserError
 from lobes.polsess import variants
 from lobes.polsess.mmipc import files_read, fixed_variant, plan, render
@@ -56,8 +56,7 @@ class FixedVariants:
         """Input [T], targets [T,S], the variant, and whether an improvement over the input means something."""
         variant = self.variant(row)
         mix, sources = render(self.task, variant, _indoor(row), lambda part: read(row[f"{part}_wav"]))
-        speakers = speakers_in(heard(row, self.task))
-        conditions = {self.group_by: variant, **({"speaker": speakers} if speakers else {})}
+        conditions = {self.group_by: variant, **speaker_condition(heard(row, self.task))}
         return mix, sources, conditions, in_improvement_mean(self.task, variant)
 
 

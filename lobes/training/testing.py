@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lobes.data.manifest import texts_of
+from lobes.data.manifest import speaker_condition, texts_of
 from lobes.evaluation.job import ScoreJob
 from lobes.nnet.lengths import to_samples
 
@@ -66,7 +66,5 @@ def conditions_of(batch: Any, group_by: str | None, rows: Mapping[str, Mapping[s
     >>> conditions_of(batch, "variant", {"a": {"speaker": "anna+jan"}, "b": {"speaker": ""}})
     [{'variant': 'SE', 'speaker': 'anna+jan'}, {'variant': 'C'}]
     """
-    groups = getattr(batch, group_by) if group_by else [""] * len(batch.id)
-    speakers = [rows.get(ID, {}).get("speaker", "") for ID in batch.id]
-    columns = zip(groups, speakers, strict=True)
-    return [{**({group_by: group} if group_by else {}), **({"speaker": who} if who else {})} for group, who in columns]
+    groups = [{group_by: group} for group in getattr(batch, group_by)] if group_by else [{}] * len(batch.id)
+    return [group | speaker_condition(rows.get(ID, {})) for ID, group in zip(batch.id, groups, strict=True)]
