@@ -721,6 +721,27 @@ MUTATIONS = [
         ("tests/nnet/test_attention.py",),
     ),
     Mutation(
+        "shared attention: padded frames are attended to",
+        "lobes/nnet/band_attention.py",
+        "keep = mask(frames, x.shape[1])",
+        "keep = ~mask(0 * frames, x.shape[1])",
+        ("tests/nnet/test_band_attention.py",),
+    ),
+    Mutation(
+        "shared attention: bands are not attended to",
+        "lobes/nnet/band_attention.py",
+        "return in_slices(self._along_bands, x, dim=1, size=SLICE)",
+        "return x",
+        ("tests/nnet/test_band_attention.py",),
+    ),
+    Mutation(
+        "shared attention: a causal network sees later frames",
+        "lobes/models/bs_bimamba.py",
+        "if causal and n_heads:",
+        "if False:",
+        ("tests/models/test_band_models.py::test_what_cannot_be_is_refused",),
+    ),
+    Mutation(
         "precision: no_autocast has no effect",
         "lobes/nnet/precision.py",
         "return torch.autocast(x.device.type, enabled=False)",

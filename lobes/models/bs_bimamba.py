@@ -12,6 +12,7 @@ from torch import nn
 
 from lobes.errors import UserError
 from lobes.models.base.band_mask import BandMaskModel
+from lobes.nnet.band_attention import TimeBandAttention
 from lobes.nnet.band_mamba import CrossBandBiMamba, IntraBandBiMamba
 
 ADAPTIVE = (*[2] * 11, *[3] * 12, *[4] * 8)  # hidden sizes divided by D, up to 1, 4 and 8 kHz
@@ -40,15 +41,18 @@ class BSBiMamba(BandMaskModel):
         Hidden size of the mask decoder divided by D: one for all bands, or one for each; None: the ablation's.
     as_published : bool
         The published structure of a layer, and Xavier's start of the mask decoder.
+    n_heads : int
+        Heads of an attention at the end of each layer, along time and along bands with the same weights, see
+        `lobes.nnet.band_attention.TimeBandAttention`. 0, as in the study: no attention.
     causal : bool
-        Forward in time only, norms over past frames, masks on frames l-2 to l.
+        Forward in time only, norms over past frames, masks on frames l-2 to l. Without attention.
     **bands
         As in `lobes.models.base.band_model.BandModel`.
 
     Raises
     ------
     UserError
-        For an unknown ablation, and sizes that do not fit together.
+        For an unknown ablation, sizes that do not fit together, and a causal network with attention.
 
     Example
     -------
@@ -67,11 +71,17 @@ class BSBiMamba(BandMaskModel):
         expand: int = 1,
         expansion: int | Sequence[int] | None = None,
         as_published: bool = False,
+        n_heads: int = 0,
         causal: bool = False,
         **bands: Any,
     ) -> None:
         if ablation not in ABLATIONS:
             raise UserError(f"BSBiMamba: expected ablation 1, 2 or 3, got {ablation}")
+        if causal and n_heads:
+            raise UserError(
+                f"BSBiMamba: attention along time looks at later frames, got causal: true and n_heads: {n_heads}; "
+                "n_heads: 0 leaves it out"
+            )
         cross, default = ABLATIONS[ablation]
         mamba: dict[str, Any] = {"as_published": as_published, "d_state": d_state, "d_conv": d_conv, "expand": expand}
 
@@ -80,6 +90,8 @@ class BSBiMamba(BandMaskModel):
                 yield IntraBandBiMamba(n_channels, bidirectional=not causal, **mamba)
                 if cross:
                     yield CrossBandBiMamba(n_channels, **mamba)
+                if n_heads:
+                    yield TimeBandAttention(n_channels, n_heads)
 
         hidden = default if expansion is None else expansion
         start = "published" if as_published else "passthrough"

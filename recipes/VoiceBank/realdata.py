@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Real recordings in VoiceBank's layout: six models for the same minutes, a table.
+"""Real recordings in VoiceBank's layout: eight models for the same minutes, a table, paired differences.
 
 > python ../recordings.py FOLDER           # builds the folder of recordings from public sources, 27 MB
-> python realdata.py --recordings FOLDER   # the whole table, about 130 min on two cores
+> python realdata.py --recordings FOLDER   # the whole table, about 170 min on two cores
 > python realdata.py --recordings FOLDER --models bsrnn_mini mbs_net_mini --minutes 10 --device cuda
+> python realdata.py --recordings FOLDER --steps 800    # steps in place of minutes: the same on a busy machine
 
 FOLDER holds manifest.csv with the columns path, kind, speaker, split and sample_rate, the recordings that it names, and
 voicebank/clean and voicebank/noisy. Speakers and recordings of noise of the test are never heard in training. Finished
@@ -21,6 +22,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from realdata_pairs import paired_lines
 from realdata_set import describe, find_recordings, make_set
 
 from lobes.data import arguments
@@ -37,7 +39,9 @@ RESULTS = HERE / "RESULTS.md"
 # name -> preset, all trained as hparams/bsrnn_mini.yaml says
 MODELS = {"bsrnn_mini": "bsrnn", "bsrnn_local_norms_mini": "bsrnn_local_norms"}
 MODELS |= {f"bs_bimamba_abl{number}_mini": f"bs_bimamba_abl{number}_small" for number in (1, 2, 3)}
+MODELS |= {f"bs_bimamba_abl{number}_attention_mini": f"bs_bimamba_abl{number}_attention_small" for number in (1, 2)}
 MODELS |= {"mbs_net_mini": "mbs_net"}
+MINUTES = 8.0
 SEEDS = (1, 2)
 SET_SEED = 21
 OVERHEAD = 2.5  # minutes of a run that are not training: start, validation, test
@@ -60,7 +64,7 @@ INTRODUCTION = (
     "A set in VoiceBank's layout at 16 kHz: {sizes}. Speech: LibriSpeech and VCTK (training), LibriSpeech, LJ Speech "
     "and VoiceBank-DEMAND's own six pairs of p287 (valid), LibriSpeech (test). Noise: household recordings of Speech "
     "Commands, and ESC-10. Training at 0, 5, 10 and 15 dB, test at 2.5, 7.5, 12.5 and 17.5 dB. No speaker and no "
-    "recording is in two splits. All models train for the same time with the same losses, without a metric "
+    "recording is in two splits. All models train for the same {measure} with the same losses, without a metric "
     "discriminator; the checkpoint with the highest PESQ on the valid speakers is tested, on whole files."
 )
 UNITS = (
@@ -82,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stage("the set"):
         held_out = make_set(recordings, folder, SET_SEED)
     runs = {(m, s): make_run(options, folder, held_out, m, s) for s in options.seeds for m in options.models}
-    with stage(f"{len(runs)} runs of {options.minutes:g} min, {options.jobs} at a time"):
+    with stage(f"{len(runs)} runs of {budget(options)}, {options.jobs} at a time"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
     outcomes = {key: collect(run.folder) for key, run in runs.items()}
     text = results_text(options, describe(folder, held_out), outcomes, {key: run.folder for key, run in runs.items()})
@@ -104,13 +108,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
     add("--models", nargs="+", default=list(MODELS), choices=list(MODELS), help="default: all")
     add("--seeds", nargs="+", type=arguments.from_zero, default=list(SEEDS))
-    add("--minutes", type=arguments.positive, default=8.0, help="training minutes of each run (default: %(default)s)")
+    add("--minutes", type=arguments.positive, help=f"training minutes of each run (default: {MINUTES:g})")
+    add("--steps", type=arguments.count, help="optimizer steps of each run, in place of minutes")
     add("--jobs", type=arguments.count, default=1, help="runs at a time (default: %(default)s)")
     add("--threads", type=arguments.count, default=2, help="of each run (default: %(default)s)")
     add("--device", help="for example cuda (default: what train.py chooses)")
     options = parser.parse_args(argv)
     if options.jobs < 1:
         raise UserError(f"--jobs must be 1 or more, got {options.jobs}.")
+    if options.minutes and options.steps:
+        raise UserError("give one budget: --minutes or --steps.")
+    options.minutes = options.minutes or MINUTES
     options.output, options.results = options.output.resolve(), options.results.resolve()
     return options
 
@@ -119,12 +127,18 @@ def plan(options: argparse.Namespace) -> str:
     """Say what will happen and how long it takes."""
     count = len(options.models) * len(options.seeds)
     total = -(-count // options.jobs) * (options.minutes + OVERHEAD)
+    time = "" if options.steps else f"This takes about {total:.0f} min if nothing is done yet. "
     return (
         f"{count} runs: {', '.join(options.models)}; seeds {', '.join(map(str, options.seeds))}\n"
-        f"{options.minutes:g} min of training each, {options.jobs} at a time, {options.threads} thread(s)\n"
-        f"This takes about {total:.0f} min if nothing is done yet. After a stop the same command goes on.\n"
+        f"{budget(options)} each, {options.jobs} at a time, {options.threads} thread(s)\n"
+        f"{time}After a stop the same command goes on.\n"
         f"State in {options.output}"
     )
+
+
+def budget(options: argparse.Namespace) -> str:
+    """The budget of a run in words."""
+    return f"{options.steps} steps of training" if options.steps else f"{options.minutes:g} minutes of training"
 
 
 def make_run(options: argparse.Namespace, folder: Path, held_out: Sequence[str], model: str, seed: int) -> Run:
@@ -134,8 +148,8 @@ def make_run(options: argparse.Namespace, folder: Path, held_out: Sequence[str],
         "preset": MODELS[model],
         "valid_speakers": f"[{', '.join(held_out)}]",
         "seed": seed,
-        "max_minutes": options.minutes,
-        "N_epochs": 100_000,  # the minutes end the training
+        **({"max_steps": options.steps} if options.steps else {"max_minutes": options.minutes}),
+        "N_epochs": 100_000,  # the budget ends the training
         "ckpt_interval_minutes": 2,
         **({"device": options.device} if options.device else {}),
     }
@@ -153,16 +167,17 @@ def results_text(
     first = next(iter(outcomes.values()))
     sizes = ", ".join(f"{name} {c['pairs']} pairs of {c['speakers']} speakers" for name, c in counts.items())
     rows = [noisy_row(first), *(model_row(*item, folders[item[0]]) for item in outcomes.items())]
-    times = f"{options.minutes:g} min of training a run, {options.jobs} run(s) at a time, {options.threads} thread(s)"
+    times = f"{budget(options)} a run, {options.jobs} run(s) at a time, {options.threads} thread(s)"
     lines = [
-        f"### Real speech and noise, {options.minutes:g} minutes of training",
+        f"### Real speech and noise, {budget(options)}",
         "",
-        INTRODUCTION.format(sizes=sizes),
+        INTRODUCTION.format(sizes=sizes, measure="number of steps" if options.steps else "time"),
         "",
         table.as_markdown(HEADER, rows),
         "",
         UNITS,
         "",
+        *paired_lines(options.models, options.seeds, folders, "Paired differences, first minus second:"),
         f"- command: `{command(__file__, given(options))}` (each run's own is in its `launch.json`)",
         f"- commit: {first.train_time.get('commit', 'unknown')}",
         f"- seeds: of the set {SET_SEED}, of the training {', '.join(map(str, options.seeds))}",
@@ -195,7 +210,8 @@ def model_row(key: tuple[str, int], outcome: Outcome, folder: Path) -> list[str]
 def given(options: argparse.Namespace) -> list[str]:
     """The options that make the numbers, as words of a command line."""
     words = ["--recordings", options.recordings.resolve().name, "--models", *options.models]
-    words += ["--seeds", *map(str, options.seeds), "--minutes", f"{options.minutes:g}"]
+    limit = ["--steps", str(options.steps)] if options.steps else ["--minutes", f"{options.minutes:g}"]
+    words += ["--seeds", *map(str, options.seeds), *limit]
     words += ["--jobs", str(options.jobs), "--threads", str(options.threads)]
     return words + (["--device", options.device] if options.device else [])
 

@@ -19,13 +19,15 @@ MODELS = {
     "bsrnn": lambda **options: BSRNN(**SMALL, **options),
     "bsrnn_local": lambda **options: BSRNN(**SMALL, norms="local", start="passthrough", **options),
     "abl1": lambda **options: BSBiMamba(1, **SMALL, d_state=4, **options),
+    "abl2_attention": lambda **options: BSBiMamba(2, **SMALL, d_state=4, n_heads=2, **options),
     "abl3_published": lambda **options: BSBiMamba(3, **SMALL, d_state=4, as_published=True, **options),
     "mbs_net": lambda **options: MBSNet(**SMALL, d_state=4, **options),
     "mbs_net_dual": lambda **options: MBSNet(**SMALL, d_state=4, branches=2, **options),
 }
 
 
-CAUSAL = [name for name in MODELS if name != "bsrnn"]  # joint norms see all frames
+# joint norms and the attention see all frames
+CAUSAL = [name for name in MODELS if name not in ("bsrnn", "abl2_attention")]
 
 
 @pytest.fixture(params=list(MODELS))
@@ -202,6 +204,8 @@ def test_what_cannot_be_is_refused():
         ({"n_fft": 400}, "257 bins"),
         ({"compress": 0.0}, "power in"),
         ({"expansion": [1, 2]}, "31 of them"),
+        ({"n_heads": 3}, "n_channels=128, n_heads=3"),
+        ({"n_heads": 4, "causal": True}, "later frames, got causal: true and n_heads: 4"),
     ):
         with pytest.raises(UserError, match=words):
             BSBiMamba(**options)

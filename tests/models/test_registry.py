@@ -13,9 +13,13 @@ from lobes.models.registry import preset_meta
 
 PARAMETERS = {
     "bs_bimamba_abl1": 4_306_832,
+    "bs_bimamba_abl1_attention": 4_570_512,
+    "bs_bimamba_abl1_attention_small": 1_889_744,
     "bs_bimamba_abl1_published": 4_308_880,
     "bs_bimamba_abl1_small": 1_790_288,
     "bs_bimamba_abl2": 4_905_360,
+    "bs_bimamba_abl2_attention": 5_169_040,
+    "bs_bimamba_abl2_attention_small": 2_740_192,
     "bs_bimamba_abl2_published": 4_909_456,
     "bs_bimamba_abl2_small": 2_585_152,
     "bs_bimamba_abl3": 4_098_192,
@@ -106,6 +110,13 @@ def test_each_option_of_a_preset_reaches_the_network(preset):
 def test_ablations_differ_only_in_what_they_ablate(ablation, form):
     first, other = (read_preset(f"bs_bimamba_abl{number}{form}").options for number in (1, ablation))
     assert {key for key in first if first[key] != other[key]} == {"ablation"} and first.keys() == other.keys()
+
+
+@pytest.mark.parametrize("ablation", [1, 2])
+@pytest.mark.parametrize("size", ["", "_small"])
+def test_attention_is_all_that_is_added(ablation, size):
+    one, other = (read_preset(f"bs_bimamba_abl{ablation}{form}{size}").options for form in ("", "_attention"))
+    assert {key: other[key] for key in one if one[key] != other[key]} == {"n_heads": 4} and one.keys() == other.keys()
 
 
 def test_unknown_preset_names_the_nearest():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lobes.models import get_model
-from lobes.nnet import band_mamba, slices
+from lobes.nnet import band_attention, band_mamba, slices
 
 
 @pytest.fixture
@@ -17,11 +17,14 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(slices, "WHOLE", 100)
     monkeypatch.setattr(slices.in_slices, "__defaults__", (2**12,))
     monkeypatch.setattr(band_mamba, "SLICE", 2**12)
+    monkeypatch.setattr(band_attention, "SLICE", 2**12)
     monkeypatch.setattr(torch.Tensor, "narrow", lambda x, *where: counted.append(1) or narrow(x, *where))
     return counted
 
 
-@pytest.mark.parametrize("preset", ["spmamba_tiny", "tf_gridnet_mini", "mbs_net", "bs_bimamba_abl1_small"])
+@pytest.mark.parametrize(
+    "preset", ["spmamba_tiny", "tf_gridnet_mini", "mbs_net", "bs_bimamba_abl1_small", "bs_bimamba_abl1_attention_small"]
+)
 def test_slices_give_the_same_bits(preset: str, small_slices: list[int]):
     torch.manual_seed(0)
     model = get_model(preset).eval()

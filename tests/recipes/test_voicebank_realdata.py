@@ -1,4 +1,4 @@
-"""The table of six models on real recordings: no shared speakers, every run once, a section that is replaced."""
+"""The table of eight models on real recordings: no shared speakers, every run once, a section that is replaced."""
 
 import csv
 import json
@@ -10,6 +10,7 @@ import pytest
 
 from lobes.data import audio
 from lobes.errors import UserError
+from lobes.runs.table import write_per_utterance
 
 TRAIN = """
 import csv, json, sys
@@ -100,6 +101,7 @@ def test_the_real_set_passes_the_preparation(maker, recipe_module, realdata, tmp
 def recipe(recipe_module, monkeypatch, recordings, tmp_path):
     """The command with a stand-in for training."""
     recipe_module("VoiceBank", "realdata_set")
+    recipe_module("VoiceBank", "realdata_pairs")
     module = recipe_module("VoiceBank", "realdata")
     (tmp_path / "train.py").write_text(TRAIN)
     monkeypatch.setattr(module, "TRAIN_SCRIPT", tmp_path / "train.py")
@@ -108,9 +110,9 @@ def recipe(recipe_module, monkeypatch, recordings, tmp_path):
     return module
 
 
-def test_twelve_runs_and_their_table(recipe, tmp_path):
+def test_sixteen_runs_and_their_table(recipe, tmp_path):
     recipe.call("--minutes", 0.1)
-    assert len(list(tmp_path.glob("out/*/starts.txt"))) == 12
+    assert len(list(tmp_path.glob("out/*/starts.txt"))) == 16
     text = (tmp_path / "RESULTS.md").read_text()
     assert "| noisy input | 1.50 | 0.800 | 9.00 |" in text and "c0ffee" in text and "a fast one" in text
     assert "`python realdata.py --recordings recordings --models bsrnn_mini" in text and str(tmp_path) not in text
@@ -120,6 +122,17 @@ def test_twelve_runs_and_their_table(recipe, tmp_path):
     )
     launch = json.loads((tmp_path / "out" / "mbs_net_mini_seed2" / "launch.json").read_text())
     assert launch["options"]["valid_speakers"] == "[p287, valid-0, valid-1]"
+
+
+def test_steps_in_place_of_minutes(recipe, tmp_path, capsys):
+    recipe.call("--steps", 7, "--models", "mbs_net_mini")
+    options = json.loads((tmp_path / "out" / "mbs_net_mini_seed1" / "launch.json").read_text())["options"]
+    assert options["max_steps"] == "7" and "max_minutes" not in options
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "7 steps of training" in text and "the same number of steps" in text and "--seeds 1 2 --steps 7 " in text
+    assert "about" not in capsys.readouterr().out.partition("State in")[0]
+    with pytest.raises(UserError, match="one budget: --minutes or --steps"):
+        recipe.call("--steps", 7, "--minutes", 1)
 
 
 def test_a_second_call_does_only_what_is_missing(recipe, tmp_path):
@@ -143,3 +156,34 @@ def test_the_recordings_must_be_named_before_anything_is_made(recipe, monkeypatc
 def test_recordings_in_their_usual_place_need_no_option(maker, monkeypatch, recordings):
     monkeypatch.setattr(maker, "RECORDINGS", recordings)
     assert maker.find_recordings(None) == recordings
+
+
+def scores(folder, gain):
+    """A finished run's table: eight speakers with four files each, which the gain lifts all."""
+    names = [(f"p{speaker}_{number}", f"p{speaker}") for speaker in range(8) for number in range(4)]
+    rows = [
+        {
+            "id": name,
+            "speaker": speaker,
+            "si_sdr": 5.0 + place % 3 + gain,
+            "pesq": 1.5 + 0.1 * (place % 5) + gain * (1 + place % 2) / 10,
+            "stoi": 0.8,
+            "status": "ok",
+        }
+        for place, (name, speaker) in enumerate(names)
+    ]
+    folder.mkdir()
+    write_per_utterance(folder / "per_utterance.csv", rows)
+    return folder
+
+
+def test_differences_are_paired_over_speakers_and_seeds(recipe_module, tmp_path):
+    pairs = recipe_module("VoiceBank", "realdata_pairs")
+    gains = {("with", 1): 1.0, ("with", 2): 1.1, ("without", 1): 0.0, ("without", 2): 0.1}
+    folders = {key: scores(tmp_path / f"{key[0]}{key[1]}", gain) for key, gain in gains.items()}
+    text = "\n".join(pairs.paired_lines(["with", "without"], [1, 2], folders, "Pairs:"))
+    rows = {line.split(" | ")[2]: line for line in text.splitlines() if line.startswith("| with |")}
+    assert list(rows) == ["pesq", "si_sdr", "stoi"] and "| 1.00 [0." in rows["si_sdr"] and "| 8 |" in rows["si_sdr"]
+    assert rows["pesq"].endswith("| with is better |") and "no difference is shown" in rows["stoi"]
+    assert text.startswith("Pairs:\n\n| first |") and "a bootstrap of speakers and of trainings" in text
+    assert pairs.paired_lines(["with"], [1, 2], folders, "Pairs:") == []
