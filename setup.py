@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 REQUIRES = [
     "torch>=2.8,<2.12",
-    "torchaudio>=2.8,<2.12",
+    "torchaudio>=2.8,<2.12,!=2.11.1",  # which does not load with torch 2.11.0, and there is no torch 2.11.1
     "speechbrain>=1.1,<1.2",
     "hyperpyyaml>=1.2.3,<2",
     "numpy>=1.26",

@@ -25,6 +25,7 @@ _OF_WORKER = re.compile(r"^Caught \w+ in (?:DataLoader worker|pin memory)")
 # Names that functions of torch, shutil and ours give to the file they write, where an error has no file name.
 _LOCALS = ("f", "path", "partial", "target", "dst")
 _NOT_OPENED = re.compile(r"open file failed with strerror: ([^\n]+)")  # of torch.save
+_NOT_LOADED = re.compile(r"Could not load this library: (.+)")  # of torch, for a torchaudio that is not built for it
 
 
 LONGEST_NAME = 200  # difflib takes minutes for a damaged table's name of 100,000 letters
@@ -122,12 +123,16 @@ def in_one_line(error: BaseException) -> str:
     -------
     >>> in_one_line(PermissionError(13, "Permission denied", "out/mix.wav"))
     'out/mix.wav: Permission denied.'
+    >>> in_one_line(OSError("Could not load this library: libtorchaudio.so"))[:54]
+    'libtorchaudio.so: not built for this PyTorch. See `lob'
     >>> in_one_line(KeyError("a bug"))
     ''
     """
     text = str(error)
     if isinstance(error, UserError):
         text = text.rpartition("lobes.errors.UserError: ")[2] if text.startswith("Caught UserError") else text
+    elif isinstance(error, OSError) and (library := _NOT_LOADED.match(text)):
+        text = f"{library[1]}: not built for this PyTorch. See `lobes doctor`; to install both at once: {install()}"
     elif isinstance(error, OSError):
         text = _of_system(error)
     elif isinstance(error, ModuleNotFoundError) and _of_others(error.name or "lobes"):

@@ -164,6 +164,11 @@ def _lobes() -> Finding:
     return Finding(OK, "lobes", __version__)
 
 
+def _excluded(package: str, version: str) -> bool:
+    """Whether Lobes itself asks for another version, which is a finding of its own."""
+    return any(name_of(wanted) == package and not fits(version, wanted) for wanted in required("lobes"))
+
+
 def _torch_family() -> Iterator[Finding]:
     """torch, torchaudio and torchvision are built together: another pair fails when it is imported."""
     torch = version_of("torch")
@@ -171,7 +176,7 @@ def _torch_family() -> Iterator[Finding]:
         return
     for name in ("torchaudio", "torchvision"):
         version = version_of(name)
-        if version is None:
+        if version is None or _excluded(name, version):
             continue
         expected = as_numbers(torch)[:2]
         if name == "torchvision":  # 0.23 came with 2.8

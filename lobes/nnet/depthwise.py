@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lobes.kernels.compiled import check_small_call, keep_compiled
+from lobes.kernels.operators import constant_of_trace, operator
 
 logger = logging.getLogger(__name__)
 
@@ -96,33 +97,31 @@ def _small_call(module: ModuleType | None) -> list[Tensor]:
         return [module.forward(x, weight, bias, True), *module.backward(gy, x, weight, bias, True)]
     leaves = [tensor.requires_grad_() for tensor in (x, weight, bias)]
     y = conv_silu_reference(x, weight, bias, reverse=True)
-    return [y.detach(), *torch.autograd.grad(y, leaves, gy)]
+    return [y.detach(), *torch.autograd.grad((y * gy).sum(), leaves)]  # gradients of a scalar import no sympy
 
 
-@torch.compiler.assume_constant_result
+@constant_of_trace
 def _works() -> bool:
     """Whether there is an engine; torch.compile asks once, while it traces."""
     return engine() is not None
 
 
-@torch.library.custom_op("lobes::conv_silu", mutates_args=(), schema=f"({_INPUTS}) -> Tensor")
+@operator("conv_silu", f"({_INPUTS}) -> Tensor", differentiable=True)
 def _forward(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
     return engine().forward(x, weight, bias, reverse)  # type: ignore[union-attr]
 
 
-@_forward.register_fake
+@torch.library.register_fake("lobes::conv_silu")
 def _(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
     return x.new_empty(x.shape)
 
 
-@torch.library.custom_op(
-    "lobes::conv_silu_backward", mutates_args=(), schema=f"(Tensor gy, {_INPUTS}) -> (Tensor, Tensor, Tensor)"
-)
+@operator("conv_silu_backward", f"(Tensor gy, {_INPUTS}) -> (Tensor, Tensor, Tensor)")
 def _backward(gy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
     return engine().backward(gy, x, weight, bias, reverse)  # type: ignore[union-attr]
 
 
-@_backward.register_fake
+@torch.library.register_fake("lobes::conv_silu_backward")
 def _(gy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[Tensor, ...]:
     return tuple(tensor.new_empty(tensor.shape) for tensor in (x, weight, bias))
 
@@ -136,4 +135,4 @@ def _differentiate(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
     return *torch.ops.lobes.conv_silu_backward(gy, *ctx.saved_tensors, ctx.reverse), None
 
 
-_forward.register_autograd(_differentiate, setup_context=_keep)
+torch.library.register_autograd("lobes::conv_silu", _differentiate, setup_context=_keep)

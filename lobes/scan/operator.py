@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from lobes.kernels.operators import operator
 from lobes.scan.backend import Passes
 from lobes.scan.inputs import ScanInputs
 from lobes.scan.registry import BACKENDS
@@ -35,17 +36,13 @@ def _passes(backend: str) -> Passes:
     return cast(Passes, BACKENDS[backend])
 
 
-@torch.library.custom_op(
-    "lobes::selective_scan",
-    mutates_args=(),
-    schema=f"({_INPUTS}, bool save, bool want_last, str backend) -> (Tensor, Tensor, Tensor)",
-)
+@operator("selective_scan", f"({_INPUTS}, bool save, bool want_last, str backend) -> (Tensor, Tensor, Tensor)", True)
 def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     *given, save, want_last, backend = arguments
     return _passes(backend).forward(ScanInputs(*given), save, want_last)
 
 
-@_forward.register_fake
+@torch.library.register_fake("lobes::selective_scan")
 def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     *given, save, want_last, backend = arguments
     x = ScanInputs(*given)
@@ -54,17 +51,16 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     return x.u.new_empty(x.u.shape), last, saved
 
 
-@torch.library.custom_op(
-    "lobes::selective_scan_backward",
-    mutates_args=(),
-    schema=f"(Tensor gy, Tensor glast, Tensor saved, {_INPUTS}, str backend) -> ({', '.join(['Tensor'] * 9)})",
+@operator(
+    "selective_scan_backward",
+    f"(Tensor gy, Tensor glast, Tensor saved, {_INPUTS}, str backend) -> ({', '.join(['Tensor'] * 9)})",
 )
 def _backward(gy: Tensor, glast: Tensor, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     *given, backend = arguments
     return _passes(backend).backward(ScanInputs(*given), saved, gy, glast if glast.dim() == 3 else None)
 
 
-@_backward.register_fake
+@torch.library.register_fake("lobes::selective_scan_backward")
 def _(gy: Tensor, glast: Tensor, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     tensors = ScanInputs(*arguments[:-1]).differentiable()
     return tuple(gy.new_empty(0) if tensor is None else tensor.new_empty(tensor.shape) for tensor in tensors)
@@ -86,4 +82,4 @@ def _differentiate(ctx: Any, gy: Tensor | None, glast: Tensor | None, _: Any) ->
     return *present, *[None] * 6
 
 
-_forward.register_autograd(_differentiate, setup_context=_keep)
+torch.library.register_autograd("lobes::selective_scan", _differentiate, setup_context=_keep)

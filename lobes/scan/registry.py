@@ -7,9 +7,8 @@ import os
 from functools import cache
 from typing import Any
 
-import torch
-
 from lobes.errors import UserError, did_you_mean
+from lobes.kernels.operators import constant_of_trace
 from lobes.scan.backend import Backend
 from lobes.scan.cpu.numba_backend import NumbaBackend
 from lobes.scan.cuda.mamba_ssm_backend import MambaSSMBackend
@@ -47,7 +46,7 @@ def backends() -> dict[str, str]:
     return {name: backend.unavailable() or "available" for name, backend in BACKENDS.items()}
 
 
-@torch.compiler.assume_constant_result
+@constant_of_trace
 def choose(asked: str, *description: Any) -> str:
     """Return the name that the caller or the environment asks for, else of the fastest backend that takes the inputs.
 

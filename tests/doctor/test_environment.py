@@ -62,6 +62,15 @@ def test_fault_torch_beyond_the_range(packages):
     assert "version 2.12.0 is installed, lobes needs torch<2.12,>=2.8" in faults[0][2]
 
 
+def test_fault_a_torchaudio_that_lobes_excludes_does_not_match(packages):
+    packages("lobes", "0.1.0", ["torch>=2.8", "torchaudio!=2.11.1,<2.12,>=2.8"])
+    packages("torch", "2.11.0")
+    packages("torchaudio", "2.11.1")
+    found = list(versions.check_versions())
+    assert [fault[1] for fault in wrong(found)] == ["package torchaudio"]
+    assert "torch and torchaudio" not in [finding.what for finding in found]
+
+
 def test_fault_numpy_too_new_for_numba(packages):
     packages("numpy", "9.0.0")
     faults = wrong(versions.check_versions())
