@@ -97,10 +97,11 @@ def test_the_real_set_passes_the_preparation(maker, recipe_module, realdata, tmp
 
 
 @pytest.fixture
-def recipe(recipe_module, monkeypatch, recordings, tmp_path):
+def recipe(recipe_module, monkeypatch, recordings, tmp_path, second_tests):
     """The command with a stand-in for training."""
     recipe_module("VoiceBank", "realdata_set")
     module = recipe_module("VoiceBank", "realdata")
+    module.tested = second_tests(module, module.out_of_domain_pairs)
     (tmp_path / "train.py").write_text(TRAIN)
     monkeypatch.setattr(module, "TRAIN_SCRIPT", tmp_path / "train.py")
     places = ["--recordings", recordings, "--output", tmp_path / "out", "--results", tmp_path / "RESULTS.md"]
@@ -120,6 +121,16 @@ def test_twelve_runs_and_their_table(recipe, tmp_path):
     )
     launch = json.loads((tmp_path / "out" / "mbs_net_mini_seed2" / "launch.json").read_text())
     assert launch["options"]["valid_speakers"] == "[p287, valid-0, valid-1]"
+
+
+def test_every_run_has_a_second_test_and_both_stand_in_the_table(recipe, tmp_path):
+    recipe.call("--minutes", 0.1, "--models", "bsrnn_mini", "mbs_net_mini")
+    assert sorted(path.name for path in recipe.tested) == sorted(
+        f"{model}_seed{seed}" for model in ("bsrnn_mini", "mbs_net_mini") for seed in (1, 2)
+    )
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "| mbs_net_mini | PESQ | - | - | - | 2.05 | 2.50 | 0.45 [" in text and "8 pairs of 4 speakers" in text
+    assert "| speech: digits | 8 | 4 | 0.45 [" in text
 
 
 def test_a_second_call_does_only_what_is_missing(recipe, tmp_path):
