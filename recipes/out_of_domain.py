@@ -127,30 +127,43 @@ def gain(tables: Sequence[ScoreTable], measure: str, ids: Sequence[str] | None =
     ids : sequence of str, optional
         Only these utterances.
     """
-    ids = common(tables, measure, ids)
+    before = tables[0].numbers.get(measure + INPUT, {})  # the same in all
+    kept = common(tables, measure, before, ids)
+    if not kept:
+        return np.nan, np.nan, against(tables, measure, before, kept)
+    means = (np.mean([numbers[ID] for ID in kept]) for numbers in (before, *(t.numbers[measure] for t in tables)))
+    first, *outputs = map(float, means)
+    return first, float(np.mean(outputs)), against(tables, measure, before, kept)
+
+
+def common(
+    tables: Sequence[ScoreTable], measure: str, reference: Mapping[str, float], ids: Sequence[str] | None = None
+) -> list[str]:
+    """The utterances in which all tables and the reference have a number."""
+    numbers = [reference, *(table.numbers.get(measure, {}) for table in tables)]
+    wanted = tables[0].ids if ids is None else ids
+    return [ID for ID in wanted if all(np.isfinite(known.get(ID, np.nan)) for known in numbers)]
+
+
+def against(tables: Sequence[ScoreTable], measure: str, reference: Mapping[str, float], ids: Sequence[str]) -> Estimate:
+    """The mean of a model's scores minus those of a reference that has no trainings, with its interval.
+
+    Arguments
+    ---------
+    tables : sequence of ScoreTable
+        One for each training of the model.
+    measure : str
+    reference : mapping
+        The numbers of the reference by utterance.
+    ids : sequence of str
+        The utterances, of `common`. A single speaker among them gives no interval.
+    """
     if not ids:
-        return np.nan, np.nan, Estimate(np.nan, np.nan, np.nan, 1.0)
-    before, after = (
-        np.array([[table.numbers[name][ID] for table in tables] for ID in ids]) for name in (measure + INPUT, measure)
-    )  # [N, trainings]
-    gains = after - before
+        return Estimate(np.nan, np.nan, np.nan, 1.0)
+    gains = np.array([[table.numbers[measure][ID] - reference[ID] for table in tables] for ID in ids])  # [N, trainings]
     clusters = Clusters(speakers(tables[0], ids))
     found = estimate(gains.mean(1), clusters, None, [gains.mean(0)])
-    if clusters.count < 2:
-        found = found._replace(low=np.nan, high=np.nan)
-    return float(before.mean()), float(after.mean()), found
-
-
-def common(tables: Sequence[ScoreTable], measure: str, ids: Sequence[str] | None = None) -> list[str]:
-    """The utterances in which all tables have a number of input and output; none where a table has no such column."""
-    wanted = (measure, measure + INPUT)
-    if not all(name in table.numbers for name in wanted for table in tables):
-        return []
-    return [
-        ID
-        for ID in (tables[0].ids if ids is None else ids)
-        if all(np.isfinite(table.numbers[name].get(ID, np.nan)) for name in wanted for table in tables)
-    ]
+    return found if clusters.count > 1 else found._replace(low=np.nan, high=np.nan, p=1.0)
 
 
 def speakers(table: ScoreTable, ids: Sequence[str]) -> list[tuple[str, ...]]:
@@ -164,12 +177,12 @@ def _rows(name: str, first: Sequence[ScoreTable], second: Sequence[ScoreTable]) 
     rows = []
     for measure, (heading, digits) in MEASURES.items():
         sides = [gain(tables, measure) for tables in (first, second)]
-        cells = [cell for of in sides for cell in (show(of[0], digits), show(of[1], digits), _interval(of[2], digits))]
+        cells = [cell for of in sides for cell in (show(of[0], digits), show(of[1], digits), interval(of[2], digits))]
         rows.append([name, heading, *cells])
     return rows
 
 
-def _interval(found: Estimate, digits: int) -> str:
+def interval(found: Estimate, digits: int) -> str:
     """The mean with its interval, where there is one."""
     mean = show(found.mean, digits)
     ends = f" [{show(found.low, digits)}, {show(found.high, digits)}]"
@@ -215,7 +228,7 @@ def _by_condition(models: Mapping[str, Sequence[ScoreTable]], measure: str) -> l
         for value in sorted(set(values.values())):
             ids = [ID for ID in table.ids if values[ID] == value]
             heard = {name for together in speakers(table, ids) for name in together}
-            gains = [_interval(gain(tables, measure, ids)[2], MEASURES[measure][1]) for tables in models.values()]
+            gains = [interval(gain(tables, measure, ids)[2], MEASURES[measure][1]) for tables in models.values()]
             rows.append([f"{column}: {value}", str(len(ids)), str(len(heard)), *gains])
     return rows
 

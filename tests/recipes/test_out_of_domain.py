@@ -220,13 +220,13 @@ def test_a_gain_is_the_mean_over_utterances_and_trainings(domain):
 
 def test_a_single_speaker_has_no_interval(domain):
     found = domain.gain([scores(0.5, speakers=1)], "pesq")[2]
-    assert np.isnan(found.low) and domain._interval(found, 2) == "0.51"
+    assert np.isnan(found.low) and domain.interval(found, 2) == "0.51"
 
 
 def test_utterances_without_a_number_and_columns_that_are_missing(domain):
     table = scores(0.5)
     table.numbers["pesq"]["u0"] = np.nan
-    assert len(domain.common([table, scores(0.5)], "pesq")) == 11
+    assert len(domain.common([table, scores(0.5)], "pesq", table.numbers["pesq_in"])) == 11
     assert domain._rows("m", [ScoreTable("t", {}, {}, ["a"])], [table])[0][2:5] == ["-", "-", "-"]
 
 
