@@ -24,6 +24,8 @@ from lobes.polsess.corpus.made_speech import made_speech
 
 SEED = 77
 POLISH, DIGITS, RESPONSES = "speech/polish", "speech8k/fsdd", "rir/speechbrain"  # in the folder of recordings
+# What follows the direct sound in rir2 is the noise of its recording: 40 % of that energy lies in the second half.
+ROOMS = ("rir1.flac", "rir3.flac", "rir4.flac")
 SYNTHESISED, RECORDED, SPOKEN_DIGITS = "Polish synthesised", "Polish recorded", "digits at 8 kHz"
 KINDS = {"pl_": SYNTHESISED, "picovoice": RECORDED, "fsdd": SPOKEN_DIGITS}  # by the begin of a speaker's name
 SCENES = ("street_traffic", "public_square", "cafe", "office", "car", "metro_station")
@@ -90,7 +92,9 @@ def make_sounds(recordings: Path, folder: Path, rate: int) -> Path:
                 samples, _ = make(("test", name, number), SEED, rate)
                 path = draft / kind / name / f"{number + 1:03d}.wav"
                 audio.write(path, samples * min(1.0, PEAK / float(np.abs(samples).max())), rate)
-    shutil.copytree(recordings / RESPONSES, draft / "rirs")
+    (draft / "rirs").mkdir()
+    for name in ROOMS:
+        shutil.copyfile(recordings / RESPONSES / name, draft / "rirs" / name)
     return draft.rename(folder)
 
 

@@ -21,7 +21,7 @@ DESCRIPTION = (
     "half of them indoors. **Language and recording**: Polish of 24 voices of the synthesiser espeak-ng, Polish of one "
     "recorded speaker, and English digits of three speakers (FSDD), 28 in all; the first tests are read English. "
     "**Noise**: synthesised scenes (street, square, cafe, office, car, station) and events (bells, alarm, knocks, "
-    "horn, siren, keys, glass, steps), kinds of which training holds none. **Room**: four measured responses "
+    "horn, siren, keys, glass, steps), kinds of which training holds none. **Room**: three measured responses "
     "(SpeechBrain's); training and the first tests have simulated ones. So little is recorded that most of it is made: "
     "what holds for synthesised speech alone can be seen in the last table of a task."
 )

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Real recordings: two corpora in PolSESS's format, SPMamba and ConvTasNet for the same minutes, a table.
 
-> python ../recordings.py FOLDER                    # builds the folder of recordings from public sources, 27 MB
+> python ../recordings.py FOLDER                    # builds the folder of recordings from public sources, 28 MB
 > python realdata.py --recordings FOLDER            # the whole table, about 100 min on two cores (90 with --jobs 2)
 > python realdata.py --recordings FOLDER --hparams spmamba --preset spmamba_8k --baseline convtasnet --device cuda
 > python realdata.py --recordings FOLDER --corpora_only   # to compare more models, see ../comparison.py

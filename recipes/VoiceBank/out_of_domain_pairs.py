@@ -27,7 +27,7 @@ DESCRIPTION = (
     "**Language and recording**: Polish of 24 voices of the synthesiser espeak-ng, Polish of one recorded speaker, and "
     "English digits of three speakers (FSDD) whose recordings end at 4 kHz; the first test is read English at 16 kHz. "
     "**Noise**: synthesised street, square, cafe, office, car and station, kinds of which training holds none. "
-    "**Room**: every second mixture is heard in one of four measured rooms (SpeechBrain's responses), and its target "
+    "**Room**: every second mixture is heard in one of three measured rooms (SpeechBrain's responses), and its target "
     "is the speech in that room. Levels are those of the first test: 2.5, 7.5, 12.5 and 17.5 dB. So little is "
     "recorded that most of it is made: what holds for synthesised speech alone can be seen in the last table."
 )

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Real recordings in VoiceBank's layout: six models for the same minutes, a table.
 
-> python ../recordings.py FOLDER           # builds the folder of recordings from public sources, 27 MB
+> python ../recordings.py FOLDER           # builds the folder of recordings from public sources, 28 MB
 > python realdata.py --recordings FOLDER   # the whole table, about 130 min on two cores
 > python realdata.py --recordings FOLDER --models bsrnn_mini mbs_net_mini --minutes 10 --device cuda
 

@@ -39,7 +39,7 @@ def load(recipe_module, monkeypatch):
 
 @pytest.fixture
 def recordings(tmp_path):
-    """A recorded Polish speaker, two who say digits, two responses."""
+    """A recorded Polish speaker, two who say digits, three responses."""
     rng, folder = np.random.default_rng(0), tmp_path / "recordings"
     audio.write(folder / "speech/polish/test/picovoice_pl/a.flac", 0.1 * rng.standard_normal(8 * 16000 + 50), 16000)
     audio.write(folder / "speech/polish/test/picovoice_pl/b.flac", 0.1 * rng.standard_normal(35000), 16000)
@@ -48,7 +48,7 @@ def recordings(tmp_path):
             for take in range(5):
                 path = folder / f"speech8k/fsdd/{name}/{digit}_{name}_{take}.flac"
                 audio.write(path, level * rng.standard_normal(1000 + 10 * digit + take), 8000)
-    for number in (1, 2):
+    for number in (1, 3, 4):
         response = rng.standard_normal(1600) * np.exp(-np.arange(1600) / 300)
         response[0] = 4.0
         audio.write(folder / f"rir/speechbrain/rir{number}.flac", response / 5, 16000)
@@ -253,4 +253,6 @@ def test_the_table_of_recordings_holds_what_the_second_test_reads(load):
         for take in range(sounds.TAKES)
     }
     assert len(names) == 3 and sum(path.startswith(f"{sounds.POLISH}/") for path in paths) == 2
-    assert sum(path.startswith(f"{sounds.RESPONSES}/") for path in paths) == 4
+    assert {path for path in paths if path.startswith("rir/")} == {
+        f"{sounds.RESPONSES}/{room}" for room in sounds.ROOMS
+    }
