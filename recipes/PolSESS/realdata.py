@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Real recordings: two corpora in PolSESS's format, SPMamba and ConvTasNet for the same minutes, a table.
 
-> python ../recordings.py FOLDER                    # builds the folder of recordings from public sources, 27 MB
+> python ../recordings.py FOLDER                    # builds the folder of recordings from public sources, 28 MB
 > python realdata.py --recordings FOLDER            # the whole table, about 100 min on two cores (90 with --jobs 2)
 > python realdata.py --recordings FOLDER --hparams spmamba --preset spmamba_8k --baseline convtasnet --device cuda
 > python realdata.py --recordings FOLDER --corpora_only   # to compare more models, see ../comparison.py
 
 FOLDER holds manifest.csv with the columns path and split (train, valid, test), and the recordings under speech/ and
 noise/ that this file names. One corpus is for task ES (enhance one speaker) and one for SB (separate both); speakers,
-recordings and simulated rooms of the test are never heard in training. Finished runs are kept: the same command after
-an interruption goes on where it stopped. The table goes into RESULTS.md in this folder.
+recordings and simulated rooms of the test are never heard in training. Each run is also tested on a corpus of another
+domain, which it has seen nothing of (`out_of_domain_corpus.py`). Finished runs are kept: the same command after an
+interruption goes on where it stopped. The tables go into RESULTS.md in this folder.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # what both recipes with real recordings share
+
+import out_of_domain
+import out_of_domain_corpus
 from counted_variants import CLEAN, counted_variants
 
 from lobes.data import arguments
@@ -62,10 +67,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended, too
     data = options.recordings = find_recordings(options.recordings)
     print(plan(options), flush=True)
-    corpora = {}
+    corpora, foreign = {}, {}
     for task in options.tasks:
-        with stage(f"corpus for {task}"):
+        with stage(f"corpora for {task}"):
             corpora[task] = make_data(data, task, options.output)
+            foreign[task] = out_of_domain_corpus.make_manifest(data, task, options.output)
     if options.corpora_only:
         return
     runs = make_runs(options, corpora)
@@ -75,8 +81,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         shared_in(options.output / "input_scores"),
     ):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
+        for (task, _, _), run in runs.items():
+            out_of_domain.test(run.folder, foreign[task], options.device)
     outcomes = {key: collect(run.folder) for key, run in runs.items()}
-    text = results_text(options, outcomes)
+    text = results_text(options, outcomes) + "\n\n" + second_text(options, runs)
     table.replace_section(options.results, f"realdata-{options.preset}-{options.baseline}", text)
     print(f"\n{text}\n\nwritten to {options.results}", flush=True)
 
@@ -273,6 +281,15 @@ def task_text(options: argparse.Namespace, task: str, outcomes: Mapping[tuple[st
         table.as_markdown([*header, "SER+SE"], by_variant),
         "",
     ]
+
+
+def second_text(options: argparse.Namespace, runs: Mapping[tuple[str, str, int], Run]) -> str:
+    """Both tests of each task next to each other."""
+    parts = [out_of_domain_corpus.DESCRIPTION]
+    for task in options.tasks:
+        folders = {m: [runs[task, m, s].folder for s in options.seeds] for m in (options.preset, options.baseline)}
+        parts.append(out_of_domain.section(folders, f"Task {task}, both tests:", "si_sdr"))
+    return "\n\n".join(parts)
 
 
 def full_mixtures(outcome: Outcome) -> str:

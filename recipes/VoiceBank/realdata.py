@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Real recordings in VoiceBank's layout: eight models for the same minutes, a table, paired differences.
 
-> python ../recordings.py FOLDER           # builds the folder of recordings from public sources, 27 MB
+> python ../recordings.py FOLDER           # builds the folder of recordings from public sources, 28 MB
 > python realdata.py --recordings FOLDER   # the whole table, about 170 min on two cores
 > python realdata.py --recordings FOLDER --models bsrnn_mini mbs_net_mini --minutes 10 --device cuda
 > python realdata.py --recordings FOLDER --steps 800    # steps in place of minutes: the same on a busy machine
 
 FOLDER holds manifest.csv with the columns path, kind, speaker, split and sample_rate, the recordings that it names, and
 voicebank/clean and voicebank/noisy. Speakers and recordings of noise of the test are never heard in training. Finished
-runs are kept: the same command after an interruption goes on where it stopped. The table goes into RESULTS.md in this
-folder.
+runs are kept: the same command after an interruption goes on where it stopped. Each run is also tested on pairs of
+another domain, which it has seen nothing of (`out_of_domain_pairs.py`). The tables go into RESULTS.md in this folder.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from realdata_pairs import paired_lines
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # what both recipes with real recordings share
+
+import out_of_domain
+import out_of_domain_pairs
 from realdata_set import describe, find_recordings, make_set
 
 from lobes.data import arguments
 from lobes.errors import UserError, exit_on_user_error
+from lobes.evaluation.inputs import shared_in
 from lobes.reports import tables as table
 from lobes.runs.launcher import Run, run_all, stage
 from lobes.runs.record import Outcome, collect
@@ -85,11 +89,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = options.output / "set"
     with stage("the set"):
         held_out = make_set(recordings, folder, SET_SEED)
+        foreign = out_of_domain_pairs.make_manifest(recordings, options.output)
     runs = {(m, s): make_run(options, folder, held_out, m, s) for s in options.seeds for m in options.models}
     with stage(f"{len(runs)} runs of {budget(options)}, {options.jobs} at a time"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
+    with stage("the second test of each"), shared_in(options.output / "input_scores"):
+        for run in runs.values():
+            out_of_domain.test(run.folder, foreign, options.device)
     outcomes = {key: collect(run.folder) for key, run in runs.items()}
     text = results_text(options, describe(folder, held_out), outcomes, {key: run.folder for key, run in runs.items()})
+    folders = {model: [runs[model, seed].folder for seed in options.seeds] for model in options.models}
+    description = out_of_domain_pairs.DESCRIPTION.format(**out_of_domain.sizes(foreign))
+    text += "\n\n" + out_of_domain.section(folders, description)
     table.replace_section(options.results, "realdata-" + "-".join(options.models), text)
     print(f"\n{text}\n\nwritten to {options.results}", flush=True)
 
@@ -177,7 +188,6 @@ def results_text(
         "",
         UNITS,
         "",
-        *paired_lines(options.models, options.seeds, folders, "Paired differences, first minus second:"),
         f"- command: `{command(__file__, given(options))}` (each run's own is in its `launch.json`)",
         f"- commit: {first.train_time.get('commit', 'unknown')}",
         f"- seeds: of the set {SET_SEED}, of the training {', '.join(map(str, options.seeds))}",

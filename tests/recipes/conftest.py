@@ -151,3 +151,27 @@ def train(recipe_module, monkeypatch):
 
     yield call
     logging.getLogger().handlers[:] = handlers
+
+
+@pytest.fixture
+def second_tests(monkeypatch):
+    """second_tests(recipe): a stand-in for the second test of its realdata module; returns the folders tested."""
+
+    def replace(module, maker):
+        folders = []
+
+        def test(run, manifest, device=None):
+            out = run / "out_of_domain"
+            out.mkdir(exist_ok=True)
+            lines = ["id,speaker,speech,si_sdr,si_sdr_in,si_sdri,pesq,pesq_in,stoi,stoi_in,status"]
+            lines += [f"u{n},s{n % 4},digits,{4 + n},{3 + n},1,2.5,2.{n % 2},0.75,0.5,ok" for n in range(8)]
+            (out / "per_utterance.csv").write_text("\n".join(lines) + "\n")
+            folders.append(run)
+            return out
+
+        monkeypatch.setattr(module.out_of_domain, "test", test)
+        monkeypatch.setattr(module.out_of_domain, "sizes", lambda manifest: {"pairs": 8, "speakers": 4})
+        monkeypatch.setattr(maker, "make_manifest", lambda *_: Path("test.csv"))
+        return folders
+
+    return replace

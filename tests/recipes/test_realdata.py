@@ -13,7 +13,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "PolSESS"
 
 
 @pytest.fixture
-def recipe(monkeypatch, tmp_path):
+def recipe(monkeypatch, tmp_path, second_tests):
     """The module, with a stand-in for training and corpora; `call` runs it."""
     monkeypatch.syspath_prepend(RECIPE)
     monkeypatch.delitem(sys.modules, "realdata", raising=False)
@@ -21,6 +21,7 @@ def recipe(monkeypatch, tmp_path):
     script = shutil.copy(Path(__file__).with_name("fake_train.py"), tmp_path / "train.py")
     monkeypatch.setattr(module, "TRAIN_SCRIPT", Path(script))
     monkeypatch.setattr(module, "make_data", lambda data, task, output: output / "corpora" / f"real_{task.lower()}")
+    module.tested = second_tests(module, module.out_of_domain_corpus)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "manifest.csv").write_text("path,split\n")
     places = ["--recordings", tmp_path / "data", "--output", tmp_path / "out", "--results", tmp_path / "RESULTS.md"]
@@ -41,6 +42,17 @@ def test_eight_runs_and_their_table(recipe, tmp_path, capsys):
     assert "SER+SE" in text and "c0ffee" in text and "a fast one" in text and "0.1 min" in text
     assert "`python realdata.py --recordings data --preset spmamba_mini" in text and str(tmp_path) not in text
     assert "takes about" in capsys.readouterr().out
+
+
+def test_every_run_has_a_second_test_and_both_stand_in_the_table(recipe, tmp_path):
+    recipe.call("--minutes", 0.1, "--seeds", 1)
+    assert {path.name for path in recipe.tested} == set(starts(tmp_path)) and len(recipe.tested) == 4
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text.count("| spmamba_mini | SI-SDR | - | - | - | 6.50 | 7.50 | 1.00 [") == 2  # the stand-in has no input
+    assert (
+        text.count("| pesq | - | - | 0.00 [0.00, 0.00] | no difference is shown |") == 2
+        and "Polish of 24 voices" in text
+    )
 
 
 def test_a_second_call_does_only_what_is_missing_and_replaces_the_section(recipe, tmp_path):

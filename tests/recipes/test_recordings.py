@@ -140,7 +140,7 @@ def test_wrong_options_are_one_line(builder, tmp_path):
 
 def test_every_row_has_a_place_where_it_is_published(builder):
     rows = builder.read_table()
-    assert len({row["path"] for row in rows}) == len(rows) == 166
+    assert len({row["path"] for row in rows}) == len(rows) == 321
     for row in rows:
         url = builder.address(row["origin"], None)
         assert url.startswith("https://") and " " not in url

@@ -98,11 +98,11 @@ def test_the_real_set_passes_the_preparation(maker, recipe_module, realdata, tmp
 
 
 @pytest.fixture
-def recipe(recipe_module, monkeypatch, recordings, tmp_path):
+def recipe(recipe_module, monkeypatch, recordings, tmp_path, second_tests):
     """The command with a stand-in for training."""
     recipe_module("VoiceBank", "realdata_set")
-    recipe_module("VoiceBank", "realdata_pairs")
     module = recipe_module("VoiceBank", "realdata")
+    module.tested = second_tests(module, module.out_of_domain_pairs)
     (tmp_path / "train.py").write_text(TRAIN)
     monkeypatch.setattr(module, "TRAIN_SCRIPT", tmp_path / "train.py")
     places = ["--recordings", recordings, "--output", tmp_path / "out", "--results", tmp_path / "RESULTS.md"]
@@ -135,6 +135,16 @@ def test_steps_in_place_of_minutes(recipe, tmp_path, capsys):
         recipe.call("--steps", 7, "--minutes", 1)
 
 
+def test_every_run_has_a_second_test_and_both_stand_in_the_table(recipe, tmp_path):
+    recipe.call("--minutes", 0.1, "--models", "bsrnn_mini", "mbs_net_mini")
+    assert sorted(path.name for path in recipe.tested) == sorted(
+        f"{model}_seed{seed}" for model in ("bsrnn_mini", "mbs_net_mini") for seed in (1, 2)
+    )
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "| mbs_net_mini | PESQ | - | - | - | 2.05 | 2.50 | 0.45 [" in text and "8 pairs of 4 speakers" in text
+    assert "| speech: digits | 8 | 4 | 0.45 [" in text
+
+
 def test_a_second_call_does_only_what_is_missing(recipe, tmp_path):
     recipe.call("--minutes", 0.1, "--models", "bsrnn_mini", "mbs_net_mini")
     shutil.rmtree(tmp_path / "out" / "bsrnn_mini_seed2")
@@ -156,34 +166,3 @@ def test_the_recordings_must_be_named_before_anything_is_made(recipe, monkeypatc
 def test_recordings_in_their_usual_place_need_no_option(maker, monkeypatch, recordings):
     monkeypatch.setattr(maker, "RECORDINGS", recordings)
     assert maker.find_recordings(None) == recordings
-
-
-def scores(folder, gain):
-    """A finished run's table: eight speakers with four files each, which the gain lifts all."""
-    names = [(f"p{speaker}_{number}", f"p{speaker}") for speaker in range(8) for number in range(4)]
-    rows = [
-        {
-            "id": name,
-            "speaker": speaker,
-            "si_sdr": 5.0 + place % 3 + gain,
-            "pesq": 1.5 + 0.1 * (place % 5) + gain * (1 + place % 2) / 10,
-            "stoi": 0.8,
-            "status": "ok",
-        }
-        for place, (name, speaker) in enumerate(names)
-    ]
-    folder.mkdir()
-    write_per_utterance(folder / "per_utterance.csv", rows)
-    return folder
-
-
-def test_differences_are_paired_over_speakers_and_seeds(recipe_module, tmp_path):
-    pairs = recipe_module("VoiceBank", "realdata_pairs")
-    gains = {("with", 1): 1.0, ("with", 2): 1.1, ("without", 1): 0.0, ("without", 2): 0.1}
-    folders = {key: scores(tmp_path / f"{key[0]}{key[1]}", gain) for key, gain in gains.items()}
-    text = "\n".join(pairs.paired_lines(["with", "without"], [1, 2], folders, "Pairs:"))
-    rows = {line.split(" | ")[2]: line for line in text.splitlines() if line.startswith("| with |")}
-    assert list(rows) == ["pesq", "si_sdr", "stoi"] and "| 1.00 [0." in rows["si_sdr"] and "| 8 |" in rows["si_sdr"]
-    assert rows["pesq"].endswith("| with is better |") and "no difference is shown" in rows["stoi"]
-    assert text.startswith("Pairs:\n\n| first |") and "a bootstrap of speakers and of trainings" in text
-    assert pairs.paired_lines(["with"], [1, 2], folders, "Pairs:") == []
