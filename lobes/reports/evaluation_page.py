@@ -15,7 +15,7 @@ from lobes.reports import page_answer
 from lobes.reports.differences import explanation
 from lobes.reports.html import AudioExample, templates
 from lobes.reports.looks import Look, looks_of
-from lobes.reports.measure_names import digits, heading, listed, upwards, with_unit
+from lobes.reports.measure_names import digits, direction, heading, listed, upwards, with_unit
 from lobes.reports.page_figures import distributions_svg, gains_svg
 from lobes.reports.page_scores import Scores
 from lobes.reports.page_tables import condition_tables, pairs_table, systems_table, utterances_table
@@ -155,7 +155,7 @@ def distribution(scores: Scores, measure: str, looks: Mapping[str, Look]) -> Pic
     medians = [f"{label} {show(float(np.nanmedian(values[label])), digits(measure))}" for label in shown]
     svg = distributions_svg(values, looks, with_unit(measure), f"distribution of {measure}")
     words = f"Distributions of {heading(measure)}. Medians: {', '.join(medians)}."
-    return Picture(heading(measure), words, svg)
+    return Picture(f"{heading(measure)}, {direction(measure)}", words, svg)
 
 
 def gains(scores: Scores, looks: Mapping[str, Look]) -> list[Picture]:

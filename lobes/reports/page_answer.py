@@ -14,7 +14,7 @@ from lobes.reports.page_scores import Scores
 from lobes.reports.tables import show
 
 BEST, AMONG_BEST = "best", "among the best"
-MOST_NUMBERS = 3  # systems of which a sentence says by how much
+MOST_NUMBERS = MOST_NAMES = 3  # systems of which a sentence says by how much, or the name
 
 
 class Verdicts:
@@ -62,7 +62,8 @@ class Verdicts:
 def question(scores: Scores) -> str:
     """What the page answers."""
     models, count = scores.models, len(scores.ids)
-    asked = f"How good is {models[0]}" if len(models) == 1 else f"Which of these {len(models)} systems is better"
+    which = "is better" if len(models) == 2 else "is best"
+    asked = f"How good is {models[0]}" if len(models) == 1 else f"Which of these {len(models)} systems {which}"
     utterances = "1 utterance" if count == 1 else f"{count} utterances"
     speakers = f" of {scores.speaker_count} speaker{'s' * (scores.speaker_count > 1)}" if scores.speaker_count else ""
     against = ", and what does it do to the untouched input" if scores.reference else ""
@@ -70,25 +71,17 @@ def question(scores: Scores) -> str:
 
 
 def headline(verdicts: Verdicts) -> list[str]:
-    """One sentence for each system that is better than all others in something, and one for what stays open."""
-    scores, first, open_in = verdicts.scores, {}, []
-    measures = [measure for measure in scores.measures if verdicts.leader(measure)]
+    """Which system is better than all others, in which measures; and where that is not shown, between which ones."""
+    measures = [measure for measure in verdicts.scores.measures if verdicts.leader(measure)]
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for measure in measures:
-        winners = [label for label, mark in verdicts.marks(measure).items() if mark == BEST]
-        if winners:
-            first.setdefault(winners[0], []).append(heading(measure))
-        else:
-            open_in.append(heading(measure))
-    if not measures:
-        return ["Nothing was compared: means alone do not say which system is better."] * (len(scores.models) > 1)
-    two = [label for label in scores.labels if verdicts.rivals(label, measures[0])]
-    others = {label: two[1 - two.index(label)] if len(two) == 2 else "every other system" for label in first}
-    said = [f"{label} is better than {others[label]} in {listed(what)}." for label, what in first.items()]
-    if open_in and len(two) == 2:
-        said.append(f"Between {listed(two)}, {NOTHING} in {listed(open_in)}.")
-    elif open_in:
-        said.append(f"In {listed(open_in)}, no system is shown to be better than every other.")
-    return said
+        leader, marked = verdicts.leader(measure), verdicts.marks(measure)
+        level = tuple(label for label in marked if label != leader)
+        found.setdefault((leader, level), []).append(measure)
+    if not measures and not against_input(verdicts):
+        return ["Nothing was compared. Means alone, as below, do not say which system is better."]
+    won_first = sorted(found.items(), key=lambda item: bool(item[0][1]))
+    return [_headline(verdicts, *who, what) for who, what in won_first]
 
 
 def by_measure(verdicts: Verdicts) -> list[tuple[str, str]]:
@@ -106,18 +99,29 @@ def against_input(verdicts: Verdicts) -> list[tuple[str, str]]:
     return [(label, words) for label, words in found if words]
 
 
+def _headline(verdicts: Verdicts, leader: str, level: Sequence[str], measures: Sequence[str]) -> str:
+    what = listed([heading(measure) for measure in measures])
+    if level:
+        others = listed(list(level)) if len(level) <= MOST_NAMES else f"{len(level)} others"
+        return f"In {what}, {leader} has the best mean, and {NOTHING} between it and {others}."
+    rivals = verdicts.rivals(leader, measures[0])
+    return f"{leader} is better than {rivals[0] if len(rivals) == 1 else 'every other system'} in {what}."
+
+
 def _of_leader(verdicts: Verdicts, measure: str) -> str:
     leader = verdicts.leader(measure)
     rivals, beaten = verdicts.rivals(leader, measure), verdicts.beaten(leader, measure)
     level = [other for other in rivals if other not in beaten]
     numbers = len(rivals) <= MOST_NUMBERS
-    said = {
-        other: f"{other} ({_advantage(verdicts, leader, other, measure)})" if numbers else other for other in rivals
-    }
-    better = f"{leader} is better than {listed([said[other] for other in beaten])}" if beaten else ""
-    best = f"{leader}, which has the best mean," if not beaten else leader
-    between = f"between {best} and {listed([said[other] for other in level])} {NOTHING}" if level else ""
-    return "; ".join(filter(None, [better, between])) + "."
+    by = {other: f" ({_advantage(verdicts, leader, other, measure)})" if numbers else "" for other in rivals}
+    said = []
+    if beaten:
+        said.append(f"{leader} is better than {listed([other + by[other] for other in beaten])}.")
+    if level:
+        best = leader if beaten else f"{leader}, which has the best mean,"
+        names = listed([other + by[other].replace("(by ", "(") for other in level])
+        said.append(f"Between {best} and {names}, {NOTHING}.")
+    return " ".join(said)
 
 
 def _advantage(verdicts: Verdicts, one: str, other: str, measure: str) -> str:
@@ -132,7 +136,7 @@ def _advantage(verdicts: Verdicts, one: str, other: str, measure: str) -> str:
 def _number(found: Estimate, measure: str, sign: int = 1) -> str:
     low, high = sorted((sign * found.low, sign * found.high))
     mean, low, high = (show(value, digits(measure)) for value in (sign * found.mean, low, high))
-    return f"by {mean} [{low}, {high}]"
+    return f"by {mean}\u00a0[{low},\u00a0{high}]"
 
 
 def _of_gains(verdicts: Verdicts, label: str) -> str:

@@ -14,6 +14,7 @@ from lobes.reports.looks import Look
 from lobes.reports.tables import short_labels
 
 FEWEST_OF_A_DENSITY = 10  # different values; fewer are drawn one by one
+WIDTH = 4.2  # in inches: letters have a size that suits a phone
 ROW_INCHES, HALF_HEIGHT = 0.42, 0.4  # of a system in inches, and of the widest place of a violin in rows
 WIDE_INTERVALS = 1.5  # intervals are cut at so many ranges of the means beyond these: few speakers make long ones
 
@@ -43,7 +44,7 @@ def distributions_svg(scores: Mapping[str, np.ndarray], looks: Mapping[str, Look
     ('<svg', True)
     """
     short = short_labels(list(scores))
-    with new_figure(4.6, 0.8 + ROW_INCHES * len(scores), PAGE_STYLE) as figure:
+    with new_figure(WIDTH, 0.8 + ROW_INCHES * len(scores), PAGE_STYLE) as figure:
         axes = figure.add_subplot(xlabel=x_label)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.grid(axis="x", clip_on=False)
@@ -86,7 +87,7 @@ def gains_svg(
     >>> gains_svg({"a": points}, looks_of(["a"], None), "input in dB", "gain", "gain")[:4]
     '<svg'
     """
-    with new_figure(4.6, 3.0, PAGE_STYLE) as figure:
+    with new_figure(WIDTH, 2.8, PAGE_STYLE) as figure:
         axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", clip_on=False)

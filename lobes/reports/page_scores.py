@@ -126,7 +126,8 @@ class Scores:
         return estimate(found.mean(1), clusters, None, [found.mean(0)], draws=DRAWS)
 
     def _all_measures(self) -> list[str]:
-        names = dict.fromkeys(name for tables in self._tables.values() for table in tables for name in table.numbers)
+        tables = [table for label in (*self.models, *self.labels) for table in self._tables[label]]
+        names = dict.fromkeys(name for table in tables for name in table.numbers)
         kept = [name for name in names if not name.endswith(INPUT) and name not in NEITHER_IS_BETTER]
         return [name for name in kept if GAINS.get(name) not in kept]
 

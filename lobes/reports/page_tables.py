@@ -18,6 +18,7 @@ from lobes.reports.page_scores import Scores
 from lobes.reports.tables import show
 
 MOST_CELLS = 40_000  # of the table of utterances, which then has about half a megabyte
+IN_WORDS = ("first", "second", "measure", "verdict")
 MOST_MISSING = 8  # sentences about values that are not there
 
 
@@ -32,9 +33,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell's text; `mark` says in a word what is special about it."""
+    """A cell's text, what stands below it in small letters, and in a word what is special about it."""
 
     text: str
+    detail: str = ""
     mark: str = ""
 
 
@@ -66,10 +68,7 @@ def systems_table(verdicts: Verdicts, looks: dict[str, Look]) -> SortableTable:
     rows = [
         Row(
             label,
-            [
-                Cell(interval(scores.mean(label, measure), measure), marks[measure].get(label, ""))
-                for measure in measures
-            ],
+            [mean_cell(scores.mean(label, measure), measure, marks[measure].get(label, "")) for measure in measures],
             looks[label],
             "the untouched input" if label == scores.reference and label != "untouched input" else "",
         )
@@ -84,9 +83,11 @@ def pairs_table(differences: Sequence[PairedDifference]) -> SortableTable | None
     overall = [one for one in differences if one.condition == ALL]
     if not overall:
         return None
-    words = {"first", "second", "measure", "verdict"}
-    columns = [Column(name, numeric=name not in words) for name in pairs.HEADER]
-    rows = [Row(first, [Cell(text) for text in cells]) for first, *cells in map(pairs.cells, overall)]
+    first, *names = sorted(pairs.HEADER, key=lambda name: name not in IN_WORDS)  # verdicts need no scrolling
+    columns = [Column(name, numeric=name not in IN_WORDS) for name in (first, *names)]
+    cells = [dict(zip(pairs.HEADER, pairs.cells(one), strict=True)) for one in overall]
+    cells = [{**found, "measure": heading(found["measure"])} for found in cells]
+    rows = [Row(found[first], [Cell(found[name]) for name in names]) for found in cells]
     return SortableTable("Paired differences: first minus second on the same utterances", columns, rows)
 
 
@@ -129,10 +130,10 @@ def utterances_table(scores: Scores) -> SortableTable:
     return SortableTable("Scores of each utterance", columns, rows, note)
 
 
-def interval(found: Estimate, measure: str) -> str:
-    """A mean with its interval; a single utterance has none."""
+def mean_cell(found: Estimate, measure: str, mark: str = "") -> Cell:
+    """A mean above its interval; a single utterance has none."""
     mean, low, high = (show(value, digits(measure)) for value in found[:3])
-    return mean if low == "-" else f"{mean} [{low}, {high}]"
+    return Cell(mean, "" if low == "-" else f"[{low}, {high}]", mark)
 
 
 def _of_condition(scores: Scores, measure: str, rows: Sequence[int]) -> Iterator[Cell]:
@@ -140,7 +141,7 @@ def _of_condition(scores: Scores, measure: str, rows: Sequence[int]) -> Iterator
     best = max((upwards(measure) * one.mean for one in found if np.isfinite(one.mean)), default=np.nan)
     for one in found:
         several = len(scores.labels) > 1
-        yield Cell(interval(one, measure), "best mean" if several and upwards(measure) * one.mean == best else "")
+        yield mean_cell(one, measure, "best mean" if several and upwards(measure) * one.mean == best else "")
 
 
 def _missing(scores: Scores, measures: Sequence[str]) -> list[str]:

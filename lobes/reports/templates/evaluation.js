@@ -26,7 +26,7 @@ function sort(table, head) {
   body.append(...rows.map(([, row]) => row));
   for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-  status_line.textContent = `Sorted by ${head.textContent.trim()}, ${head.getAttribute("aria-sort")}.`;
+  status_line.textContent = `Sorted by ${head.firstChild.firstChild.textContent}, ${head.getAttribute("aria-sort")}.`;
 }
 
 for (const table of document.querySelectorAll("table[data-sortable]")) {
@@ -34,7 +34,10 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
   for (const head of table.tHead.rows[0].cells) {
     const button = document.createElement("button");
     button.type = "button";
+    const arrow = document.createElement("span");
+    arrow.className = "arrow";
     button.append(...head.childNodes);
+    button.firstChild.after(arrow);
     button.addEventListener("click", () => sort(table, head));
     head.append(button);
   }
