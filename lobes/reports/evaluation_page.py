@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lobes.data.files import write_whole
-from lobes.evaluation.comparison import GAINS, PairedDifference
+from lobes.evaluation.comparison import PairedDifference
 from lobes.evaluation.score_tables import System
 from lobes.reports import page_answer
 from lobes.reports.differences import explanation
 from lobes.reports.html import AudioExample, templates
-from lobes.reports.looks import Look, looks_of
-from lobes.reports.measure_names import digits, direction, heading, listed, upwards, with_unit
-from lobes.reports.page_figures import distributions_svg, gains_svg
+from lobes.reports.looks import looks_of
+from lobes.reports.measure_names import upwards
+from lobes.reports.page_pictures import distributions, gains
 from lobes.reports.page_scores import Scores
 from lobes.reports.page_tables import condition_tables, pairs_table, systems_table, utterances_table
-from lobes.reports.tables import show
-
-LEVEL_AXIS = "SI-SDR of the input in dB"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture, its caption, and what it shows in words."""
-
-    caption: str
-    words: str
-    svg: str
 
 
 def write_evaluation_page(
@@ -98,7 +85,7 @@ def write_evaluation_page(
         speakers=scores.speaker_count,
         looks=looks,
         reference=scores.reference,
-        distributions=[distribution(scores, measure, looks) for measure in _known(scores)],
+        distributions=distributions(scores, looks),
         gains=gains(scores, looks),
         conditions=condition_tables(scores),
         examples=examples,
@@ -138,48 +125,12 @@ def chosen_examples(
     [('best', 'u4'), ('median', 'u2'), ('worst', 'u0')]
     """
     scores = Scores(systems, [], reference)
-    own, before = scores.of(scores.models[0], measure), scores.of_input(measure)
-    gain = upwards(measure) * (own - before if np.isfinite(before).any() else own)
+    before = scores.of_input(measure)
+    before = before if np.isfinite(before).any() else np.zeros(len(scores.ids))
+    gains_of = [upwards(measure) * (scores.of(label, measure) - before) for label in scores.models]
+    gain = next((found for found in gains_of if np.nan_to_num(found).any()), gains_of[0])  # not the input once more
     ranked = [scores.ids[row] for row in np.argsort(-gain, kind="stable") if np.isfinite(gain[row])]
-    middle = (len(ranked) - count) // 2
-    wanted = {"best": ranked[:count], "worst": ranked[::-1][:count], "median": ranked[max(0, middle) :][:count]}
+    middle = max(0, (len(ranked) - count) // 2)
+    wanted = {"best": ranked[:count], "worst": ranked[::-1][:count], "median": ranked[middle : middle + count]}
     kind_of = {ID: kind for kind in reversed(wanted) for ID in wanted[kind]}  # best before worst before median
     return [(kind, ID) for kind in ("best", "median", "worst") for ID in wanted[kind] if kind_of[ID] == kind]
-
-
-def distribution(scores: Scores, measure: str, looks: Mapping[str, Look]) -> Picture:
-    """How a measure is distributed over the utterances, for each system that has it."""
-    shown = [label for label in scores.labels if scores.has(label, measure)]
-    shown = [label for label in shown if label != scores.reference or measure not in GAINS.values()]
-    values = {label: scores.of(label, measure) for label in shown}
-    medians = [f"{label} {show(float(np.nanmedian(values[label])), digits(measure))}" for label in shown]
-    svg = distributions_svg(values, looks, with_unit(measure), f"distribution of {measure}")
-    words = f"Distributions of {heading(measure)}. Medians: {', '.join(medians)}."
-    return Picture(f"{heading(measure)}, {direction(measure)}", words, svg)
-
-
-def gains(scores: Scores, looks: Mapping[str, Look]) -> list[Picture]:
-    """What each measure gains over the untouched input, by the input's level; nothing where that is unknown."""
-    return [found for measure in _known(scores) if (found := _gain(scores, measure, looks))]
-
-
-def _gain(scores: Scores, measure: str, looks: Mapping[str, Look]) -> Picture | None:
-    level = scores.of_input("si_sdr")
-    bins = [(float(level[rows].mean()), rows) for rows in scores.bins()]
-    lines = {label: [(x, scores.mean_gain(label, measure, rows)) for x, rows in bins] for label in scores.models}
-    lines = {label: points for label, points in lines.items() if any(np.isfinite(one.mean) for _, one in points)}
-    if not lines:
-        return None
-    verb = "gain in" if upwards(measure) > 0 else "reduction of"
-    axis = with_unit(measure) if measure in GAINS.values() else f"{verb} {with_unit(measure)}"
-    ends = [f"{label} {_show(p[0][1].mean, measure)} to {_show(p[-1][1].mean, measure)}" for label, p in lines.items()]
-    words = f"{axis} over the level of the input, from the lowest to the highest levels: {listed(ends)}."
-    return Picture(axis, words, gains_svg(lines, looks, LEVEL_AXIS, axis, f"gain of {measure}"))
-
-
-def _known(scores: Scores) -> list[str]:
-    return [measure for measure in scores.measures if any(scores.has(label, measure) for label in scores.models)]
-
-
-def _show(value: float, measure: str) -> str:
-    return show(value, digits(measure))

@@ -134,8 +134,8 @@ def _advantage(verdicts: Verdicts, one: str, other: str, measure: str) -> str:
 
 
 def _number(found: Estimate, measure: str, sign: int = 1) -> str:
-    low, high = sorted((sign * found.low, sign * found.high))
-    mean, low, high = (show(value, digits(measure)) for value in (sign * found.mean, low, high))
+    ends = sorted((sign * found.low, sign * found.high))
+    mean, low, high = (show(value, digits(measure)) for value in (sign * found.mean, *ends))
     return f"by {mean}\u00a0[{low},\u00a0{high}]"
 
 

@@ -46,6 +46,8 @@ class Scores:
             raise ValueError(f"expected systems with different labels, got {labels}")
         if reference is not None and reference not in labels:
             raise ValueError(f"reference {reference!r} is none of the systems {labels}")
+        if len(systems) == 1:
+            reference = None  # the input alone is what the page is about
         self.first = systems[0].tables[0]
         self.ids = list(self.first.ids)
         if reference is None and UNTOUCHED not in labels and (untouched := _untouched(systems)):

@@ -59,6 +59,7 @@ class Browser:
         self._session = {"sessionId": found["sessionId"]}
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
+        self.send("Page.setLifecycleEventsEnabled", enabled=True)
 
     def send(self, method: str, **params) -> dict:
         """Call a method of the protocol and return its result."""
@@ -76,13 +77,10 @@ class Browser:
         self.send("Emulation.setDeviceMetricsOverride", **metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
-        self.send("Page.navigate", url="about:blank")
         self.events.clear()
-        self.send("Page.navigate", url=page.as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+        loader = self.send("Page.navigate", url=page.as_uri())["loaderId"]
+        while not any(_is_load(event, loader) for event in self.events):
             self.events.append(self._messages.get(timeout=SECONDS))
-        while self.run("document.URL") != page.as_uri():
-            pass
 
     def run(self, script: str):
         """The value of an expression of JavaScript; a promise is waited for."""
@@ -130,3 +128,8 @@ class Browser:
             for message in whole:
                 self._messages.put(json.loads(message))
         os.close(self._answers)
+
+
+def _is_load(event: dict, loader: str) -> bool:
+    found = event.get("params", {})
+    return event.get("method") == "Page.lifecycleEvent" and (found["name"], found["loaderId"]) == ("load", loader)
