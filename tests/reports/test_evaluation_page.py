@@ -119,7 +119,14 @@ def test_means_have_the_intervals_of_speakers_and_the_best_are_named(html, three
 
 def test_all_parts_are_there(html):
     text = words_of(html)
-    for part in ("Distributions over", "Gain over the input", "By condition", "Examples", "Utterances", "How this page"):
+    for part in (
+        "Distributions over",
+        "Gain over the input",
+        "By condition",
+        "Examples",
+        "Utterances",
+        "How this page",
+    ):
         assert part in text
     conditions = rows_of(html, "WER by condition")
     assert [row[:2] for row in conditions[1:]] == [["variant SE", "12"], ["variant SER", "12"]]
@@ -175,13 +182,17 @@ def test_what_is_missing_is_a_dash_and_said(make_system, tmp_path):
 def test_one_system_is_measured_against_its_input(make_system, tmp_path):
     text = words_of(write(tmp_path, [make_system("a", 2.0)]))
     assert "How good is a, and what does it do to the untouched input?" in text
-    assert re.search(r"a better in SI-SDRi \(by \d.\d+ \[\d.\d+, \d.\d+\]\) and WER \(by 0.02\d \[0.0\d+, 0.0\d+\]\)", text)
+    assert re.search(
+        r"a better in SI-SDRi \(by \d.\d+ \[\d.\d+, \d.\d+\]\) and WER \(by 0.02\d \[0.0\d+, 0.0\d+\]\)", text
+    )
     assert "is better than" not in text and "paired differences" not in text
 
 
 def test_a_system_that_harms_is_called_worse(make_system, tmp_path):
     text = words_of(write(tmp_path, [make_system("a", -2.0)]))
-    assert re.search(r"a worse in SI-SDRi \(by \d.\d+ \[\d.\d+, \d.\d+\]\) and WER \(by 0.0\d+ \[0.0\d+, 0.0\d+\]\)", text)
+    assert re.search(
+        r"a worse in SI-SDRi \(by \d.\d+ \[\d.\d+, \d.\d+\]\) and WER \(by 0.0\d+ \[0.0\d+, 0.0\d+\]\)", text
+    )
 
 
 def test_one_utterance_and_nothing_to_compare_with(tmp_path):
