@@ -103,7 +103,7 @@ def _headline(verdicts: Verdicts, leader: str, level: Sequence[str], measures: S
     what = listed([heading(measure) for measure in measures])
     if level:
         others = listed(list(level)) if len(level) <= MOST_NAMES else f"{len(level)} others"
-        return f"In {what}, {leader} has the best mean, and {NOTHING} between it and {others}."
+        return f"In {what}, {leader} has the best mean; against {others}, {NOTHING}."
     rivals = verdicts.rivals(leader, measures[0])
     return f"{leader} is better than {rivals[0] if len(rivals) == 1 else 'every other system'} in {what}."
 
@@ -118,9 +118,8 @@ def _of_leader(verdicts: Verdicts, measure: str) -> str:
     if beaten:
         said.append(f"{leader} is better than {listed([other + by[other] for other in beaten])}.")
     if level:
-        best = leader if beaten else f"{leader}, which has the best mean,"
         names = listed([other + by[other].replace("(by ", "(") for other in level])
-        said.append(f"Between {best} and {names}, {NOTHING}.")
+        said.append(f"{'Against' if beaten else f'{leader} has the best mean; against'} {names}, {NOTHING}.")
     return " ".join(said)
 
 
