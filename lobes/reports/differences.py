@@ -56,7 +56,7 @@ def with_interval(one: PairedDifference) -> str:
 
 def as_table(differences: Sequence[PairedDifference]) -> str:
     """One row for each pair of systems and measure."""
-    return as_markdown(HEADER, [_cells(one) for one in differences])
+    return as_markdown(HEADER, [cells(one) for one in differences])
 
 
 def by_condition(differences: Sequence[PairedDifference]) -> str:
@@ -113,7 +113,8 @@ def write(folder: Path, page: str, differences: Sequence[PairedDifference]) -> N
     write_whole(folder / "comparison.json", json.dumps(as_numbers(differences), indent=1) + "\n")
 
 
-def _cells(one: PairedDifference) -> list[str]:
+def cells(one: PairedDifference) -> list[str]:
+    """The cells of a difference under `HEADER`."""
     p = [f"{value:.3f}" if value >= 0.001 else "< 0.001" for value in (one.estimate.p, one.p_all)]
     n = f"{one.n}" + (f" of {one.n + one.left_out}" if one.left_out else "")
     verdict = f"{one.better} is better" if one.better else NOTHING

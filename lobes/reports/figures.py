@@ -26,6 +26,8 @@ PAGE_COLORS = {
     "#010206": "var(--s1)",
     "#010207": "var(--s2)",
     "#010208": "var(--s3)",
+    "#010209": "var(--s4)",
+    "#01020a": "var(--s5)",
 }
 SOFT, LINE, *SERIES = PAGE_COLORS
 DASHES = ("-", (0, (6, 3)), (0, (2, 3)), (0, (8, 3, 2, 3)))  # lines differ without their colours, too
