@@ -397,7 +397,7 @@ MUTATIONS = [
     ),
     Mutation(
         "evaluation: a source of another length is found while scoring",
-        "lobes/evaluation/manifest.py",
+        "lobes/evaluation/items.py",
         '("samples", header.frames, first[1].frames),',
         '("samples", 0, 0),',
         ("tests/evaluation/test_manifest.py",),
@@ -1476,28 +1476,28 @@ MUTATIONS = [
     # ---- evaluation
     Mutation(
         "evaluation: an empty column counts as a source",
-        "lobes/evaluation/manifest.py",
+        "lobes/evaluation/items.py",
         "column for column in row if row[column] and (match := SOURCE.fullmatch(column))}",
         "column for column in row if (match := SOURCE.fullmatch(column))}",
-        ("tests/evaluation/test_manifest.py", "lobes/evaluation/manifest.py"),
+        ("tests/evaluation/test_manifest.py", "lobes/evaluation/items.py"),
     ),
     Mutation(
         "evaluation: the first row alone says which sources there are",
-        "lobes/evaluation/manifest.py",
-        "filled = filled_columns(opened.rows)",
-        "filled = opened.rows[0]",
+        "lobes/evaluation/items.py",
+        "filled = filled_columns(manifest.rows)",
+        "filled = manifest.rows[0]",
         ("tests/evaluation/test_manifest.py",),
     ),
     Mutation(
         "evaluation: damage that headers do not show is found while scoring",
-        "lobes/evaluation/manifest.py",
+        "lobes/evaluation/items.py",
         "return audio.read_with_info(path)[1]",
         "return audio.probe(path)",
         ("tests/evaluation/test_manifest.py",),
     ),
     Mutation(
         "evaluation: files at another rate are not resampled",
-        "lobes/evaluation/manifest.py",
+        "lobes/evaluation/items.py",
         "return resample(samples, own_rate, rate)",
         "return samples",
         ("tests/evaluation/test_manifest.py",),
@@ -1752,7 +1752,7 @@ MUTATIONS = [
     ),
     Mutation(
         "evaluation: a row of fewer sources than others is not refused",
-        "lobes/evaluation/manifest.py",
+        "lobes/evaluation/items.py",
         'return f"{column} is empty"',
         "continue",
         ("tests/evaluation/test_manifest.py",),
