@@ -17,7 +17,7 @@ from lobes.data import audio
 from lobes.data.files import write_whole
 from lobes.errors import UserError, visible
 from lobes.evaluation.candidates import NOISY, Asked, Candidate, UntouchedMixture
-from lobes.evaluation.comparison import PairedDifference, compare, measures_of
+from lobes.evaluation.comparison import GAINS, PairedDifference, compare, measures_of
 from lobes.evaluation.intervals import MeasureMeans, means_of
 from lobes.evaluation.items import CheckedItems, Manifest, filled_columns, sources_of
 from lobes.evaluation.manifest import open_manifest
@@ -110,6 +110,8 @@ def judge(systems: Sequence[System], reference: str, group_by: str | None) -> Ju
         return None
     if not measures:
         return None
+    scores = {gain: name for name, gain in GAINS.items()}  # the mixture's own line is a score; its gain is zero
+    measures = [scores.get(name, name) for name in measures]
     first = systems[0].tables[0]
     known = group_by if group_by in first.words else None
     found = compare(systems, measures, None, known, against=reference) if len(systems) > 1 else []

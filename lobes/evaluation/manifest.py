@@ -19,7 +19,6 @@ from lobes.evaluation.recognisers import POCKETSPHINX
 from lobes.evaluation.several import evaluate_one
 from lobes.metrics.utterance import METRICS
 from lobes.runs import names
-from lobes.runs.folder import read_hyperparams
 
 TEST = f"{SPLITS[-1]}.csv"
 
@@ -125,7 +124,7 @@ def open_manifest(manifest: str | os.PathLike[str], data_root: str | os.PathLike
         raise UserError(f"{manifest}: is a folder, expected a manifest, a CSV with ID, mix_wav, s1_wav ...; {found}.")
     if data_root is not None and not os.path.isdir(data_root):
         raise UserError(f"--data-root {data_root}: no such folder.")
-    settings = {} if run is None else read_hyperparams(run)[0]
+    settings = {} if run is None else _settings_of(run)
     if data_root is None and os.path.isdir(str(settings.get("data_folder") or "")):
         data_root = str(settings["data_folder"])
     root = os.path.dirname(os.path.abspath(manifest)) if data_root is None else data_root
@@ -153,9 +152,15 @@ def _run_of(place: Path) -> Path | None:
     return run if is_place and (run / names.HYPERPARAMS).is_file() else None
 
 
+def _settings_of(run: Path) -> Any:
+    from lobes.runs.folder import read_hyperparams  # with PyTorch, which a process that scores may not need
+
+    return read_hyperparams(run)[0]
+
+
 def _test_set_of(run: Path) -> Path:
     """The manifest of a run's test, which its recipe saves in its `save_folder`."""
-    saved = read_hyperparams(run)[0].get("save_folder")
+    saved = _settings_of(run).get("save_folder")
     for folder in (run / names.SAVE, *([Path(str(saved))] if saved else [])):
         if (folder / TEST).is_file():
             return folder / TEST
