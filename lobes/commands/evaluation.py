@@ -63,10 +63,9 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What came out: tables of all systems with the untouched mixture, means, and differences from one of them."""
+    """What came out: tables of all systems with the untouched mixture, their means and their differences."""
 
     systems: Sequence[System]
-    reference: str
     means: Sequence[MeasureMeans]
     differences: Sequence[PairedDifference]
     speakers: bool  # whether the intervals are by speakers
@@ -88,13 +87,12 @@ def evaluate(request: EvaluationRequest) -> None:
     how = (items, request.out, request.asked, request.workers, request.save_audio)
     if len(candidates) == 1:
         print(visible(format_table(evaluate_one(candidates[0], *how)), keep="\n"))
-        tables = [one for system in _tables_of([candidates[0].label], [request.out])
-                  for one in _with_mixture(system, candidates[0])]  # fmt: skip
-        judgement = judge(tables, tables[-1].label if tables else "", items.by)
+        tables = _with_mixture(_tables_of([candidates[0].label], [request.out]), candidates[0])
     else:
         summaries = evaluate_several(candidates, *how)
         tables = _tables_of(list(summaries), [request.out / label for label in summaries])
-        judgement = judge(tables, candidates[0].label, items.by)
+    judgement = judge(tables, _mixture_among(candidates), items.by)
+    if len(candidates) > 1:
         write_json(request.out / names.SUMMARY, _in_short(request, items, summaries, judgement))
         if judgement is not None:
             print(visible(result_tables.as_lines(judgement.means, _failed(judgement), judgement.differences), "\n"))
@@ -102,8 +100,11 @@ def evaluate(request: EvaluationRequest) -> None:
     print(f"wrote {request.out}")
 
 
-def judge(systems: Sequence[System], reference: str, group_by: str | None) -> Judgement | None:
-    """Means of systems, and their differences from one of them; None where no measure has a number in all of them."""
+def judge(systems: Sequence[System], mixture: str, group_by: str | None) -> Judgement | None:
+    """Means of systems, and their differences from the mixture and from the first of them.
+
+    None where no measure has a number in all of them.
+    """
     try:
         measures = measures_of([system.tables[0] for system in systems]) if systems else []
     except UserError:
@@ -114,8 +115,9 @@ def judge(systems: Sequence[System], reference: str, group_by: str | None) -> Ju
     measures = [scores.get(name, name) for name in measures]
     first = systems[0].tables[0]
     known = group_by if group_by in first.words else None
-    found = compare(systems, measures, None, known, against=reference) if len(systems) > 1 else []
-    return Judgement(systems, reference, means_of(systems, measures, known), found, bool(speakers_of(first)))
+    against = dict.fromkeys((mixture, systems[0].label))
+    found = compare(systems, measures, None, known, against=list(against)) if len(systems) > 1 else []
+    return Judgement(systems, means_of(systems, measures, known), found, bool(speakers_of(first)))
 
 
 def _loader(request: EvaluationRequest, tasks: dict[str, str]) -> Callable[[str], Separator]:
@@ -170,10 +172,16 @@ def _tables_of(labels: Sequence[str], folders: Sequence[Path]) -> list[System]:
         return []
 
 
-def _with_mixture(system: System, candidate: Candidate) -> list[System]:
+def _mixture_among(candidates: Sequence[Candidate]) -> str:
+    """The label of the untouched mixture."""
+    return next((one.label for one in candidates if isinstance(one, UntouchedMixture)), NOISY)
+
+
+def _with_mixture(systems: list[System], candidate: Candidate) -> list[System]:
     """A system alone, and the untouched mixture by the same table."""
-    alone = isinstance(candidate, UntouchedMixture)
-    return [system, *([] if alone else [System(NOISY, [mixture_of(system.tables[0])])])]
+    if not systems or isinstance(candidate, UntouchedMixture):
+        return systems
+    return [*systems, System(NOISY, [mixture_of(systems[0].tables[0])])]
 
 
 def _write(
@@ -196,14 +204,15 @@ def _write_report(
 ) -> None:
     from lobes.reports.evaluation_page import chosen_examples, write_evaluation_page
 
-    chosen = chosen_examples(judgement.systems, judgement.means[0].measure)
+    shown = _mixture_among(candidates) if len(judgement.systems) > 1 else None  # alone, it is like any other
+    chosen = chosen_examples(judgement.systems, judgement.means[0].measure, reference=shown)
     facts = {
         "command": shlex.join(["lobes", *sys.argv[1:]]), "commit": commit(), "machine": machine(),
         "data": str(items.manifest.path), "utterances": str(len(items)), "sample rate": f"{items.rate} Hz",
     }  # fmt: skip
     write_evaluation_page(
         path, title, judgement.systems, judgement.differences, audio_examples(chosen, items, candidates),
-        reference=judgement.reference, facts=facts,
+        reference=shown, facts=facts,
     )  # fmt: skip
 
 

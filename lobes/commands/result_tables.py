@@ -155,15 +155,20 @@ def _cells(means: Sequence[MeasureMeans], failed: Mapping[str, str]) -> tuple[li
 
 
 def _differences(found: Sequence[PairedDifference], measures: Sequence[str]) -> list[str]:
+    """A block for each system that others are compared with."""
     overall = [one for one in found if one.condition == ALL]
-    if not overall:
-        return []
-    cells = {(one.first, one.measure): _math(page.with_interval(one)) + BETTER * bool(one.better) for one in overall}
-    level = f"{1 - overall[0].level:.2g}"
-    note = f"Difference to {escaped(overall[0].second)} ({BETTER} $p < {level}$, Holm)"
+    blocks = {
+        second: [one for one in overall if one.second == second] for second in dict.fromkeys(o.second for o in overall)
+    }
+    return [line for block in blocks.values() for line in _block(block, measures)]
+
+
+def _block(found: Sequence[PairedDifference], measures: Sequence[str]) -> list[str]:
+    cells = {(one.first, one.measure): _math(page.with_interval(one)) + BETTER * bool(one.better) for one in found}
+    note = f"Difference to {escaped(found[0].second)} ({BETTER} $p < {1 - found[0].level:.2g}$, Holm)"
     rows = [
         _row([escaped(label), *(cells.get((label, measure), "-") for measure in measures)])
-        for label in dict.fromkeys(one.first for one in overall)
+        for label in dict.fromkeys(one.first for one in found)
     ]
     return ["\\midrule", _row([f"\\multicolumn{{{1 + len(measures)}}}{{l}}{{{note}}}"]), *rows]
 

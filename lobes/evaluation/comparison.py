@@ -58,7 +58,7 @@ def compare(
     speakers: Mapping[str, Sequence[str]] | None = None,
     group_by: str | None = None,
     level: float = 0.95,
-    against: str | None = None,
+    against: Sequence[str] = (),
 ) -> list[PairedDifference]:
     """Compare all pairs of systems in all measures, over all utterances and by condition.
 
@@ -76,8 +76,9 @@ def compare(
     level : float
         Of the intervals. A difference is shown if its interval excludes zero and p, which holds for all pairs and
         measures together (Holm), is below 1 - level.
-    against : str, optional
-        The label of a system: only pairs with it count, and all differences are the other system minus this one.
+    against : sequence of str
+        Labels of systems: only pairs with one of them count, and differences are the other system minus this one. Of a
+        pair of two of them, the earlier one is subtracted.
 
     Returns
     -------
@@ -105,7 +106,7 @@ def compare(
     first = tables[0]
     known = speakers if speakers is not None else speakers_of(first)
     weights = _weights(first, group_by)
-    twos = combinations(systems, 2) if against is None else _pairs_with(against, systems)
+    twos = _pairs_with(against, systems) if against else combinations(systems, 2)
     pairs = [_Pair(*two, measure, known, weights, level) for two in twos for measure in chosen]
     overall = [pair.over(ALL, first.ids) for pair in pairs]
     together = holm([difference.estimate.p for difference in overall])
@@ -200,10 +201,11 @@ def clusters_of(ids: Sequence[str], speakers: Mapping[str, Sequence[str]]) -> Cl
     return clusters if clusters.count > 1 else Clusters([(ID,) for ID in ids])  # nothing is known of other speakers
 
 
-def _pairs_with(label: str, systems: Sequence[System]) -> list[tuple[System, System]]:
-    """Each system with the one of this label, which comes second."""
-    reference = next(system for system in systems if system.label == label)
-    return [(system, reference) for system in systems if system is not reference]
+def _pairs_with(labels: Sequence[str], systems: Sequence[System]) -> Iterator[tuple[System, System]]:
+    """Each system with those of these labels, which come second; each pair once."""
+    by_label = {system.label: system for system in systems}
+    for number, label in enumerate(labels):
+        yield from ((system, by_label[label]) for system in systems if system.label not in labels[: number + 1])
 
 
 def measures_of(tables: Sequence[ScoreTable], wanted: Sequence[str] = ()) -> list[str]:

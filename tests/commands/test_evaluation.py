@@ -103,7 +103,8 @@ def test_several_systems_have_tables_of_their_own_and_one_page(data, lobes):
     summary = json.loads((data / "out" / "summary.json").read_text())
     assert list(summary["systems"]) == labels and summary["n"] == ITEMS and summary["sample_rate"] == RATE
     assert summary["means"]["si_sdr"]["most"]["mean"] == pytest.approx(means["most"], abs=1e-5)
-    assert {one["second"] for one in summary["differences"]} == {"half"}
+    pairs = {(one["first"], one["second"]) for one in summary["differences"]}
+    assert pairs == {*((label, "noisy") for label in labels[:4]), *((label, "half") for label in labels[1:4])}
     page = (data / "out" / "results.md").read_text()
     assert [line.split(" | ")[0].strip("| ") for line in page.splitlines() if line.startswith("| ")][1:6] == labels
     assert "- si_sdr, most and half: most is better" in page and "bootstrap of speakers" in page
@@ -195,16 +196,18 @@ def test_the_report_gets_systems_differences_and_examples(data, lobes, monkeypat
         return path
 
     page = types.ModuleType("page")
-    page.chosen_examples = lambda systems, measure: [("best", "u3"), ("worst", "u0")]
+    page.chosen_examples = lambda systems, measure, reference: [("best", "u3"), ("worst", "u0")]
     page.write_evaluation_page = write
     monkeypatch.setitem(sys.modules, "lobes.reports.evaluation_page", page)
     assert lobes("evaluate", "a=theirs:less", "b=theirs:less=0.9", *PLAIN[:-1])[0] == 0
     assert (data / "out" / "report.html").read_text() == "page"
-    assert [one.label for one in given["systems"]] == ["a", "b", "noisy"] and given["reference"] == "a"
+    assert [one.label for one in given["systems"]] == ["a", "b", "noisy"] and given["reference"] == "noisy"
     assert [one.title for one in given["examples"]] == ["best: u3", "worst: u0"]
     assert list(given["examples"][0].signals) == ["mixture", "target", "a", "b"]
     assert {"command", "commit", "machine", "data"} <= set(given["facts"])
-    assert {(one.first, one.second) for one in given["differences"]} == {("b", "a"), ("noisy", "a")}
+    assert {(one.first, one.second) for one in given["differences"]} == {("a", "noisy"), ("b", "noisy"), ("b", "a")}
+    assert lobes("evaluate", "noisy", *PLAIN[:-1])[0] == 0
+    assert [one.label for one in given["systems"]] == ["noisy"] and given["reference"] is None
 
 
 def test_examples_stand_at_the_level_of_the_mixture_in_the_order_of_the_targets(data):
