@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -208,11 +208,18 @@ def stream(
 
 @app.command()
 def evaluate(
-    model: Model,
-    data: Annotated[
-        Path, typer.Option(help="A manifest: CSV with ID, mix_wav, s1_wav, s2_wav ...; paths from its folder.")
+    systems: Annotated[
+        list[str],
+        typer.Argument(
+            help="MODEL, as of separate; MODEL@0.5, a share of its enhancement; A+B, the mean of several; noisy, the "
+            "mixture; outputs:FOLDER, files of whatever made them. Each with LABEL= in front, if you like."
+        ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for per_utterance.csv and summary.json.")],
+    data: Annotated[
+        Path,
+        typer.Option(help="A manifest: CSV with ID, mix_wav, s1_wav ...; paths from its folder. Or a run folder."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; of several, one folder for each.")],
     data_root: Annotated[
         Path | None, typer.Option("--data-root", "--data_root", help="What $data_root in the manifest stands for.")
     ] = None,
@@ -224,41 +231,31 @@ def evaluate(
     recogniser: Annotated[
         str, typer.Option(help="For wer: pocketsphinx, a folder of SpeechBrain, or package.module:factory.")
     ] = "pocketsphinx",
+    rate: Annotated[
+        int | None, typer.Option(help="In Hz, at which all is scored; by default the lowest of the models.", min=1000)
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Scoring processes; 0 scores in this one.", min=0)] = None,
     save_audio: Annotated[int, typer.Option(help="Write so many items as audio.", min=0)] = 0,
     group_by: Annotated[str | None, typer.Option(help="A column whose values count equally in the means.")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave report.html and its examples out.")] = False,
     device: Device = None,
     revision: Revision = None,
     trust: Trust = False,
 ) -> None:
-    """Score a model, and the untouched mixtures, on a data set, whatever the model was trained on."""
-    from lobes.evaluation.manifest import evaluate as evaluate_manifest
-    from lobes.evaluation.manifest import open_manifest
-    from lobes.evaluation.recognisers import check_recogniser
-    from lobes.evaluation.summary import format_table
-    from lobes.inference.by_name import load_separator
+    """Score one system or several, and the untouched mixtures, on a data set; the same call again goes on."""
+    from lobes.evaluation.candidates import Asked
     from lobes.metrics import METRICS
-    from lobes.metrics.utterance import check_metrics
-    from lobes.polsess.fixed import layout_of
-    from lobes.training.checks import refuse_unwritable
 
-    check_metrics(metric or METRICS)
-    if "wer" in (metric or METRICS):
-        check_recogniser(recogniser, trust)
-    refuse_unwritable(out, "--out")
-    manifest = open_manifest(data, data_root)  # before the model is loaded
-    # scores are taken at their own level, and those that no level moves are equal to the recipe's to the last digit
-    separator = load_separator(model, device, revision, trust, level="model")
+    asked = Asked(metric or METRICS, recogniser, trust)  # before anything that takes time is imported
+    from lobes.commands.evaluation import EvaluationRequest
+    from lobes.commands.evaluation import evaluate as run_evaluation
 
-    def layout(row: Any) -> Any:
-        return layout_of(row, separator.num_sources, task, separator.task)
-
-    summary = evaluate_manifest(
-        separator.separate, separator.num_sources, separator.sample_rate, manifest, out, None, metric or METRICS,
-        workers, save_audio, group_by, layout, recogniser, trust,
+    run_evaluation(
+        EvaluationRequest(
+            systems, data, out, asked, data_root, task, rate, workers, save_audio, group_by, device, revision, trust,
+            not no_report,
+        )
     )  # fmt: skip
-    print(visible(format_table(summary), keep="\n"))
-    print(f"wrote {out}")
 
 
 @app.command()
@@ -278,21 +275,9 @@ def compare(
     level: Annotated[float, typer.Option(help="Of the intervals, from 0.5 to below 1.")] = 0.95,
 ) -> None:
     """Say which system is better: paired differences on the same utterances, with intervals."""
-    from lobes.evaluation.comparison import compare as compare_systems
-    from lobes.evaluation.score_tables import read_speakers, read_systems
-    from lobes.reports import differences
-    from lobes.training.checks import refuse_unwritable
+    from lobes.commands.comparison import compare_tables
 
-    if out is not None:
-        refuse_unwritable(out, "--out")
-    found = read_systems(systems)
-    known = read_speakers(speakers, found[0].tables[0])
-    result = compare_systems(found, measure or (), known, group_by, level)
-    page = differences.as_page(result, bool(known))
-    print(visible(page, keep="\n"))
-    if out is not None:
-        differences.write(out, page, result)
-        print(f"wrote {out}")
+    compare_tables(systems, out, measure or (), speakers, group_by, level)
 
 
 @app.command()

@@ -42,7 +42,7 @@ ALLOWED = {
     "reports": {"errors", "data", "metrics", "runs", "evaluation"},
     "training": ABOVE_RUNS | {"evaluation", "inference"},
     "doctor": ABOVE_RUNS | {"polsess", "training"},
-    "commands": ABOVE_RUNS | {"training", "inference"},
+    "commands": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports"},
     "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports", "doctor", "commands", "onnx"},
     "stream_live": ABOVE_RUNS | {"inference"},
 }
@@ -70,6 +70,8 @@ PUBLIC = [
     "lobes.inference:export_pretrained",
     "lobes.evaluation.complexity:count",
     "lobes.evaluation.complexity:table",
+    "lobes.evaluation:evaluate",
+    "lobes.evaluation:compare",
     "lobes.evaluation:profile",
 ]
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 DRAWS = 4000
 BLOCK = 2_000_000  # numbers of a matrix that is held at once
@@ -124,6 +123,8 @@ def estimate(
     >>> found.low < 0.5 < found.high, found.p < 0.01
     (True, True)
     """
+    from scipy import stats
+
     share = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
     share = share / share.sum()
     mean = float(share @ values)

@@ -11,6 +11,7 @@ import numpy as np
 from lobes.data.manifest import SPEAKER
 from lobes.errors import UserError, did_you_mean
 from lobes.evaluation.clusters import Clusters, Estimate, estimate, holm
+from lobes.evaluation.conditions import INPUT_SNR, in_order
 from lobes.evaluation.score_tables import ScoreTable, System, speakers_of
 from lobes.metrics.utterance import INPUT, LOWER_IS_BETTER, NEITHER_IS_BETTER
 
@@ -57,6 +58,7 @@ def compare(
     speakers: Mapping[str, Sequence[str]] | None = None,
     group_by: str | None = None,
     level: float = 0.95,
+    against: Sequence[str] = (),
 ) -> list[PairedDifference]:
     """Compare all pairs of systems in all measures, over all utterances and by condition.
 
@@ -74,6 +76,9 @@ def compare(
     level : float
         Of the intervals. A difference is shown if its interval excludes zero and p, which holds for all pairs and
         measures together (Holm), is below 1 - level.
+    against : sequence of str
+        Labels of systems: only pairs with one of them count, and differences are the other system minus this one. Of a
+        pair of two of them, the earlier one is subtracted.
 
     Returns
     -------
@@ -97,11 +102,12 @@ def compare(
     if not 0.5 <= level < 1:
         raise UserError(f"level must be at least 0.5 and below 1, got {level:g}.")
     tables = [table for system in systems for table in system.tables]
-    chosen = _measures(tables, measures)
+    chosen = measures_of(tables, measures)
     first = tables[0]
     known = speakers if speakers is not None else speakers_of(first)
     weights = _weights(first, group_by)
-    pairs = [_Pair(*two, measure, known, weights, level) for two in combinations(systems, 2) for measure in chosen]
+    twos = _pairs_with(against, systems) if against else combinations(systems, 2)
+    pairs = [_Pair(*two, measure, known, weights, level) for two in twos for measure in chosen]
     overall = [pair.over(ALL, first.ids) for pair in pairs]
     together = holm([difference.estimate.p for difference in overall])
     parts = [(name, ids) for name, ids in conditions(first) if len(ids) >= FEWEST]
@@ -112,12 +118,19 @@ def compare(
 
 
 def conditions(table: ScoreTable) -> Iterator[tuple[str, list[str]]]:
-    """The conditions that a table knows, with their utterances: values of columns, quarters of the input's level."""
+    """The conditions that a table knows, with their utterances: values of columns, or quarters of the input's level."""
+    binned = False
     for column, values in table.words.items():
-        found = sorted({value for value in values.values() if value})
+        found = {value for value in values.values() if value}
         if column != "status" and not SPEAKER.fullmatch(column) and 1 < len(found) <= MOST_VALUES:
-            for value in found:
+            binned = binned or column == INPUT_SNR
+            for value in in_order(list(found)):
                 yield f"{column} {value}", [ID for ID in table.ids if values[ID] == value]
+    if not binned:
+        yield from _quarters(table)
+
+
+def _quarters(table: ScoreTable) -> Iterator[tuple[str, list[str]]]:
     levels = {ID: value for ID, value in table.numbers.get(BINNED, {}).items() if np.isfinite(value)}
     if len(levels) >= 4 * FEWEST:
         cuts = np.quantile(list(levels.values()), [0.25, 0.5, 0.75])
@@ -153,9 +166,7 @@ class _Pair:
             nothing = Estimate(np.nan, np.nan, np.nan, 1.0)
             return self._difference(condition, len(kept), len(ids), 0, nothing, np.nan)
         ours, theirs = ours[both], theirs[both]
-        clusters = Clusters([tuple(self.speakers.get(ID) or (f"utterance {ID}",)) for ID in kept])
-        if clusters.count < 2:  # a single speaker: nothing is known of others
-            clusters = Clusters([(ID,) for ID in kept])
+        clusters = clusters_of(kept, self.speakers)
         share = np.array([self.weights[ID] for ID in kept])
         share = share / share.sum()
         values = ours.mean(1) - theirs.mean(1)
@@ -178,7 +189,33 @@ class _Pair:
         )
 
 
-def _measures(tables: Sequence[ScoreTable], wanted: Sequence[str]) -> list[str]:
+def clusters_of(ids: Sequence[str], speakers: Mapping[str, Sequence[str]]) -> Clusters:
+    """Who speaks in which of the utterances; where that is unknown, or one speaker speaks in all, each stands alone.
+
+    Example
+    -------
+    >>> clusters_of(["a", "b", "c"], {"a": ["anna"], "b": ["anna"]}).count
+    2
+    """
+    clusters = Clusters([tuple(speakers.get(ID) or (f"utterance {ID}",)) for ID in ids])
+    return clusters if clusters.count > 1 else Clusters([(ID,) for ID in ids])  # nothing is known of other speakers
+
+
+def _pairs_with(labels: Sequence[str], systems: Sequence[System]) -> Iterator[tuple[System, System]]:
+    """Each system with those of these labels, which come second; each pair once."""
+    by_label = {system.label: system for system in systems}
+    for number, label in enumerate(labels):
+        yield from ((system, by_label[label]) for system in systems if system.label not in labels[: number + 1])
+
+
+def measures_of(tables: Sequence[ScoreTable], wanted: Sequence[str] = ()) -> list[str]:
+    """The measures in which tables are compared: those asked for, or all that every table has and that can be better.
+
+    Raises
+    ------
+    UserError
+        One that not every table has, or none at all.
+    """
     common = [name for name in tables[0].numbers if all(name in table.numbers for table in tables)]
     for name in wanted:
         if name not in common:

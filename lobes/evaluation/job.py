@@ -12,6 +12,7 @@ import numpy as np
 from lobes.errors import UserError
 from lobes.evaluation import inputs
 from lobes.evaluation.recognisers import POCKETSPHINX, load_recogniser
+from lobes.evaluation.untouched import score_mixture
 from lobes.metrics.own import is_own
 from lobes.metrics.utterance import METRICS, NUMBERS, score
 from lobes.metrics.words import Transcripts
@@ -48,6 +49,10 @@ class ScoreJob:
         Run whatever the recogniser's folder names.
     key : str
         What the row is known by while a table is made.
+    untouched : bool
+        The mixture itself is the system, and the estimates are not read.
+    known : mapping of str to float
+        With `score_input`: numbers of the mixture and of the targets, such as `pesq_in`, which are not computed again.
     """
 
     id: str
@@ -63,6 +68,8 @@ class ScoreJob:
     recogniser: str = POCKETSPHINX
     trust: bool = False
     key: str = ""
+    untouched: bool = False
+    known: Mapping[str, float] = field(default_factory=dict)
 
     def row(self, numbers: Mapping[str, Any]) -> dict[str, Any]:
         """The row of the table: id, conditions, then the numbers and the status, and the key where there is one."""
@@ -87,8 +94,7 @@ def score_job(job: ScoreJob) -> dict[str, Any]:
     """
     key = _input_key(job) if job.score_input else ""
     try:
-        signals, known = (_at_level(job), job.targets, job.mix), inputs.known(key) if key else None
-        numbers = score(*signals, job.sample_rate, job.metrics, job.improvement, known, _transcripts(job))
+        numbers = _scores_of(job, {**inputs.known(key), **job.known} if key else None)
     except UserError as error:
         conditions = f" ({', '.join(job.conditions.values())})" if job.conditions else ""
         raise UserError(f"{job.id}{conditions}: {error}") from error
@@ -97,6 +103,14 @@ def score_job(job: ScoreJob) -> dict[str, Any]:
     if key:
         inputs.keep(key, numbers)
     return job.row(numbers)
+
+
+def _scores_of(job: ScoreJob, known: Mapping[str, float] | None) -> dict[str, Any]:
+    if job.untouched:
+        rest = (tuple(job.metrics), job.improvement, _transcripts(job))
+        return score_mixture(job.targets, job.mix, job.sample_rate, *rest)
+    signals = (_at_level(job), job.targets, job.mix)
+    return score(*signals, job.sample_rate, job.metrics, job.improvement, known, _transcripts(job))
 
 
 def _input_key(job: ScoreJob) -> str:
@@ -120,12 +134,9 @@ def _at_level(job: ScoreJob) -> np.ndarray:
     """
     if not any(name in LEVELLED or is_own(name) for name in job.metrics):
         return job.estimates
-    import torch
+    from lobes.nnet.level import fitted
 
-    from lobes.nnet.level import fit_level
-
-    estimates, mix = (torch.from_numpy(np.array(x, np.float32))[None] for x in (job.estimates, job.mix))
-    return fit_level(estimates, mix)[0].numpy() if estimates.shape[1] == mix.shape[1] else job.estimates
+    return fitted(job.estimates, job.mix) if len(job.estimates) == len(job.mix) else job.estimates
 
 
 def failed(status: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from lobes import __version__
+from lobes.data.files import write_whole
 from lobes.evaluation.job import KEY, ScoreJob
 
 MAY_PASS = ("timeout", "worker crashed", "error:", "is not installed")  # parts of a status
@@ -47,15 +48,21 @@ class Journal:
         self.path = path
         self.known = _read(path)
         self.found: list[dict[str, Any]] = []  # of jobs that were asked for and are known
+        self.asked: set[str] = set()  # all of their keys
 
     def left(self, jobs: Iterable[ScoreJob]) -> Iterator[ScoreJob]:
         """The jobs that have to be scored, with a key; the rows of the others come out of `keep`."""
         for job in jobs:
-            key = key_of(job)
-            if key in self.known:
-                self.found.append(self.known[key])
-            else:
+            key = job.key or key_of(job)
+            if not self.take(key):
                 yield replace(job, key=key)
+
+    def take(self, key: str) -> bool:
+        """Whether the row of a key is known; it then comes out of `keep`."""
+        self.asked.add(key)
+        if key in self.known:
+            self.found.append(self.known[key])
+        return key in self.known
 
     def keep(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Pass all rows on, without their keys, and write each new one."""
@@ -70,6 +77,11 @@ class Journal:
         """Forget all of it: the results are written."""
         self.path.unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Leave only the rows of what was asked for, for the next call."""
+        rows = {key: row for key, row in _read(self.path).items() if key in self.asked}
+        write_whole(self.path, "".join(_line(key, row) for key, row in rows.items()))
+
     def _known(self) -> Iterator[dict[str, Any]]:
         while self.found:
             yield self.found.pop()
@@ -78,17 +90,22 @@ class Journal:
         row = dict(row)
         key = row.pop(KEY)
         if not any(reason in row["status"] for reason in MAY_PASS):
-            file.write(json.dumps({"key": key, "row": row}) + "\n")
+            file.write(_line(key, row))
             file.flush()
         return row
 
 
-def key_of(job: ScoreJob) -> str:
-    """What a job's row depends on."""
+def key_of(job: ScoreJob, made_by: str = "") -> str:
+    """What a job's row depends on; `made_by` may stand for the estimates, so that they need not be made."""
     asked = (job.sample_rate, [*job.metrics], job.improvement, job.score_input, np.shape(job.targets), __version__)
-    said = (job.id, dict(job.conditions), [*job.texts], job.recogniser, asked)
-    signals = [np.ascontiguousarray(x, np.float64).tobytes() for x in (job.estimates, job.targets, job.mix)]
-    return sha256(b"".join([*signals, repr(said).encode(errors="surrogateescape")])).hexdigest()
+    said = (job.id, dict(job.conditions), [*job.texts], job.recogniser, asked, job.untouched)
+    signals = [np.ascontiguousarray(x, np.float64).tobytes() for x in (job.targets, job.mix)]
+    made = made_by.encode() or np.ascontiguousarray(job.estimates, np.float64).tobytes()
+    return sha256(b"".join([made, *signals, repr(said).encode(errors="surrogateescape")])).hexdigest()
+
+
+def _line(key: str, row: dict[str, Any]) -> str:
+    return json.dumps({"key": key, "row": row}) + "\n"
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -105,7 +105,7 @@ def with_audio(jobs: Iterable[ScoreJob], folder: Path, items: int) -> Iterator[S
     """Pass the jobs on, the first so many also as audio files: estimates stand at the level that fits their mixture."""
     for index, job in enumerate(jobs):
         if index < items:
-            _write_item(job, folder / folder_name(job.id))
+            write_item(job, folder / folder_name(job.id))
         yield job
 
 
@@ -126,19 +126,16 @@ def folder_name(ID: str) -> str:
     )
 
 
-def _write_item(job: ScoreJob, folder: Path) -> None:
+def write_item(job: ScoreJob, folder: Path) -> None:
     """Write the mixture, the targets and the estimates in the targets' order, in a format that cuts nothing off."""
-    import torch
-
-    from lobes.nnet.level import fit_level
+    from lobes.nnet.level import fitted
 
     signals = {"mix": job.mix}
     order = best_order(job.estimates, job.targets) if np.isfinite(job.estimates).all() else range(job.targets.shape[1])
-    estimates, mix = (torch.from_numpy(np.array(x, np.float32))[None] for x in (job.estimates, job.mix))
-    fitted = fit_level(estimates, mix)[0].numpy()  # [T,S]
+    estimates = fitted(job.estimates, job.mix)  # [T,S]
     for source, estimate in enumerate(order):
         signals[f"s{source + 1}"] = job.targets[:, source]
-        signals[f"s{source + 1}_hat"] = fitted[:, estimate]
+        signals[f"s{source + 1}_hat"] = estimates[:, estimate]
     finite = {name: signal for name, signal in signals.items() if np.isfinite(signal).all()}
     for name in signals.keys() - finite:
         logger.warning("%s: %s has samples that are not finite; not written as audio", job.id, name)

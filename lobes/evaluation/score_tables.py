@@ -11,6 +11,7 @@ from pathlib import Path
 from lobes.data.manifest import SPEAKER, shorten
 from lobes.data.tables import plain_number, read_table
 from lobes.errors import UserError
+from lobes.metrics.utterance import NUMBERS
 from lobes.runs import names
 
 IDS = ("id", "utt", "utt_id", "utterance", "utterance_id", "key", "filename", "file", "name")  # the first that is there
@@ -88,7 +89,7 @@ def read_scores(place: str | Path) -> ScoreTable:
     numbers = {
         name: dict(zip(ids, values, strict=True))
         for name, values in found.items()
-        if values and not SPEAKER.fullmatch(name)
+        if values and not SPEAKER.fullmatch(name) and name not in _conditions(list(table.rows[0]))
     }
     if not numbers:
         raise UserError(f"{path}: no column of numbers; found {', '.join(cells) or 'the IDs alone'}.")
@@ -166,6 +167,12 @@ def _id_column(path: Path, columns: Sequence[str]) -> str:
         if name in lower:
             return lower[name]
     raise UserError(f"{path}: no column of IDs ({', '.join(IDS)}); found {', '.join(columns)}.")
+
+
+def _conditions(columns: Sequence[str]) -> list[str]:
+    """The columns before the numbers of a table of ours: whatever they hold, they are no measures."""
+    ours = set(NUMBERS) <= set(columns) and columns[-1] == "status"
+    return list(columns[: columns.index(NUMBERS[0])]) if ours else []
 
 
 def _numbers(cells: Sequence[str], decimal_comma: bool) -> list[float]:

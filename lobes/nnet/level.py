@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -140,6 +141,18 @@ def fit_level(estimates: Tensor, mix: Tensor, jointly: bool = True, samples: Ten
     """
     gains = fitting_gains(products(estimates, mix, samples), jointly)  # [B, S]
     return estimates * gains.to(estimates)[:, None]
+
+
+def fitted(estimates: np.ndarray, mix: np.ndarray) -> np.ndarray:
+    """What `fit_level` makes of one mixture's estimates: arrays [T, S] and [T], in float32.
+
+    Example
+    -------
+    >>> fitted(np.full((100, 1), 5.0), np.ones(100)).max()
+    np.float32(1.0)
+    """
+    signals, mixture = (torch.from_numpy(np.array(x, np.float32))[None] for x in (estimates, mix))
+    return fit_level(signals, mixture)[0].numpy()
 
 
 def products(estimates: Tensor, mix: Tensor, samples: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lobes.data.manifest import speaker_condition, texts_of
+from lobes.evaluation.conditions import signal_conditions
 from lobes.evaluation.job import ScoreJob
 from lobes.nnet.lengths import to_samples
 
@@ -52,7 +53,9 @@ def jobs_of(
     items = zip(batch.id, improves, conditions, samples, strict=True)
     for i, (ID, improvement, of, n) in enumerate(items):
         signals = outputs[i, :n], targets[i, :n], mixtures[i, :n]
-        texts = texts_of(rows.get(ID, {}), targets.shape[2])
+        row = rows.get(ID, {})
+        of = {**of, **signal_conditions(mixtures[i, :n], targets[i, :n], sample_rate, row)}
+        texts = texts_of(row, targets.shape[2])
         yield ScoreJob(ID, *signals, sample_rate, metrics, improvement, of, texts=texts, recogniser=recogniser)
 
 
