@@ -1,4 +1,4 @@
-"""`causal_conv1d_fn` and `causal_conv1d_update`: against a loop over taps, with every option, and against each other."""
+"""`causal_conv1d_fn` and `causal_conv1d_update`: against a loop over taps, with every option, and each other."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def check(steps, dtype, variable, switches, scan, **more) -> None:
     assert got["y"].dtype == dtype and got["last"].dtype == torch.float32
     rtol, atol = TOLERANCE[dtype]
     loose = (max(1e-3, rtol), max(1e-3, atol)) if switches["z"] else (1e-3, 1e-3)
-    limits = {name: loose for name in ("A", "D", "delta_bias")}
+    limits = dict.fromkeys(("A", "D", "delta_bias"), loose)
     limits |= {"u": (2 * rtol, 2 * atol), "delta": (5 * rtol, 10 * atol), "A": (loose[0], 5 * loose[1])}
     limits |= {name: loose for name, changes in zip("BC", variable[:2], strict=True) if not changes}
     for name, expected in truth.items():
