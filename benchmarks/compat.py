@@ -3,9 +3,9 @@
 
 > python benchmarks/compat.py [--networks dual_path enhancer patches] [--threads 1] [--repeats 5]
 
-The networks are those of tests/compat/theirs, which import `mamba_ssm` and know nothing of Lobes. A step is forward, loss,
-backward and Adam. Both ways take turns in one process, on the same network and inputs: the backend that Lobes chooses,
-and its readable loop over time, which is faster than the loop of mamba_ssm's own `selective_scan_ref`.
+The networks are those of tests/compat/theirs, which import `mamba_ssm` and know nothing of Lobes. A step is forward,
+loss, backward and Adam. Both ways take turns in one process, on the same network and inputs: the backend that Lobes
+chooses, and its readable loop over time.
 """
 
 from __future__ import annotations

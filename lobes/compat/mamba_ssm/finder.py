@@ -9,7 +9,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from lobes.compat.mamba_ssm.names import PACKAGES, SERVED, refusal
+from lobes.compat.mamba_ssm.names import PACKAGES, SERVED
+from lobes.compat.mamba_ssm.refusal import refusal
 from lobes.errors import UserError
 
 

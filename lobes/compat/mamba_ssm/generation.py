@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from lobes.compat.mamba_ssm.named import named
-from lobes.compat.mamba_ssm.names import refusal
+from lobes.compat.mamba_ssm.refusal import refusal
 from lobes.errors import UserError
 
 

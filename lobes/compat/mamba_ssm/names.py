@@ -6,8 +6,6 @@ version 2: `Block` and the norms.
 
 from __future__ import annotations
 
-import re
-
 PACKAGES = ("mamba_ssm", "causal_conv1d")
 VERSIONS = "lobes.compat.mamba_ssm.versions"
 SCAN = "lobes.compat.mamba_ssm.scan"
@@ -79,22 +77,3 @@ SERVED: dict[str, Served] = {
     "mamba_ssm.utils.generation": {**_of(GENERATION, "InferenceParams"), **_GENERATION},
     "mamba_ssm.utils.hf": _HUB,
 }
-_LATER = re.compile(r"mamba_?[23]|ssd|gated|cute|tilelang", re.IGNORECASE)
-
-
-def refusal(name: str) -> str:
-    """What to say of a name that is not offered, in one line.
-
-    Example
-    -------
-    >>> refusal("mamba_ssm.Mamba2")
-    'mamba_ssm.Mamba2 is not offered by lobes.compat.mamba_ssm, which serves Mamba-1: Mamba-2 and Mamba-3 need the
-    package mamba-ssm on a machine with CUDA, without lobes.compat; or use mamba_ssm.Mamba.'
-    """
-    advice = "docs/mamba_ssm.md lists the names that it has."
-    if _LATER.search(name.partition(".")[2]):
-        advice = (
-            "Mamba-2 and Mamba-3 need the package mamba-ssm on a machine with CUDA, without lobes.compat; "
-            "or use mamba_ssm.Mamba."
-        )
-    return f"{name} is not offered by lobes.compat.mamba_ssm, which serves Mamba-1: {advice}"

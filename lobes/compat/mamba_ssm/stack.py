@@ -11,8 +11,8 @@ from torch import nn
 
 from lobes.compat.mamba_ssm.block import GatedMLP, MixerBlock
 from lobes.compat.mamba_ssm.layer import MambaLayer
-from lobes.compat.mamba_ssm.names import refusal
 from lobes.compat.mamba_ssm.norms import FusedRMSNorm
+from lobes.compat.mamba_ssm.refusal import refusal
 from lobes.errors import UserError
 
 

@@ -67,6 +67,6 @@ class DualPath(nn.Module):
 
     def forward(self, spectra):
         x = self.encoder(spectra)
-        for within, across in zip(self.within, self.across):
+        for within, across in zip(self.within, self.across, strict=True):
             x = across(within(x).transpose(2, 3)).transpose(2, 3)
         return self.decoder(x).unflatten(1, (self.sources, 2))

@@ -83,7 +83,7 @@ class Patches(nn.Module, GenerationMixin):
         middle = x.shape[1] // 2
         x = torch.cat([x[:, :middle], self.token.expand(len(x), -1, -1), x[:, middle:]], 1)
         x, residual = x + self.place[:, : x.shape[1]], None
-        for mixer, norm in zip(self.mixers, self.norms):
+        for mixer, norm in zip(self.mixers, self.norms[:-1], strict=True):
             how = {"eps": norm.eps, "prenorm": True, "residual_in_fp32": True}
             x, residual = rms_norm_fn(x, norm.weight, norm.bias, residual=residual, **how)
             x = mixer(x)
