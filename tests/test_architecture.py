@@ -33,6 +33,7 @@ ALLOWED = {
     "kernels": {"errors"},
     "scan": {"errors", "kernels"},
     "nnet": {"errors", "kernels", "scan"},
+    "compat": BELOW_MODELS,
     "models": BELOW_MODELS | {"config"},
     "polsess": {"errors", "data"},
     "runs": ABOVE_MODELS,
@@ -46,7 +47,7 @@ ALLOWED = {
     "cli": ABOVE_RUNS | {"polsess", "training", "inference", "evaluation", "reports", "doctor", "commands", "onnx"},
     "stream_live": ABOVE_RUNS | {"inference"},
 }
-ALLOWED["recipes"] = ALLOWED["benchmarks"] = ALLOWED["docs"] = ALLOWED["cli"]
+ALLOWED["recipes"] = ALLOWED["benchmarks"] = ALLOWED["docs"] = ALLOWED["cli"] | {"compat"}
 PUBLIC = [
     "lobes:load",
     "lobes:separate",
@@ -73,6 +74,7 @@ PUBLIC = [
     "lobes.evaluation:evaluate",
     "lobes.evaluation:compare",
     "lobes.evaluation:profile",
+    "lobes.compat.mamba_ssm:install",
 ]
 
 

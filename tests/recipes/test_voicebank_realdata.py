@@ -10,7 +10,6 @@ import pytest
 
 from lobes.data import audio
 from lobes.errors import UserError
-from lobes.runs.table import write_per_utterance
 
 TRAIN = """
 import csv, json, sys

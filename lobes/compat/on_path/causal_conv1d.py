@@ -1,0 +1,6 @@
+"""`causal_conv1d` in a process that was started by one with the stand-in: the stand-in is put here, too."""
+
+from lobes.compat.mamba_ssm import install
+
+if __name__ == "causal_conv1d":  # not under its path in Lobes, by which tools may import it
+    install()
