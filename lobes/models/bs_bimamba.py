@@ -13,6 +13,7 @@ from torch import nn
 from lobes.errors import UserError
 from lobes.models.base.band_mask import BandMaskModel
 from lobes.nnet.band_mamba import CrossBandBiMamba, IntraBandBiMamba
+from lobes.nnet.mixers import chosen_direction, chosen_mixer
 
 ADAPTIVE = (*[2] * 11, *[3] * 12, *[4] * 8)  # hidden sizes divided by D, up to 1, 4 and 8 kHz
 # ablation -> (with layers across bands, hidden sizes of the mask decoder)
@@ -42,6 +43,8 @@ class BSBiMamba(BandMaskModel):
         The published structure of a layer, and Xavier's start of the mask decoder.
     causal : bool
         Forward in time only, norms over past frames, masks on frames l-2 to l.
+    mixer, direction, mixer_width, mixer_heads
+        As in `lobes.nnet.mixers`; its own is mamba in both directions.
     **bands
         As in `lobes.models.base.band_model.BandModel`.
 
@@ -68,16 +71,22 @@ class BSBiMamba(BandMaskModel):
         expansion: int | Sequence[int] | None = None,
         as_published: bool = False,
         causal: bool = False,
+        mixer: str | None = None,
+        direction: str | None = None,
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
         **bands: Any,
     ) -> None:
         if ablation not in ABLATIONS:
             raise UserError(f"BSBiMamba: expected ablation 1, 2 or 3, got {ablation}")
         cross, default = ABLATIONS[ablation]
         mamba: dict[str, Any] = {"as_published": as_published, "d_state": d_state, "d_conv": d_conv, "expand": expand}
+        mamba |= {"mixer": chosen_mixer(mixer, "mamba", causal), "mixer_width": mixer_width, "mixer_heads": mixer_heads}
+        both = chosen_direction(direction, causal=causal) == "both"
 
         def layers() -> Iterator[nn.Module]:
             for _ in range(n_layers):
-                yield IntraBandBiMamba(n_channels, bidirectional=not causal, **mamba)
+                yield IntraBandBiMamba(n_channels, bidirectional=both, **mamba)
                 if cross:
                     yield CrossBandBiMamba(n_channels, **mamba)
 

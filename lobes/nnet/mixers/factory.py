@@ -17,6 +17,7 @@ from lobes.nnet.mixers.recurrent import LSTMMixer
 MIXERS = ("mamba", "mamba2", "lstm", "xlstm", "attention", "conv")
 DIRECTIONS = ("both", "forward")
 HEADS = 4
+BOTH_IN_ONE = ("attention", "conv")  # these see both sides of a step at once, the others in two mixers
 UNBOUNDED = ("attention",)  # what these keep of a stream grows with its length
 
 
@@ -139,7 +140,7 @@ def make_mixers(name: str, channels: int, direction: str, width: int, **sizes) -
     >>> len(make_mixers("lstm", 8, "both", width=16)), len(make_mixers("conv", 8, "both", width=16))
     (2, 1)
     """
-    one = name in ("attention", "conv") or direction == "forward"
+    one = name in BOTH_IN_ONE or direction == "forward"
     return [
         make_mixer(name, channels, each, width, **sizes) for each in ([direction] if one else ["forward", "backward"])
     ]
