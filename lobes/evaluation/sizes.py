@@ -82,7 +82,7 @@ def matching_size(preset: str, mixer: str, match: str = "parameters", **options:
     for heads in HEADS if mixer in WITH_HEADS else (1,):
         more = {"mixer_heads": heads} if mixer in WITH_HEADS else {}
         changed = {**options, "mixer": mixer, **more}
-        width, found = nearest_width(lambda width, changed=changed: count(**changed, mixer_width=width), wanted, heads)
+        width, found = nearest_width(_by_width(count, changed), wanted, heads)
         one = Match(preset, {**changed, "mixer_width": width}, match, wanted, found)
         best = one if best is None or abs(one.difference) < abs(best.difference) else best
         if abs(best.difference) <= WITHIN:
@@ -141,6 +141,10 @@ def _counter(preset: str, match: str) -> Callable[..., int]:
         return parameters_of(model) if match == "parameters" else count(model).total
 
     return counted
+
+
+def _by_width(count: Callable[..., int], options: dict[str, Any]) -> Callable[[int], int]:
+    return lambda width: count(**options, mixer_width=width)
 
 
 def _check(preset: str, mixer: str, match: str, options: dict[str, Any]) -> None:

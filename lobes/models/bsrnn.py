@@ -14,7 +14,7 @@ from lobes.nnet.band_split import SMALLEST
 from lobes.nnet.banded import BandNorm, cumulative_norm, frame_norm, global_norm, joint_norm
 from lobes.nnet.bilstm import BiLSTM
 from lobes.nnet.memory import Memory
-from lobes.nnet.mixers import Directions, chosen_direction, chosen_mixer, make_mixers
+from lobes.nnet.mixers import Directions, chosen_direction, chosen_mixer, chosen_width, make_mixers
 from lobes.nnet.precision import at_least_fp32, no_autocast
 from lobes.nnet.reflected_stft import ReflectedSTFT
 
@@ -164,7 +164,7 @@ class ResidualLSTM(nn.Module):
         super().__init__()
         self.local = local
         self.norm = nn.ModuleDict()
-        width = mixer_width or 2 * n_channels
+        width = chosen_width(mixer_width, 2 * n_channels)
         self.lstm = BiLSTM(n_channels, width, side == "both") if mixer == "lstm" else None
         self.mixer = None
         if mixer != "lstm":

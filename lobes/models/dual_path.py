@@ -7,7 +7,7 @@ from typing import Any
 from speechbrain.lobes.models.dual_path import SBRNNBlock, SBTransformerBlock
 from torch import Tensor, nn
 
-from lobes.nnet.mixers import Averaged, chosen_direction, chosen_mixer, make_mixers
+from lobes.nnet.mixers import Averaged, chosen_direction, chosen_mixer, chosen_width, make_mixers
 
 
 class RNNBlock:
@@ -53,7 +53,7 @@ class RNNBlock:
     ) -> nn.Module:
         """Make the block."""
         name, side = chosen_mixer(mixer, "lstm"), chosen_direction(direction, "both" if bidirectional else "forward")
-        units = mixer_width or hidden_channels
+        units = chosen_width(mixer_width, hidden_channels)
         if name == "lstm" and (side == "both" or direction is None):
             return SBRNNBlock(input_size, units, num_layers, dropout=dropout, bidirectional=bidirectional)
         return Averaged(make_mixers(name, input_size, side, units, heads=mixer_heads), input_size, residual=False)
@@ -70,7 +70,7 @@ class TransformerBlock:
         Of `SBTransformerBlock`.
     mixer, direction, mixer_width, mixer_heads
         As in `lobes.nnet.mixers`, with d_model inner channels by default; its own is attention to both sides, with
-        `nhead` heads.
+        `nhead` heads. With a direction, width or heads that differ it is the attention of `lobes.nnet.mixers`.
 
     Raises
     ------
@@ -110,8 +110,9 @@ class TransformerBlock:
             norm_before=norm_before,
         )
         if (name, side, mixer_width, mixer_heads) != ("attention", "both", None, None):
+            heads = nhead if mixer_heads is None and name == "attention" else mixer_heads
             for layer in block.mdl.layers:
-                layer.self_att = InPlaceOfAttention(name, d_model, side, mixer_width or d_model, mixer_heads)
+                layer.self_att = InPlaceOfAttention(name, d_model, side, chosen_width(mixer_width, d_model), heads)
         return block
 
 

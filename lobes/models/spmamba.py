@@ -21,7 +21,7 @@ from lobes.nnet.gridnet import GridNetBlock
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.level import running_level, to_unit_level
 from lobes.nnet.memory import Memory
-from lobes.nnet.mixers import BOTH_IN_ONE, Directions, chosen_direction, chosen_mixer, make_mixers
+from lobes.nnet.mixers import BOTH_IN_ONE, Directions, chosen_direction, chosen_mixer, chosen_width, make_mixers
 from lobes.nnet.norms import CumulativeGroupNorm, MaskedGroupNorm
 
 _REFUSED = {
@@ -125,13 +125,13 @@ class SPMamba(SpectralModel):
         super().__init__(num_sources, sample_rate, n_fft, hop_length, causal, gradient_checkpointing, level)
         self.mixer = name = chosen_mixer(mixer, "mamba", causal)
         self.direction = side = chosen_direction(direction, causal=causal)
+        width = chosen_width(mixer_width, expand * emb_dim * emb_ks)
         sizes: dict[str, Any] = {"d_state": d_state, "d_conv": d_conv}
 
         def sequence(features: int, side: str = "both") -> Any:
             if name == "mamba":
                 kind = BiMamba if side == "both" else MambaBlock
-                return kind(features, **sizes, expand=expand, d_inner=mixer_width)
-            width = mixer_width or expand * features
+                return kind(features, **sizes, d_inner=width)
             return Directions(make_mixers(name, features, side, width, heads=mixer_heads, **sizes), features, True)
 
         def forward(features: int) -> Any:

@@ -12,7 +12,7 @@ from lobes.models.base.envelope import SpectralModel
 from lobes.nnet.bilstm import BiLSTM
 from lobes.nnet.gridnet import GridNetBlock
 from lobes.nnet.lengths import zero_padding
-from lobes.nnet.mixers import BOTH_IN_ONE, Directions, chosen_direction, chosen_mixer, make_mixers
+from lobes.nnet.mixers import BOTH_IN_ONE, Directions, chosen_direction, chosen_mixer, chosen_width, make_mixers
 from lobes.nnet.norms import MaskedGroupNorm
 
 
@@ -85,7 +85,7 @@ class TFGridNet(SpectralModel):
 
         self.mixer = name = chosen_mixer(mixer, "lstm")
         self.direction = side = chosen_direction(direction)
-        width = mixer_width or lstm_hidden_units
+        width = chosen_width(mixer_width, lstm_hidden_units)
 
         def sequence(features: int, side: str = "both") -> nn.Module:
             if name == "lstm":

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.memory import Memory
-from lobes.nnet.mixers import make_mixers
+from lobes.nnet.mixers import chosen_width, make_mixers
 from lobes.nnet.slices import in_slices
 
 SLICE = 2**20  # numbers in a slice of inference: bands are few, and the scan wants several of them at once
@@ -57,7 +57,7 @@ class MambaPair(nn.Module):
         mixer_heads: int | None = None,
     ) -> None:
         super().__init__()
-        width = mixer_width or expand * d_model
+        width = chosen_width(mixer_width, expand * d_model)
         rank: int | str = math.ceil(width / 16) if as_published else "auto"
         sizes: dict[str, Any] = {"heads": mixer_heads, "d_state": d_state, "d_conv": d_conv, "dt_rank": rank}
         mixers = make_mixers(mixer, d_model, "both" if bidirectional else "forward", width, **sizes)

@@ -13,7 +13,7 @@ from lobes.errors import UserError, did_you_mean
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.mamba import Mamba, project_in
 from lobes.nnet.memory import Memory
-from lobes.nnet.mixers import Averaged, chosen_direction, chosen_mixer, make_mixers
+from lobes.nnet.mixers import Averaged, chosen_direction, chosen_mixer, chosen_width, make_mixers
 from lobes.nnet.norms import RMSNorm
 from lobes.nnet.selective import SelectiveCore
 
@@ -179,14 +179,13 @@ class BiMambaStack(nn.Module):
         if n_blocks < 1:
             raise UserError(f"expected a stack of at least one Mamba block, got {n_blocks}")
         name, side = chosen_mixer(mixer, "mamba"), chosen_direction(direction)
-        own = (name, side) == ("mamba", "both")
+        own, width = (name, side) == ("mamba", "both"), chosen_width(mixer_width, expand * d_model)
         if start != STARTS[0] and not own:
             raise UserError(f"start: {start} is a start of Mamba in both directions; take start: constructed")
 
         def block() -> nn.Module:
             if own:
-                return AveragedBiMamba(d_model, d_state, d_conv, expand, mixer_width)
-            width = mixer_width or expand * d_model
+                return AveragedBiMamba(d_model, d_state, d_conv, d_inner=width)
             sizes = {"heads": mixer_heads, "d_state": d_state, "d_conv": d_conv}
             return Averaged(make_mixers(name, d_model, side, width, **sizes), d_model)
 

@@ -15,6 +15,7 @@ from lobes.nnet.mixers.factory import (
     MIXERS,
     chosen_direction,
     chosen_mixer,
+    chosen_width,
     make_mixer,
     make_mixers,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "Directions",
     "chosen_direction",
     "chosen_mixer",
+    "chosen_width",
     "make_mixer",
     "make_mixers",
 ]

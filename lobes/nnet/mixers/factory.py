@@ -72,6 +72,25 @@ def chosen_direction(direction: str | None, own: str = DIRECTIONS[0], causal: bo
     return direction
 
 
+def chosen_width(width: int | None, own: int) -> int:
+    """The inner channels of a network's mixers: `own` where none are given.
+
+    Raises
+    ------
+    UserError
+        For less than one.
+
+    Example
+    -------
+    >>> chosen_width(None, 32), chosen_width(20, 32)
+    (32, 20)
+    """
+    found = own if width is None else width
+    if found < 1:
+        raise UserError(f"mixer_width: expected a whole number from 1 up, got {found}")
+    return found
+
+
 def make_mixer(
     name: str,
     channels: int,
@@ -111,8 +130,6 @@ def make_mixer(
     torch.Size([2, 5, 8])
     """
     _check("mixer", name, MIXERS)
-    if width < 1:
-        raise UserError(f"mixer_width: expected a whole number from 1 up, got {width}")
     reverse, count = direction == "backward", HEADS if heads is None else heads
     if name == "mamba":
         return Mamba(channels, d_state, d_conv, d_inner=width, dt_rank=dt_rank, reverse=reverse)

@@ -9,7 +9,16 @@ from torch import nn
 
 from lobes.errors import UserError
 from lobes.nnet.memory import Memory
-from lobes.nnet.mixers import MIXERS, Averaged, Directions, chosen_direction, chosen_mixer, make_mixer, make_mixers
+from lobes.nnet.mixers import (
+    MIXERS,
+    Averaged,
+    Directions,
+    chosen_direction,
+    chosen_mixer,
+    chosen_width,
+    make_mixer,
+    make_mixers,
+)
 from lobes.nnet.mixers.attention import SelfAttention
 from lobes.nnet.mixers.mamba2 import Mamba2
 from lobes.nnet.mixers.mlstm import MLSTM
@@ -167,4 +176,4 @@ def test_mistakes_are_named():
         with pytest.raises(UserError, match="mixer_heads that divide the width, got 4 and 10"):
             make_mixers(name, D, "both", 10)
     with pytest.raises(UserError, match="mixer_width: expected a whole number from 1 up, got 0"):
-        make_mixer("lstm", D, "forward", 0)
+        chosen_width(0, 8)
