@@ -26,6 +26,8 @@ _HOME = {
     "BiMambaStack": "lobes.nnet.bimamba",
     "MambaTasNetMaskNet": "lobes.models.mamba_tasnet",
     "SequenceFirst": "lobes.models.masking",
+    "RNNBlock": "lobes.models.dual_path",
+    "TransformerBlock": "lobes.models.dual_path",
     # parts of networks of earlier versions: another name is another network, and no file of ours names these now
     "MambaMaskNet": "lobes.models.mamba_tasnet",
     "SharedBiMamba": "lobes.nnet.bimamba",

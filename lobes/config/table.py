@@ -80,6 +80,10 @@ KNOWN = {
     "scoring_workers": _FROM_ZERO,
     # networks
     "expansion": _COUNT_OR_NULL,
+    "mixer": Kind(str, low=1, null=True),
+    "direction": Kind(str, low=1, null=True),
+    "mixer_width": _COUNT_OR_NULL,
+    "mixer_heads": _COUNT_OR_NULL,
     "min_frames": _COUNT,
     # how SpeechBrain runs
     "debug_batches": _COUNT,

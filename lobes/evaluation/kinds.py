@@ -6,7 +6,9 @@ and by formula the cells of LSTMs, the selective scans and the Fourier transform
 element-wise work are not.
 
 A product belongs to the kind `attention` where both of its factors follow from the signal, as queries and keys do, and
-to `linear` where one is made of weights: tensors with values are weights, those without follow from the signal.
+to `linear` where one is made of weights: tensors with values are weights, those without follow from the signal. The
+matrix memories of Mamba-2 and of the mLSTM run in chunks, as products within a chunk and with a state: they are
+attention in this sense, and no scan.
 """
 
 from __future__ import annotations

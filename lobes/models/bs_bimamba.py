@@ -14,6 +14,7 @@ from lobes.errors import UserError
 from lobes.models.base.band_mask import BandMaskModel
 from lobes.nnet.band_attention import TimeBandAttention
 from lobes.nnet.band_mamba import CrossBandBiMamba, IntraBandBiMamba
+from lobes.nnet.mixers import chosen_direction, chosen_mixer
 
 ADAPTIVE = (*[2] * 11, *[3] * 12, *[4] * 8)  # hidden sizes divided by D, up to 1, 4 and 8 kHz
 # ablation -> (with layers across bands, hidden sizes of the mask decoder)
@@ -46,6 +47,8 @@ class BSBiMamba(BandMaskModel):
         `lobes.nnet.band_attention.TimeBandAttention`. 0, as in the study: no attention.
     causal : bool
         Forward in time only, norms over past frames, masks on frames l-2 to l. Without attention.
+    mixer, direction, mixer_width, mixer_heads
+        As in `lobes.nnet.mixers`; its own is mamba in both directions.
     **bands
         As in `lobes.models.base.band_model.BandModel`.
 
@@ -73,6 +76,10 @@ class BSBiMamba(BandMaskModel):
         as_published: bool = False,
         n_heads: int = 0,
         causal: bool = False,
+        mixer: str | None = None,
+        direction: str | None = None,
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
         **bands: Any,
     ) -> None:
         if ablation not in ABLATIONS:
@@ -84,10 +91,12 @@ class BSBiMamba(BandMaskModel):
             )
         cross, default = ABLATIONS[ablation]
         mamba: dict[str, Any] = {"as_published": as_published, "d_state": d_state, "d_conv": d_conv, "expand": expand}
+        mamba |= {"mixer": chosen_mixer(mixer, "mamba", causal), "mixer_width": mixer_width, "mixer_heads": mixer_heads}
+        both = chosen_direction(direction, causal=causal) == "both"
 
         def layers() -> Iterator[nn.Module]:
             for _ in range(n_layers):
-                yield IntraBandBiMamba(n_channels, bidirectional=not causal, **mamba)
+                yield IntraBandBiMamba(n_channels, bidirectional=both, **mamba)
                 if cross:
                     yield CrossBandBiMamba(n_channels, **mamba)
                 if n_heads:

@@ -12,8 +12,9 @@ from lobes.errors import UserError
 from lobes.models.base.band_mask import BandMaskModel
 from lobes.nnet.band_split import SMALLEST
 from lobes.nnet.banded import BandNorm, cumulative_norm, frame_norm, global_norm, joint_norm
-from lobes.nnet.lstm import LSTM
+from lobes.nnet.bilstm import BiLSTM
 from lobes.nnet.memory import Memory
+from lobes.nnet.mixers import Directions, chosen_direction, chosen_mixer, chosen_width, make_mixers
 from lobes.nnet.precision import at_least_fp32, no_autocast
 from lobes.nnet.reflected_stft import ReflectedSTFT
 
@@ -51,6 +52,8 @@ class BSRNN(BandMaskModel):
     reflected_hop : bool
         In evaluation mode, reflect one hop at both ends before the STFT and cut it off after the inverse, as the
         published score was computed; see `lobes.nnet.reflected_stft.ReflectedSTFT`.
+    mixer, direction, mixer_width, mixer_heads
+        As in `lobes.nnet.mixers`, with 2 D inner channels by default. BSRNN's own is lstm, forward in time.
     **bands
         As in `lobes.models.base.band_model.BandModel`.
 
@@ -74,17 +77,24 @@ class BSRNN(BandMaskModel):
         norms: str = "joint",
         start: str = "published",
         reflected_hop: bool = False,
+        mixer: str | None = None,
+        direction: str | None = None,
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
         **bands: Any,
     ) -> None:
         if "as_published" in bands:  # the name of `start` in folders of earlier versions
             start = "published" if bands.pop("as_published") else "passthrough"
         _check(norms, causal, reflected_hop)
+        name, side = chosen_mixer(mixer, "lstm", causal), chosen_direction(direction, "forward", causal)
+        sizes = (name, mixer_width, mixer_heads)
 
         def layers() -> list[nn.Module]:
-            over_time = [TimeLSTM(n_channels, norms, causal, start) for _ in range(n_layers)]
-            return [*over_time, *(BandLSTM(n_channels, norms, start) for _ in range(n_layers))]
+            over_time = [TimeLSTM(n_channels, norms, causal, start, side, *sizes) for _ in range(n_layers)]
+            return [*over_time, *(BandLSTM(n_channels, norms, start, *sizes) for _ in range(n_layers))]
 
         super().__init__(n_channels, layers, expansion, start, causal=causal, **bands)
+        self.mixer, self.direction = name, side
         if reflected_hop:
             self.stft = ReflectedSTFT(self.stft.n_fft, self.stft.hop_length)
         self.use_norms(norms)
@@ -135,21 +145,43 @@ class ChannelNorm(nn.Module):
 class ResidualLSTM(nn.Module):
     """x + Linear(LSTM(norm(x))), the layer of BSRNN with 2 D units in each direction; subclasses choose the axis.
 
-    The norm's name, `joint` or `local`, is a part of its keys in a state dict, so that weights trained with one kind
-    do not fit a network of the other. `local` is the function that computes the local one.
+    Another mixer takes the LSTM's place. The norm's name, `joint` or `local`, is a part of its keys in a state dict, so
+    that weights trained with one kind do not fit a network of the other. `local` is the function that computes the
+    local one.
     """
 
-    def __init__(self, n_channels: int, bidirectional: bool, norms: str, local: Normalise, start: str) -> None:
+    def __init__(
+        self,
+        n_channels: int,
+        side: str,
+        norms: str,
+        local: Normalise,
+        start: str,
+        mixer: str,
+        mixer_width: int | None,
+        mixer_heads: int | None,
+    ) -> None:
         super().__init__()
         self.local = local
         self.norm = nn.ModuleDict()
-        self.lstm = LSTM(n_channels, 2 * n_channels, batch_first=True, bidirectional=bidirectional)
-        self.linear = nn.Linear((4 if bidirectional else 2) * n_channels, n_channels)
+        width = chosen_width(mixer_width, 2 * n_channels)
+        self.lstm = BiLSTM(n_channels, width, side == "both") if mixer == "lstm" else None
+        self.mixer = None
+        if mixer != "lstm":
+            self.mixer = Directions(make_mixers(mixer, n_channels, side, width, heads=mixer_heads), n_channels)
+        self.linear = nn.Linear(self.sequence.outputs, n_channels)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
-        if start == "published":
+        if start == "published" and self.lstm is not None:
             start_as_published(self.lstm)
         self.use_norm(norms)
+
+    @property
+    def sequence(self) -> BiLSTM | Directions:
+        """The LSTM, or the other mixer."""
+        found = self.mixer if self.lstm is None else self.lstm
+        assert found is not None
+        return found
 
     def use_norm(self, norms: str) -> None:
         """Take a new norm, "joint" or "local"."""
@@ -163,7 +195,7 @@ class ResidualLSTM(nn.Module):
 
 
 class TimeLSTM(ResidualLSTM):
-    """The layer over the frames of each band, forward; its local norm is over frames and channels of each band.
+    """The layer over the frames of each band; its local norm is over frames and channels of each band.
 
     Example
     -------
@@ -171,16 +203,27 @@ class TimeLSTM(ResidualLSTM):
     torch.Size([2, 5, 3, 8])
     """
 
-    def __init__(self, n_channels: int, norms: str = "joint", causal: bool = False, start: str = "published") -> None:
-        super().__init__(n_channels, False, norms, cumulative_norm if causal else global_norm, start)
+    def __init__(
+        self,
+        n_channels: int,
+        norms: str = "joint",
+        causal: bool = False,
+        start: str = "published",
+        side: str = "forward",
+        mixer: str = "lstm",
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
+    ) -> None:
+        local = cumulative_norm if causal else global_norm
+        super().__init__(n_channels, side, norms, local, start, mixer, mixer_width, mixer_heads)
+        self.forward_only = side == "forward"
 
     def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B]); with a `memory`, over a chunk."""
+        # padding comes last: who runs forward only meets it when all is done
+        steps = None if frames is None or self.forward_only else frames.repeat_interleave(x.shape[2])
         y = self.normalised(x, frames, memory).transpose(1, 2).flatten(0, 1)  # [B K, L, D]
-        y, state = self.lstm(y, None if memory is None else memory.get(self.lstm))
-        if memory is not None:
-            memory[self.lstm] = state
-        y = self.linear(y)
+        y = self.linear(self.sequence(y, steps, memory))
         return x + y.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
 
 
@@ -193,13 +236,21 @@ class BandLSTM(ResidualLSTM):
     torch.Size([2, 5, 3, 8])
     """
 
-    def __init__(self, n_channels: int, norms: str = "joint", start: str = "published") -> None:
-        super().__init__(n_channels, True, norms, frame_norm, start)
+    def __init__(
+        self,
+        n_channels: int,
+        norms: str = "joint",
+        start: str = "published",
+        mixer: str = "lstm",
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
+    ) -> None:
+        super().__init__(n_channels, "both", norms, frame_norm, start, mixer, mixer_width, mixer_heads)
 
     def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B]); frames do not mix: no memory."""
         y = self.normalised(x, frames).flatten(0, 1)  # [B L, K, D]
-        return x + self.linear(self.lstm(y)[0]).unflatten(0, x.shape[:2])
+        return x + self.linear(self.sequence(y)).unflatten(0, x.shape[:2])
 
 
 def start_as_published(lstm: nn.LSTM) -> None:

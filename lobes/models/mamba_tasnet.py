@@ -24,7 +24,7 @@ class MambaTasNetMaskNet(nn.Module):
         Blocks.
     num_sources : int
         Sources S.
-    d_state, d_conv, expand, start
+    d_state, d_conv, expand, start, mixer, direction, mixer_width, mixer_heads
         As in `lobes.nnet.bimamba.BiMambaStack`.
 
     Source: Jiang et al. 2024, arXiv:2407.09732, and its published code.
@@ -46,12 +46,17 @@ class MambaTasNetMaskNet(nn.Module):
         d_conv: int = 4,
         expand: int = 2,
         start: str = STARTS[0],
+        mixer: str | None = None,
+        direction: str | None = None,
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
     ) -> None:
         super().__init__()
         self.num_sources = num_sources
         self.norm = nn.LayerNorm(n_filters, eps=1e-8)
         self.bottleneck = nn.Linear(n_filters, d_model, bias=False)
-        self.stack = BiMambaStack(d_model, n_layers, d_state, d_conv, expand, start)
+        sizes = (d_state, d_conv, expand, start, mixer, direction, mixer_width, mixer_heads)
+        self.stack = BiMambaStack(d_model, n_layers, *sizes)
         self.masks = nn.Linear(d_model, num_sources * n_filters, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from lobes.models.base.contract import run_layer
 from lobes.nnet.band_mamba import CrossBandBiMamba, IntraBandBiMamba
 from lobes.nnet.band_split import BandDecoder, BandSplit
 from lobes.nnet.memory import Memory
+from lobes.nnet.mixers import chosen_direction, chosen_mixer
 from lobes.nnet.precision import at_least_fp32, no_autocast
 
 HIGHEST_GAIN = 2.0  # of the magnitude mask, so that a bin can be raised (MP-SENet, arXiv:2305.13686)
@@ -41,9 +42,11 @@ class MBSNet(BandModel):
     as_published : bool
         Layers of the published structure, as in `lobes.models.bs_bimamba.BSBiMamba`.
     bidirectional : bool
-        Both directions in time; a causal model always has the forward one only.
+        Both directions in time, unless `direction` is given; a causal model always has the forward one only.
     causal : bool
         Forward in time only, norms over past frames.
+    mixer, direction, mixer_width, mixer_heads
+        As in `lobes.nnet.mixers`; its own is mamba.
     compress, **bands
         As in `lobes.models.base.band_model.BandModel`.
 
@@ -74,11 +77,16 @@ class MBSNet(BandModel):
         bidirectional: bool = True,
         causal: bool = False,
         compress: float = 0.3,
+        mixer: str | None = None,
+        direction: str | None = None,
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
         **bands: Any,
     ) -> None:
         super().__init__(causal=causal, compress=compress, **bands)
         mamba: dict[str, Any] = {"as_published": as_published, "d_state": d_state, "d_conv": d_conv, "expand": expand}
-        both = bidirectional and not causal
+        mamba |= {"mixer": chosen_mixer(mixer, "mamba", causal), "mixer_width": mixer_width, "mixer_heads": mixer_heads}
+        both = chosen_direction(direction, "both" if bidirectional else "forward", causal) == "both"
 
         def encoder() -> nn.ModuleList:
             layers: list[nn.Module] = [BandSplit(self.widths, n_channels, causal)]

@@ -21,6 +21,7 @@ from lobes.nnet.gridnet import GridNetBlock
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.level import running_level, to_unit_level
 from lobes.nnet.memory import Memory
+from lobes.nnet.mixers import BOTH_IN_ONE, Directions, chosen_direction, chosen_mixer, chosen_width, make_mixers
 from lobes.nnet.norms import CumulativeGroupNorm, MaskedGroupNorm
 
 _REFUSED = {
@@ -71,7 +72,9 @@ class SPMamba(SpectralModel):
         and with `level="item"` the level of the frames so far in place of the item's, see
         `lobes.nnet.level.running_level`. Along bins nothing changes. A network of our own.
     d_state, d_conv, expand : int
-        As in `lobes.nnet.mamba.Mamba`.
+        As in `lobes.nnet.mamba.Mamba`; without `mixer_width` the mixers have emb_dim * emb_ks * expand inner channels.
+    mixer, direction, mixer_width, mixer_heads
+        As in `lobes.nnet.mixers`: x + mixer(norm(x)) in each direction. SPMamba's own is mamba in both.
     gradient_checkpointing : bool
         Recompute each block in the backward pass: less memory, about a third more time.
     level : str
@@ -112,21 +115,35 @@ class SPMamba(SpectralModel):
         causal: bool = False,
         gradient_checkpointing: bool = False,
         level: str = "item",
+        mixer: str | None = None,
+        direction: str | None = None,
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
         **unknown: object,
     ) -> None:
         _refuse(unknown)
         super().__init__(num_sources, sample_rate, n_fft, hop_length, causal, gradient_checkpointing, level)
-        sizes: dict[str, Any] = {"d_state": d_state, "d_conv": d_conv, "expand": expand}
+        self.mixer = name = chosen_mixer(mixer, "mamba", causal)
+        self.direction = side = chosen_direction(direction, causal=causal)
+        width = chosen_width(mixer_width, expand * emb_dim * emb_ks)
+        sizes: dict[str, Any] = {"d_state": d_state, "d_conv": d_conv}
 
-        def mamba(features: int) -> BiMamba:
-            return BiMamba(features, **sizes)
+        def sequence(features: int, side: str = "both") -> Any:
+            if name == "mamba":
+                kind = BiMamba if side == "both" else MambaBlock
+                return kind(features, **sizes, d_inner=width)
+            return Directions(make_mixers(name, features, side, width, heads=mixer_heads, **sizes), features, True)
+
+        def forward(features: int) -> Any:
+            return sequence(features, "forward")
 
         def block() -> nn.Module:
             n_bins, features = n_fft // 2 + 1, emb_dim * emb_ks
             rest = (emb_ks, emb_hs, n_heads, approx_qk_dim, attention_window)
             if causal:
-                return CausalGridNetBlock(emb_dim, n_bins, mamba(features), MambaBlock(features, **sizes), *rest)
-            return GridNetBlock(emb_dim, n_bins, mamba, 2 * features, *rest)
+                return CausalGridNetBlock(emb_dim, n_bins, sequence(features), forward(features), *rest)
+            outputs = (1 if name in BOTH_IN_ONE else 2) * features
+            return GridNetBlock(emb_dim, n_bins, sequence, outputs, *rest, forward if side == "forward" else None)
 
         self.conv = nn.Conv2d(2, emb_dim, 3, padding=1)
         self.norm = CumulativeGroupNorm(emb_dim) if causal else MaskedGroupNorm(emb_dim)

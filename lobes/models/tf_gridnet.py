@@ -12,6 +12,7 @@ from lobes.models.base.envelope import SpectralModel
 from lobes.nnet.bilstm import BiLSTM
 from lobes.nnet.gridnet import GridNetBlock
 from lobes.nnet.lengths import zero_padding
+from lobes.nnet.mixers import BOTH_IN_ONE, Directions, chosen_direction, chosen_mixer, chosen_width, make_mixers
 from lobes.nnet.norms import MaskedGroupNorm
 
 
@@ -35,13 +36,15 @@ class TFGridNet(SpectralModel):
     emb_ks, emb_hs : int
         Size and hop of the windows of bins or frames that make one step of an LSTM.
     lstm_hidden_units : int
-        Units of each direction.
+        Units of each direction; without `mixer_width` also the inner channels of another mixer.
     n_heads, approx_qk_dim : int
         Attention heads, and the approximate size of a frame's query.
     gradient_checkpointing : bool
         Recompute each block in the backward pass: less memory, about a third more time.
     level : str
         As in `lobes.models.base.envelope.SpectralModel`.
+    mixer, direction, mixer_width, mixer_heads
+        As in `lobes.nnet.mixers`. TF-GridNet's own is lstm in both directions, without a linear map behind it.
 
     Raises
     ------
@@ -73,15 +76,32 @@ class TFGridNet(SpectralModel):
         approx_qk_dim: int = 512,
         gradient_checkpointing: bool = False,
         level: str = "item",
+        mixer: str | None = None,
+        direction: str | None = None,
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
     ) -> None:
         super().__init__(num_sources, sample_rate, n_fft, hop_length, False, gradient_checkpointing, level)
 
-        def lstm(features: int) -> BiLSTM:
-            return BiLSTM(features, lstm_hidden_units)
+        self.mixer = name = chosen_mixer(mixer, "lstm")
+        self.direction = side = chosen_direction(direction)
+        width = chosen_width(mixer_width, lstm_hidden_units)
+
+        def sequence(features: int, side: str = "both") -> nn.Module:
+            if name == "lstm":
+                return BiLSTM(features, width, bidirectional=side == "both")
+            return Directions(make_mixers(name, features, side, width, heads=mixer_heads), features)
+
+        def forward(features: int) -> nn.Module:
+            return sequence(features, "forward")
 
         def block() -> GridNetBlock:
-            n_bins, outputs = n_fft // 2 + 1, 2 * lstm_hidden_units
-            return GridNetBlock(emb_dim, n_bins, lstm, outputs, emb_ks, emb_hs, n_heads, approx_qk_dim)
+            n_bins, outputs = n_fft // 2 + 1, 2 * width
+            if name != "lstm":
+                outputs = (1 if name in BOTH_IN_ONE else 2) * emb_dim * emb_ks
+            sizes = (emb_ks, emb_hs, n_heads, approx_qk_dim)
+            over_time = forward if side == "forward" else None
+            return GridNetBlock(emb_dim, n_bins, sequence, outputs, *sizes, over_time=over_time)
 
         self.conv = nn.Conv2d(2, emb_dim, 3, padding=1)
         self.norm = MaskedGroupNorm(emb_dim)

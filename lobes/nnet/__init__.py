@@ -1,1 +1,1 @@
-"""Parts of networks: Mamba, its bidirectional block, the STFT pair, norms, attention."""
+"""Parts of networks: Mamba, its bidirectional block, other sequence mixers, the STFT pair, norms, attention."""

@@ -1,15 +1,19 @@
-"""Mamba over time within each band, and across the bands of each frame. B batch, L frames, K bands, D channels."""
+"""Mamba, or another mixer, over time within each band and across the bands of each frame.
+
+B batch, L frames, K bands, D channels.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lobes.nnet.lengths import zero_padding
-from lobes.nnet.mamba import Mamba
 from lobes.nnet.memory import Memory
+from lobes.nnet.mixers import chosen_width, make_mixers
 from lobes.nnet.slices import in_slices
 
 SLICE = 2**20  # numbers in a slice of inference: bands are few, and the scan wants several of them at once
@@ -31,6 +35,8 @@ class MambaPair(nn.Module):
         The published structure, with step sizes of rank expand * D / 16.
     d_state, d_conv, expand : int
         As in `lobes.nnet.mamba.Mamba`.
+    mixer, mixer_width, mixer_heads
+        As in `lobes.nnet.mixers`: what stands in the place of Mamba, with expand * D inner channels by default.
 
     Example
     -------
@@ -46,16 +52,19 @@ class MambaPair(nn.Module):
         d_state: int = 16,
         d_conv: int = 4,
         expand: int = 1,
+        mixer: str = "mamba",
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
     ) -> None:
         super().__init__()
-        rank = math.ceil(expand * d_model / 16) if as_published else "auto"
-        directions = (False, True) if bidirectional else (False,)
+        width = chosen_width(mixer_width, expand * d_model)
+        rank: int | str = math.ceil(width / 16) if as_published else "auto"
+        sizes: dict[str, Any] = {"heads": mixer_heads, "d_state": d_state, "d_conv": d_conv, "dt_rank": rank}
+        mixers = make_mixers(mixer, d_model, "both" if bidirectional else "forward", width, **sizes)
         self.norm = nn.LayerNorm(d_model)
-        self.inner_norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in directions) if as_published else None
-        self.mixers = nn.ModuleList(
-            Mamba(d_model, d_state, d_conv, expand, dt_rank=rank, reverse=reverse) for reverse in directions
-        )
-        self.combine = nn.Linear(len(directions) * d_model, d_model)
+        self.inner_norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in mixers) if as_published else None
+        self.mixers = nn.ModuleList(mixers)
+        self.combine = nn.Linear(len(mixers) * d_model, d_model)
         nn.init.xavier_uniform_(self.combine.weight)
         nn.init.zeros_(self.combine.bias)
 

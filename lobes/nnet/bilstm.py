@@ -1,4 +1,4 @@
-"""A bidirectional LSTM for padded batches. B batch, L steps, D channels, H units."""
+"""An LSTM for padded batches, in both directions or forward. B batch, L steps, D channels, H units."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lobes.nnet.lstm import LSTM
+from lobes.nnet.memory import Memory
 
 
 class BiLSTM(LSTM):
-    """One bidirectional layer, D to 2 H channels; the backward direction starts at each item's own end.
+    """One layer, D to 2 H channels, whose backward direction starts at each item's own end; forward alone, to H.
 
     Example
     -------
@@ -20,13 +21,22 @@ class BiLSTM(LSTM):
     torch.Size([2, 5, 32])
     """
 
-    def __init__(self, features: int, units: int) -> None:
-        super().__init__(features, units, batch_first=True, bidirectional=True)
+    def __init__(self, features: int, units: int, bidirectional: bool = True) -> None:
+        super().__init__(features, units, batch_first=True, bidirectional=bidirectional)
+        self.outputs = 2 * units if bidirectional else units
 
-    def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B]): [B, L, 2 H], zeros after the end."""
+    def forward(  # type: ignore[override]
+        self, x: Tensor, steps: Tensor | None = None, memory: Memory | None = None
+    ) -> Tensor:
+        """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B]): [B, L, outputs], zeros after the end.
+
+        With a `memory`, which forward alone takes, `x` is a chunk of a stream.
+        """
         run: Any = super().forward  # type: ignore[has-type]
         if steps is None:
-            return run(x)[0]
+            y, state = run(x, None if memory is None else memory.get(self))
+            if memory is not None:
+                memory[self] = state
+            return y
         packed = pack_padded_sequence(x, steps.cpu(), batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(run(packed)[0], batch_first=True, total_length=x.shape[1])[0]

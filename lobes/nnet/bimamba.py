@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from lobes.errors import UserError, did_you_mean
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.mamba import Mamba, project_in
 from lobes.nnet.memory import Memory
+from lobes.nnet.mixers import Averaged, chosen_direction, chosen_mixer, chosen_width, make_mixers
 from lobes.nnet.norms import RMSNorm
 from lobes.nnet.selective import SelectiveCore
 
@@ -31,6 +33,7 @@ class MambaBlock(nn.Module):
         super().__init__()
         self.norm = RMSNorm(d_model)
         self.mixer = Mamba(d_model, reverse=reverse, **mamba)
+        self.outputs = d_model
 
     def forward(self, x: Tensor, steps: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """Run over `x` [B, L, D] with `steps` valid steps per item (Long [B]); with a `memory`, a chunk of a stream."""
@@ -53,6 +56,7 @@ class BiMamba(nn.Module):
         super().__init__()
         self.forward_block = MambaBlock(d_model, **mamba)
         self.backward_block = MambaBlock(d_model, reverse=True, **mamba)
+        self.outputs = 2 * d_model
 
     def forward(self, x: Tensor, steps: Tensor | None = None) -> Tensor:
         """Run both directions over `x` [B, L, D]: forward, then backward channels [B, L, 2 D].
@@ -74,7 +78,7 @@ class SharedBiMamba(nn.Module):
     ---------
     d_model : int
         Channels D.
-    d_state, d_conv, expand : int
+    d_state, d_conv, expand, d_inner
         As in `lobes.nnet.mamba.Mamba`.
 
     Example
@@ -85,9 +89,11 @@ class SharedBiMamba(nn.Module):
 
     share = 1.0  # of each direction in the result
 
-    def __init__(self, d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 2) -> None:
+    def __init__(
+        self, d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 2, d_inner: int | None = None
+    ) -> None:
         super().__init__()
-        inner, rank = expand * d_model, math.ceil(d_model / 16)
+        inner, rank = expand * d_model if d_inner is None else d_inner, math.ceil(d_model / 16)
         self.norm = RMSNorm(d_model)
         self.in_proj = nn.Linear(d_model, 2 * inner, bias=False)
         self.forward_core = SelectiveCore(inner, rank, d_state, d_conv)
@@ -138,11 +144,13 @@ class BiMambaStack(nn.Module):
         published code constructs the same, but for step sizes of about 0.69 backward. `published`: the weights from
         which the published results were trained. Their script resets all layers by PyTorch's defaults: step sizes of
         0.58 to 0.83 in both directions (d_model 256), nothing divided. `A_log` and `D` are Mamba's in both.
+    mixer, direction, mixer_width, mixer_heads
+        As in `lobes.nnet.mixers`. Other mixers than Mamba in both directions share no projections between directions.
 
     Raises
     ------
     UserError
-        For another `start`, or no block.
+        For another `start`, mixer or direction, or no block.
 
     Source: Jiang et al. 2024, arXiv:2407.09732 and arXiv:2403.18257, and their published code.
 
@@ -160,14 +168,29 @@ class BiMambaStack(nn.Module):
         d_conv: int = 4,
         expand: int = 2,
         start: str = STARTS[0],
+        mixer: str | None = None,
+        direction: str | None = None,
+        mixer_width: int | None = None,
+        mixer_heads: int | None = None,
     ) -> None:
         super().__init__()
         if start not in STARTS:
             raise UserError(f"start: expected {' or '.join(STARTS)}, got {start!r}.{did_you_mean(str(start), STARTS)}")
         if n_blocks < 1:
             raise UserError(f"expected a stack of at least one Mamba block, got {n_blocks}")
+        name, side = chosen_mixer(mixer, "mamba"), chosen_direction(direction)
+        own, width = (name, side) == ("mamba", "both"), chosen_width(mixer_width, expand * d_model)
+        if start != STARTS[0] and not own:
+            raise UserError(f"start: {start} is a start of Mamba in both directions; take start: constructed")
+
+        def block() -> nn.Module:
+            if own:
+                return AveragedBiMamba(d_model, d_state, d_conv, d_inner=width)
+            sizes = {"heads": mixer_heads, "d_state": d_state, "d_conv": d_conv}
+            return Averaged(make_mixers(name, d_model, side, width, **sizes), d_model)
+
         self.start = start
-        self.layers = nn.ModuleList(AveragedBiMamba(d_model, d_state, d_conv, expand) for _ in range(n_blocks))
+        self.layers = nn.ModuleList(block() for _ in range(n_blocks))
         self.norm_f = RMSNorm(d_model)
         self._start()
 
@@ -179,19 +202,21 @@ class BiMambaStack(nn.Module):
 
     def reset_parameters(self) -> None:
         """Initialise all weights again, as `start` says."""
-        for layer in self._blocks():
-            layer.reset_parameters()
+        for layer in self.layers:
+            layer.reset_parameters()  # type: ignore[operator]
         nn.init.ones_(self.norm_f.weight)
         self._start()
 
-    def _blocks(self) -> Iterator[AveragedBiMamba]:
-        return (layer for layer in self.layers if isinstance(layer, AveragedBiMamba))
+    def _parts(self) -> Iterator[Any]:
+        """The parts of the blocks that end in an output projection."""
+        for layer in self.layers:
+            yield from layer.mixers if isinstance(layer, Averaged) else [layer]
 
     @torch.no_grad()
     def _start(self) -> None:
-        for layer in self._blocks():
+        for part in self._parts():
             if self.start == "constructed":
-                layer.out_proj.weight /= math.sqrt(len(self.layers))
+                part.out_proj.weight /= math.sqrt(len(self.layers))
             else:
-                for core in (layer.forward_core, layer.backward_core):
+                for core in (part.forward_core, part.backward_core):
                     core.dt_proj.reset_parameters()

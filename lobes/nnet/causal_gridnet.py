@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,8 +29,8 @@ class CausalGridNetBlock(nn.Module):
     n_bins : int
         Bins F.
     along_bins, along_frames : nn.Module
-        Sequence models for windows of emb_dim * emb_ks features: the former gives twice as many, the latter, which
-        takes a memory, as many.
+        Sequence models for windows of emb_dim * emb_ks features, with their output features as the attribute
+        `outputs`. The latter takes a memory, and gives as many features as it gets.
     emb_ks, emb_hs, n_heads, approx_qk_dim, attention_window
         As in `lobes.models.spmamba.SPMamba`.
 
@@ -61,7 +63,8 @@ class CausalGridNetBlock(nn.Module):
         if not 1 <= emb_hs <= emb_ks:
             raise UserError(f"expected 1 <= emb_hs <= emb_ks, got emb_ks={emb_ks}, emb_hs={emb_hs}; change either")
         self.emb_ks, self.emb_hs, features = emb_ks, emb_hs, emb_dim * emb_ks
-        self.along_bins = AlongBins(emb_dim, along_bins, MergeWindows(2 * features, emb_dim, emb_ks, emb_hs))
+        outputs: Any = along_bins.outputs
+        self.along_bins = AlongBins(emb_dim, along_bins, MergeWindows(outputs, emb_dim, emb_ks, emb_hs))
         self.along_frames = CausalAlongFrames(emb_dim, along_frames, MergeWindows(features, emb_dim, emb_ks, emb_hs))
         attention = (emb_dim, n_bins, n_heads, approx_qk_dim, attention_window, True)
         self.attention = CrossFrameAttention(*attention) if n_heads else None

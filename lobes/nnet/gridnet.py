@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,6 +35,8 @@ class GridNetBlock(nn.Module):
         Output features of the sequence model.
     emb_ks, emb_hs : int
         Size and hop of the windows of bins or frames that make one step of a sequence.
+    over_time : callable, optional
+        Makes another sequence model for frames, with its output features as the attribute `outputs`.
     n_heads, approx_qk_dim, attention_window : int
         As in `CrossFrameAttention`; with no heads there is no attention.
 
@@ -62,6 +65,7 @@ class GridNetBlock(nn.Module):
         n_heads: int = 4,
         approx_qk_dim: int = 512,
         attention_window: int = 0,
+        over_time: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         if not 1 <= emb_hs <= emb_ks:
@@ -70,10 +74,11 @@ class GridNetBlock(nn.Module):
         # the attention is made first, as it always was: the initial weights of a seed depend on the order
         attention = (emb_dim, n_bins, n_heads, approx_qk_dim, attention_window)
         self.attention = CrossFrameAttention(*attention) if n_heads else None
-        self.along_bins = AlongBins(emb_dim, sequence(emb_dim * emb_ks), MergeWindows(outputs, emb_dim, emb_ks, emb_hs))
-        self.along_frames = AlongFrames(
-            emb_dim, sequence(emb_dim * emb_ks), MergeWindows(outputs, emb_dim, emb_ks, emb_hs)
-        )
+        features = emb_dim * emb_ks
+        self.along_bins = AlongBins(emb_dim, sequence(features), MergeWindows(outputs, emb_dim, emb_ks, emb_hs))
+        over_frames: Any = (over_time or sequence)(features)
+        merged = over_frames.outputs if over_time else outputs
+        self.along_frames = AlongFrames(emb_dim, over_frames, MergeWindows(merged, emb_dim, emb_ks, emb_hs))
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Run the block on `x` [B, L, F, D] with `frames` valid frames per item (Long [B]; None: all).

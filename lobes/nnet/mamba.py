@@ -38,6 +38,8 @@ class Mamba(SelectiveParts):
         Run from the end to the start: equal to flipping input and output in time, without the copies.
     backend : str
         Backend of `lobes.scan.selective_scan`.
+    d_inner : int, optional
+        Inner channels D that are no multiple of d_model; `expand` has no effect then.
 
     Example
     -------
@@ -57,10 +59,12 @@ class Mamba(SelectiveParts):
         dt_init_floor: float = 1e-4,
         reverse: bool = False,
         backend: str = "auto",
+        d_inner: int | None = None,
     ) -> None:
         rank = math.ceil(d_model / 16) if dt_rank == "auto" else int(dt_rank)
         step_sizes = (dt_min, dt_max, dt_init_floor)
-        super().__init__(expand * d_model, rank, d_state, d_conv, step_sizes, reverse, backend)
+        inner = expand * d_model if d_inner is None else d_inner
+        super().__init__(inner, rank, d_state, d_conv, step_sizes, reverse, backend)
         self.d_model = d_model
         # in the order of `mamba_ssm`, so that a seed gives its initial weights
         self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=False)

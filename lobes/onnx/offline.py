@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from lobes.errors import UserError
 from lobes.nnet.level import WEAKEST, fitting_gains, products
+from lobes.nnet.mixers.mamba2 import Mamba2
+from lobes.nnet.mixers.mlstm import MLSTM
 from lobes.onnx.tracing import graph_of
 from lobes.onnx.transforms import with_matrices
 
@@ -86,6 +88,21 @@ def _turn(unit: Tensor, p: int, q: int) -> Tensor:
     return unit[:, p : p + 1] @ unit[q : q + 1] - unit[:, q : q + 1] @ unit[p : p + 1]
 
 
+def refuse_chunks(model: nn.Module) -> None:
+    """Raise UserError for mixers that run in chunks: a graph would keep the number of chunks of its example.
+
+    Example
+    -------
+    >>> refuse_chunks(nn.Linear(2, 2))
+    """
+    found = {type(part).__name__ for part in model.modules() if isinstance(part, Mamba2 | MLSTM)}
+    if found:
+        raise UserError(
+            f"{type(model).__name__}: cannot be written as ONNX with the mixer {', '.join(sorted(found))}, "
+            "which runs in chunks; export without --onnx, or take another mixer"
+        )
+
+
 def whole_graph(model: Any) -> Any:
     """Make the graph of a model: `mix` [B, T] to `estimates` [B, T, S].
 
@@ -103,6 +120,7 @@ def whole_graph(model: Any) -> Any:
     UserError
         If the network cannot be written as a graph.
     """
+    refuse_chunks(model)
     if getattr(model, "one_by_one", False):
         raise UserError(
             f"{type(model).__name__}: cannot be written as ONNX: its mask network mixes the items of "

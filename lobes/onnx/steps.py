@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lobes.errors import UserError
 from lobes.nnet.attention import CrossFrameAttention
+from lobes.nnet.bimamba import MambaBlock
 from lobes.nnet.causal_gridnet import CausalAlongFrames
 from lobes.nnet.memory import Memory
 from lobes.nnet.windows import split_windows
@@ -89,6 +91,8 @@ def use_steps(model: nn.Module) -> None:
     """Let the layers of a network that look back in their own way do it for one frame at a time."""
     for layer in model.modules():
         if type(layer) in STEPS:
+            if isinstance(layer, CausalAlongFrames) and not isinstance(layer.sequence, MambaBlock):
+                raise UserError("a stream in ONNX needs mixer: mamba along the frames; export without --onnx")
             layer.__class__ = STEPS[type(layer)]  # type: ignore[index]
             if isinstance(layer, StepAlongFrames):
                 BODIES[str(id(layer))] = WindowBody(layer)

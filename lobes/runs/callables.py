@@ -21,6 +21,7 @@ NEW = {
     f"{_LOBES}.models.mbs_net.MBSNet", f"{_LOBES}.models.tf_gridnet.TFGridNet",
     f"{_LOBES}.models.masking.MaskingSeparator", f"{_LOBES}.models.conv_tasnet.CausalConvTasNet",
     f"{_LOBES}.exported.BiMambaStack", f"{_LOBES}.exported.MambaTasNetMaskNet", f"{_LOBES}.exported.SequenceFirst",
+    f"{_LOBES}.exported.RNNBlock", f"{_LOBES}.exported.TransformerBlock",
     # around a network, in an exported folder
     f"{_LOBES}.exported.MixAndOnes", f"{_LOBES}.exported.MappingMaskNet", f"{_LOBES}.exported.TakeEstimate",
     f"{_LOBES}.exported.EnhanceModel", "speechbrain.utils.parameter_transfer.Pretrainer",

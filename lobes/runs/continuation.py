@@ -35,6 +35,11 @@ TRAINING = {
 }  # fmt: skip
 # Keys that files of earlier versions lack, and the value that says what was done there.
 ADDED = {"level": "item", "dropout": 0.0, "level_weight": 0.0}
+# Classes that files of earlier versions name, and those that take their place and their arguments.
+RENAMED = {
+    f"!new:speechbrain.lobes.models.dual_path.{old}": f"!new:lobes.exported.{new}"
+    for old, new in (("SBRNNBlock", "RNNBlock"), ("SBTransformerBlock", "TransformerBlock"))
+}
 MADE = "# command: "  # begins a line at the top of every training's hyperparams.yaml
 ABSENT = "absent"
 SHOWN, LONGEST = 3, 200  # values in a message, letters of a value
@@ -117,11 +122,16 @@ def differences(old: Any, new: Any, path: tuple[Any, ...] = ()) -> Iterator[Diff
     >>> [one.path for one in differences({"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 2}})]
     [('b', 'd')]
     """
-    if isinstance(old, Mapping) and isinstance(new, Mapping) and tag_of(old) == tag_of(new):
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and _class(old) == _class(new):
         for key in dict.fromkeys([*old, *new]):
             yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), (*path, key))
     elif plain(old) != plain(new):
         yield Difference(path, old, new)
+
+
+def _class(node: Any) -> str:
+    """A mapping's tag, by today's name."""
+    return RENAMED.get(tag_of(node), tag_of(node))
 
 
 def _refuse_strangers(folder: Path, save: Path, script: Path) -> None:

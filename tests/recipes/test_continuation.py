@@ -148,6 +148,20 @@ def test_a_key_that_an_earlier_version_lacked_is_no_other_run(key, value, tmp_pa
         admit(f"{base}{key}: 0.5\n", "recipes/custom/train.py")
 
 
+def test_blocks_that_speechbrain_gave_are_no_other_network(tmp_path):
+    base, name = (
+        f"output_folder: {tmp_path}\nsave_folder: {tmp_path}/save\nblock: ",
+        "{input_size: 8, hidden_channels: 4",
+    )
+    old = f"{base}!new:speechbrain.lobes.models.dual_path.SBRNNBlock {name}}}\n"
+    (tmp_path / "hyperparams.yaml").write_text(f"# command: x\n{old}")
+    (tmp_path / "summary.json").write_text("{}")
+    new = f"{base}!new:lobes.exported.RNNBlock {name}, mixer: {{}}}}\n"
+    assert not admit(new.format("null"), "recipes/custom/train.py").changed
+    with pytest.raises(UserError, match="mixer: absent there, xlstm now"):
+        admit(new.format("xlstm"), "recipes/custom/train.py")
+
+
 def test_a_sepformer_that_was_trained_before_dropout_was_an_option_goes_on(go, tmp_path):
     run, options = tmp_path / "run", {"preset": "sepformer_tiny", "N": 16, "d_ffn": 32, "K": 50}
     go(run, **options)

@@ -20,7 +20,10 @@ from lobes.models.convert.checkpoint import MISFITS, require_equal_shapes, unfit
 from lobes.nnet.band_split import BandDecoder, BandSplit
 from lobes.nnet.bands import FIXED
 
-_ONLY = (("norms", "joint"), ("num_sources", 1), ("causal", False), ("widths", list(FIXED)), ("compress", 1))
+_ONLY = (
+    ("norms", "joint"), ("num_sources", 1), ("causal", False), ("widths", list(FIXED)), ("compress", 1),
+    ("mixer", "lstm"), ("direction", "forward"),
+)  # fmt: skip
 
 
 def from_reference(
@@ -104,7 +107,7 @@ def _views(model: BSRNN) -> Iterator[tuple[str, Tensor]]:
     for kind, axis in ((TimeLSTM, "t"), (BandLSTM, "k")):
         layers = [layer for layer in model.layers if isinstance(layer, kind)]
         for number, layer in enumerate(layers, 1):
-            for name, module in {"norm": layer.norm["joint"], "lstm": layer.lstm, "fc": layer.linear}.items():
+            for name, module in {"norm": layer.norm["joint"], "lstm": layer.sequence, "fc": layer.linear}.items():
                 for key, value in module.state_dict().items():
                     yield f"{name}_{axis}{number}.{key}", value
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lobes.errors import UserError
+from lobes.nnet.mixers import Directions
 
 _PUBLISHED, _OURS = "blocks.0.attn_concat_proj.0.weight", "blocks.0.attention.output.linear.weight"
 # beginnings of keys, published -> ours, outside and inside a block; the first that fits is taken
@@ -114,7 +115,7 @@ def to_upstream(model: nn.Module) -> dict[str, Tensor]:
     Raises
     ------
     UserError
-        For other models.
+        For other models, and for mixers and directions that were not published.
 
     Example
     -------
@@ -126,6 +127,10 @@ def to_upstream(model: nn.Module) -> dict[str, Tensor]:
     state = model.state_dict()
     if _OURS not in state:
         raise UserError(f"to_upstream: expected an SPMamba or a TFGridNet, got a {type(model).__name__}")
+    another = any(isinstance(part, Directions) for part in model.modules())
+    if another or (model.direction == "forward" and not model.causal):
+        form = f"mixer: {model.mixer}, direction: {model.direction}"
+        raise UserError(f"to_upstream: no such network was published: {form}")
     return to_published(state)
 
 

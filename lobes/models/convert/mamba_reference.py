@@ -21,6 +21,7 @@ from lobes.models.convert.tensors_only import read_tensors
 from lobes.models.mamba_tasnet import MambaTasNetMaskNet
 from lobes.models.masking import LEVELS, MaskingSeparator
 from lobes.nnet.bimamba import BiMambaStack
+from lobes.nnet.mixers import Averaged
 
 _PARTS = ("encoder", "masknet", "decoder")
 # beginnings of keys, ours -> published
@@ -131,6 +132,8 @@ def is_published_form(model: nn.Module) -> bool:
     stacks = bool(paths) and all(isinstance(path, BiMambaStack) for path in paths)
     more = any(layer.linear_layer_after_inter_intra or layer.norm != "ln" for layer in layers)
     dual_path = stacks and not more and not masknet.use_global_pos_enc
+    if any(isinstance(part, Averaged) for part in model.modules()):  # another mixer than Mamba in both directions
+        return False
     return isinstance(model, MaskingSeparator) and (dual_path or isinstance(masknet, MambaTasNetMaskNet))
 
 
