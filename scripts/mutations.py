@@ -2259,4 +2259,11 @@ MUTATIONS = [
         "return tag_of(node)",
         ("tests/recipes/test_continuation.py::test_blocks_that_speechbrain_gave_are_no_other_network",),
     ),
+    Mutation(
+        "clusters: p of many speakers has the floor of the first draws",
+        "lobes/evaluation/clusters.py",
+        "FURTHER = 50",
+        "FURTHER = 1",
+        ("tests/evaluation/test_clusters.py::test_p_of_many_speakers_is_small_enough_for_many_questions",),
+    ),
 ]

@@ -13,6 +13,8 @@ import numpy as np
 
 DRAWS = 4000
 BLOCK = 2_000_000  # numbers of a matrix that is held at once
+EXACT = 14  # speakers of whom all exchanges are tried
+FURTHER = 50  # times as many exchanges are drawn at most, while none is as large as what was found
 
 
 class Estimate(NamedTuple):
@@ -167,6 +169,9 @@ def _draws_of_speakers(
 ) -> np.ndarray:
     """Weighted means [draws]; a draw in which no utterance has all of its speakers repeats others."""
     times = generator.multinomial(clusters.count, np.full(clusters.count, 1 / clusters.count), draws)  # [draws,G]
+    if clusters.single:  # sums of each speaker first: no matrix of draws and utterances
+        totals = times @ (share @ clusters.member)  # [draws]
+        return times @ ((share * values) @ clusters.member) / totals
     logs, columns = np.log(np.maximum(times, 1e-30)), clusters.member.T.astype(np.float64)
     means = []
     for block in np.array_split(logs, max(1, draws * len(values) // BLOCK)):
@@ -200,9 +205,19 @@ def _degrees_of_freedom(parts: Sequence[tuple[float, float]]) -> float:
 
 
 def _p_of_exchange(parts: np.ndarray, clusters: Clusters, generator: np.random.Generator, draws: int) -> float:
-    """Two-sided p of the sum of parts [N] under signs that each speaker draws."""
+    """Two-sided p of the sum of parts [N] under signs of each speaker: all of them, or random ones of many speakers.
+
+    Where no draw reaches what was found, more are drawn, so that p can stay small when it is corrected for many
+    questions.
+    """
     sums = parts @ clusters.member  # [G]
-    signs = generator.integers(0, 2, (draws, clusters.count)) * 2 - 1
     # The rounding of sums must not make a permutation that changes nothing smaller than what was found.
-    reached = np.abs(signs @ sums) >= abs(sums.sum()) * (1 - 1e-9)
-    return float((reached.sum() + 1) / (draws + 1))
+    found = abs(sums.sum()) * (1 - 1e-9)
+    if clusters.count <= EXACT:
+        signs = 1 - 2 * (np.arange(2**clusters.count)[:, None] >> np.arange(clusters.count) & 1)
+        return float((np.abs(signs @ sums) >= found).mean())
+    reached = done = 0
+    while not reached and done < FURTHER * draws:
+        signs = generator.integers(0, 2, (draws, clusters.count)) * 2 - 1
+        reached, done = int((np.abs(signs @ sums) >= found).sum()), done + draws
+    return (reached + 1) / (done + 1)

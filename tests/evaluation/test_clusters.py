@@ -106,3 +106,13 @@ def test_many_mixtures_are_worked_on_in_blocks():
 def test_holm_is_monotone_and_at_most_one():
     assert holm([0.5, 0.001, 0.02]) == pytest.approx([0.5, 0.003, 0.04])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_p_of_few_speakers_counts_all_their_exchanges():
+    speakers = [(f"s{n % 10}",) for n in range(50)]
+    assert estimate(np.full(50, 2.0), Clusters(speakers)).p == 2 / 2**10
+
+
+def test_p_of_many_speakers_is_small_enough_for_many_questions():
+    values = np.random.default_rng(0).normal(5.0, 1.0, 200)
+    assert estimate(values, Clusters([(f"s{n % 40}",) for n in range(200)])).p < 0.05 / 264
