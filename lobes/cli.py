@@ -211,8 +211,9 @@ def evaluate(
     systems: Annotated[
         list[str],
         typer.Argument(
-            help="MODEL, as of separate; MODEL@0.5, a share of its enhancement; A+B, the mean of several; noisy, the "
-            "mixture; outputs:FOLDER, files of whatever made them. Each with LABEL= in front, if you like."
+            help="MODEL, as of separate (package.module:factory is code of yours); MODEL@0.5, a share of its "
+            "enhancement; A+B, the mean of several; noisy, the mixture; outputs:FOLDER, files of whatever made them. LABEL= may "
+            "stand in front of each."
         ),
     ],
     data: Annotated[

@@ -226,7 +226,19 @@ def test_evaluate_a_run_on_a_manifest(lobes: Run, run: Path, tmp_path: Path, mon
     for name, samples in zip(("mix", "s1", "s2"), x, strict=True):
         audio.write(tmp_path / f"{name}.wav", samples, 8000)
     (tmp_path / "test.csv").write_text("ID,duration,mix_wav,s1_wav,s2_wav\na,1.0,mix.wav,s1.wav,s2.wav\n")
-    words = ("--data", "test.csv", "-o", "out", "--metric", "si_sdr", "--workers", "0", "--device", "cpu")
+    words = (
+        "--data",
+        "test.csv",
+        "-o",
+        "out",
+        "--metric",
+        "si_sdr",
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
+        "--no-report",
+    )
     code, out, _ = lobes("evaluate", "run", *words)
     assert code == 0 and out.split()[:2] == ["n", "SI-SDR"] and out.endswith("wrote out\n")
     assert (tmp_path / "out" / "per_utterance.csv").read_text().count("\n") == 2
@@ -244,7 +256,7 @@ def test_evaluate_with_judges_and_a_recogniser(lobes: Run, run: Path, tmp_path: 
     (tmp_path / "says_yes.py").write_text("def factory():\n    return lambda wave, rate: 'yes'\n")
     monkeypatch.syspath_prepend(tmp_path)
     words = ("evaluate", "run", "--data", "test.csv", "-o", "out", "--workers", "0", "--device", "cpu")
-    words = (*words, "--metric", "dnsmos", "--metric", "wer", "--recogniser")
+    words = (*words, "--no-report", "--metric", "dnsmos", "--metric", "wer", "--recogniser")
     code, out, _ = lobes(*words, "says_yes:factory")
     lines = [line.split() for line in out.splitlines()]
     assert code == 0 and ["wer", "1", "0.500", "0.500", "0", "%"] in lines

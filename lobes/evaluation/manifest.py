@@ -80,6 +80,20 @@ def evaluate(
     UserError
         Unknown metric, another number of sources than the model's, missing or damaged files, sources of another length
         or rate than their mixture.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> from lobes.data import audio
+    >>> clean, noise = np.random.default_rng(0).standard_normal((2, 4000)) / 10
+    >>> with TemporaryDirectory() as folder:
+    ...     audio.write(f"{folder}/clean.wav", clean, 8000)
+    ...     audio.write(f"{folder}/mix.wav", clean + noise, 8000)
+    ...     _ = Path(folder, "test.csv").write_text("ID,mix_wav,s1_wav\\na,mix.wav,clean.wav\\n")
+    ...     options = {"metrics": ["si_sdr"], "workers": 0}
+    ...     summary = evaluate(lambda mix: mix[:, None], 1, 8000, f"{folder}/test.csv", f"{folder}/out", **options)
+    >>> summary["n"], round(summary["mean"]["si_sdri"])
+    (1, 0)
     """
     asked = Asked(metrics, recogniser, trust)
     opened = manifest if isinstance(manifest, Manifest) else open_manifest(manifest, data_root)

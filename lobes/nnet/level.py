@@ -148,8 +148,8 @@ def fitted(estimates: np.ndarray, mix: np.ndarray) -> np.ndarray:
 
     Example
     -------
-    >>> fitted(np.full((100, 1), 5.0), np.ones(100)).max()
-    np.float32(1.0)
+    >>> float(fitted(np.full((100, 1), 5.0), np.ones(100)).max())
+    1.0
     """
     signals, mixture = (torch.from_numpy(np.array(x, np.float32))[None] for x in (estimates, mix))
     return fit_level(signals, mixture)[0].numpy()

@@ -210,6 +210,14 @@ def test_the_report_gets_systems_differences_and_examples(data, lobes, monkeypat
     assert [one.label for one in given["systems"]] == ["noisy"] and given["reference"] is None
 
 
+def test_the_page_is_written(data, lobes):
+    pytest.importorskip("lobes.reports.evaluation_page")
+    code, _, err = lobes("evaluate", "theirs:less", *PLAIN[:-1])
+    assert code == 0, err
+    page = (data / "out" / "report.html").read_text(encoding="utf-8")
+    assert "less" in page and "noisy" in page and "median: u" in page
+
+
 def test_examples_stand_at_the_level_of_the_mixture_in_the_order_of_the_targets(data):
     x = np.random.default_rng(0).standard_normal((2, 4000)) / 10
     for name, wave in (("mix", x.sum(0)), ("s1", x[0]), ("s2", x[1])):

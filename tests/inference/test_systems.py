@@ -33,7 +33,8 @@ class Given(torch.nn.Module):
 
 def system(gain=1.0, order=(0, 1), noise=0.0, label="m", count=2):
     network = Given(gain, list(order), noise, count)
-    return SeparatorSystem(label, SharedModel(Separator(adapt(network), {"num_spks": count, "sample_rate": 4000})))
+    separator = Separator(adapt(network), {"num_spks": count, "sample_rate": 4000}, level="model")  # as evaluations do
+    return SeparatorSystem(label, SharedModel(separator))
 
 
 def test_an_ensemble_aligns_levels_and_sources_and_averages():
