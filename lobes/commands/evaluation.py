@@ -191,7 +191,7 @@ def _write(
     if judgement is None:
         logger.warning("%s: no measure has a number in every system, so there is nothing to compare", request.out)
         return
-    title = f"Evaluation on {items.manifest.path}"
+    title = f"Evaluation on {'/'.join(Path(request.data).resolve().parts[-2:])}"
     page = result_tables.as_page(title, judgement.means, _failed(judgement), judgement.differences, judgement.speakers)
     write_whole(request.out / RESULTS, page)
     write_whole(request.out / LATEX, result_tables.as_latex(judgement.means, judgement.differences))
@@ -212,7 +212,7 @@ def _write_report(
     }  # fmt: skip
     write_evaluation_page(
         path, title, judgement.systems, judgement.differences, audio_examples(chosen, items, candidates),
-        reference=shown, facts=facts,
+        reference=shown, facts=facts, means=judgement.means,
     )  # fmt: skip
 
 

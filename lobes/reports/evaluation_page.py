@@ -9,6 +9,7 @@ import numpy as np
 
 from lobes.data.files import write_whole
 from lobes.evaluation.comparison import PairedDifference
+from lobes.evaluation.intervals import MeasureMeans
 from lobes.evaluation.score_tables import System
 from lobes.reports import page_answer
 from lobes.reports.differences import explanation
@@ -29,6 +30,7 @@ def write_evaluation_page(
     *,
     reference: str | None,
     facts: Mapping[str, str],
+    means: Sequence[MeasureMeans] = (),
 ) -> Path:
     """Write the page of an evaluation: one file without requests, which is whole without its script.
 
@@ -48,6 +50,8 @@ def write_evaluation_page(
         The label of the untouched input among the systems. None: the columns that end with `_in` are the input.
     facts : mapping of str to str
         What made this page: command, commit, seed, machine.
+    means : sequence of MeasureMeans
+        From `lobes.evaluation.intervals.means_of`, where groups of utterances count equally; else each one does.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def write_evaluation_page(
     >>> "How good is a?" in page.read_text(encoding="utf-8")
     True
     """
-    scores = Scores(systems, differences, reference)
+    scores = Scores(systems, differences, reference, means)
     verdicts = page_answer.Verdicts(scores, differences)
     looks = looks_of(scores.labels, scores.reference)
     html = templates().get_template("evaluation.html").render(

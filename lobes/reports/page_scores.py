@@ -11,6 +11,7 @@ import numpy as np
 
 from lobes.evaluation.clusters import Clusters, Estimate, estimate
 from lobes.evaluation.comparison import FEWEST, GAINS, PairedDifference, conditions
+from lobes.evaluation.intervals import MeasureMeans
 from lobes.evaluation.score_tables import ScoreTable, System, speakers_of
 from lobes.metrics.utterance import INPUT, NEITHER_IS_BETTER
 from lobes.reports.measure_names import upwards
@@ -31,6 +32,8 @@ class Scores:
         Their measures are those of the page; without any, all measures that a table has.
     reference : str, optional
         The label of the untouched input. Without it the columns that end with `_in`, if any, are one system more.
+    means : sequence of MeasureMeans
+        The means over all utterances where they are known; else each utterance counts equally.
 
     Raises
     ------
@@ -39,7 +42,11 @@ class Scores:
     """
 
     def __init__(
-        self, systems: Sequence[System], differences: Sequence[PairedDifference], reference: str | None
+        self,
+        systems: Sequence[System],
+        differences: Sequence[PairedDifference],
+        reference: str | None,
+        means: Sequence[MeasureMeans] = (),
     ) -> None:
         labels = [system.label for system in systems]
         if not systems or len(set(labels)) < len(systems):
@@ -55,6 +62,7 @@ class Scores:
         self.labels = [system.label for system in systems]
         self.reference = reference
         self._tables = {system.label: system.tables for system in systems}
+        self._means = {one.measure: one.of for one in means}
         self._known: dict[tuple[str, str], np.ndarray] = {}
         found = speakers_of(self.first)
         self.speakers = [found.get(ID) or (f"utterance {ID}",) for ID in self.ids]
@@ -88,8 +96,18 @@ class Scores:
         return self.of(self.reference, measure) if self.reference else np.full(len(self.ids), np.nan)
 
     def mean(self, label: str, measure: str, rows: Sequence[int] | None = None) -> Estimate:
-        """A system's mean with its interval, over some of the utterances."""
-        return self._estimate(self._by_training(label, measure), rows)
+        """A system's mean with its interval, over those of some utterances in which every system has a number."""
+        if rows is None and label in self._means.get(measure, {}):
+            return self._means[measure][label]
+        common = self.common(measure)
+        kept = common if rows is None else sorted(set(common) & set(rows))
+        return self._estimate(self._by_training(label, measure), kept)
+
+    def common(self, measure: str) -> list[int]:
+        """Rows of the utterances in which every system that has the measure at all has a number."""
+        columns = [self._by_training(label, measure) for label in self.labels]
+        known = [np.isfinite(column).all(1) for column in columns if np.isfinite(column).any()]
+        return np.flatnonzero(np.all(known, axis=0)).tolist() if known else []
 
     def mean_gain(self, label: str, measure: str, rows: Sequence[int] | None = None) -> Estimate:
         """How much better than the untouched input a system is: above zero is good in every measure."""

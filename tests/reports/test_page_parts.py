@@ -7,6 +7,8 @@ import pytest
 
 from lobes.evaluation.clusters import Estimate
 from lobes.evaluation.comparison import ALL, PairedDifference
+from lobes.evaluation.intervals import MeasureMeans
+from lobes.evaluation.score_tables import ScoreTable, System
 from lobes.reports.looks import MARKS, looks_of
 from lobes.reports.page_answer import Verdicts
 from lobes.reports.page_figures import distributions_svg, gains_svg
@@ -71,3 +73,14 @@ def test_no_two_of_many_systems_look_alike_and_the_input_like_none():
     looks = looks_of(["noisy", *labels], "noisy")
     assert len({(look.marker, look.color) for look in looks.values()}) == 43
     assert looks["noisy"].marker not in MARKS
+
+
+def test_means_are_over_utterances_that_every_system_has():
+    ids = [f"u{n}" for n in range(4)]
+    full = ScoreTable("a", {"pesq": dict(zip(ids, [1.0, 2.0, 3.0, 10.0], strict=True))}, {}, ids)
+    short = ScoreTable("b", {"pesq": dict(zip(ids, [1.0, 1.0, 1.0, np.nan], strict=True))}, {}, ids)
+    systems = [System("a", [full]), System("b", [short])]
+    assert Scores(systems, [], None).mean("a", "pesq").mean == 2.0
+    assert Scores(systems, [], None).common("pesq") == [0, 1, 2]
+    given = MeasureMeans("pesq", 3, 1, {"a": Estimate(7.0, 6.0, 8.0, 0.0)})
+    assert Scores(systems, [], None, [given]).mean("a", "pesq").mean == 7.0
