@@ -212,8 +212,8 @@ def evaluate(
         list[str],
         typer.Argument(
             help="MODEL, as of separate (package.module:factory is code of yours); MODEL@0.5, a share of its "
-            "enhancement; A+B, the mean of several; noisy, the mixture; outputs:FOLDER, files of whatever made them. LABEL= may "
-            "stand in front of each."
+            "enhancement; A+B, the mean of several; noisy, the mixture; outputs:FOLDER, files of whatever made them. "
+            "LABEL= may stand in front of each."
         ),
     ],
     data: Annotated[
