@@ -77,14 +77,14 @@ def test_sequences_in_one_row_do_not_hear_each_other():
     assert not y[..., 10:].any()
 
 
-@pytest.mark.parametrize("room", [3, 4, 7])
+@pytest.mark.parametrize("size", [3, 4, 7])
 @pytest.mark.parametrize("ring", [False, True])
 @pytest.mark.parametrize("chunk", [1, 2])
-def test_updates_equal_the_whole(room, ring, chunk):
+def test_updates_equal_the_whole(size, ring, chunk):
     from causal_conv1d import causal_conv1d_fn, causal_conv1d_update
 
     x, weight, bias = torch.randn(2, 5, 12), torch.randn(5, 4), torch.randn(5)
-    memory, found, so_far = torch.zeros(2, 5, room), [], torch.zeros(2, dtype=torch.int32)
+    memory, found, so_far = torch.zeros(2, 5, size), [], torch.zeros(2, dtype=torch.int32)
     for t in range(0, 12, chunk):
         piece = x[..., t] if chunk == 1 else x[..., t : t + chunk]
         y = causal_conv1d_update(piece, memory, weight, bias, "silu", cache_seqlens=so_far if ring else None)
@@ -92,7 +92,7 @@ def test_updates_equal_the_whole(room, ring, chunk):
         found.append(y[..., None] if chunk == 1 else y)
         so_far += chunk
     assert torch.allclose(torch.cat(found, -1), causal_conv1d_fn(x, weight, bias, activation="silu"), atol=1e-6)
-    expected = x[..., [max(t for t in range(12) if t % room == k) for k in range(room)]] if ring else x[..., -room:]
+    expected = x[..., [max(t for t in range(12) if t % size == k) for k in range(size)]] if ring else x[..., -size:]
     assert torch.equal(memory, expected)
 
 

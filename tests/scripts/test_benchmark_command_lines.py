@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 # program, an option that takes a number
 PROGRAMS = {
     "benchmarks/chunks.py": "--mixtures",
+    "benchmarks/compat.py": "--repeats",
     "benchmarks/enhancement_memory.py": "--batch",
     "benchmarks/inference.py": "--threads",
     "benchmarks/memory.py": None,

@@ -163,12 +163,12 @@ def causal_conv1d_update(
 
 def _advance(memory: Tensor, new: Tensor, width: int, steps_so_far: Tensor | None) -> tuple[Tensor, Tensor]:
     """The K - 1 inputs before `new`, and the memory [B, D, S] after it."""
-    room, count = memory.shape[-1], new.shape[-1]
+    size, count = memory.shape[-1], new.shape[-1]
     if steps_so_far is None:
-        past = memory[..., room - (width - 1) :].clone()
-        return past, torch.cat([memory, new], -1)[..., -room:]
+        past = memory[..., size - (width - 1) :].clone()
+        return past, torch.cat([memory, new], -1)[..., -size:]
     before, behind = torch.arange(1 - width, 0, device=new.device), torch.arange(count, device=new.device)
-    places = [(steps_so_far.long()[:, None] + k) % room for k in (before, behind)]  # [B, K - 1], [B, L]
+    places = [(steps_so_far.long()[:, None] + k) % size for k in (before, behind)]  # [B, K - 1], [B, L]
     read, write = (place[:, None].expand(-1, memory.shape[1], -1) for place in places)
     return memory.gather(2, read), memory.scatter(2, write, new)
 

@@ -111,7 +111,7 @@ def mamba_inner_fn(
     Arguments
     ---------
     xz : Tensor
-        Input and gate, [B, 2 D, L].
+        x and z, one after the other along the channels, [B, 2 D, L].
     out_proj_weight, out_proj_bias : Tensor
         [E, D] and [E] or None.
     conv1d_weight, ... , b_c_dt_rms_eps

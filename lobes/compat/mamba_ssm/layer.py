@@ -129,7 +129,7 @@ class MambaLayer(nn.Module):
         return self.out_proj(y)
 
     def _project(self, hidden_states: Tensor) -> list[Tensor]:
-        """Input and gate [B, L, D]; by two products, as the backward pass of one would copy both gradients together."""
+        """x and z [B, L, D]; by two products, as the backward pass of one would copy both gradients together."""
         weight, bias = self.in_proj.weight, self.in_proj.bias
         biases = (None, None) if bias is None else bias.chunk(2)
         return [F.linear(hidden_states, half, more) for half, more in zip(weight.chunk(2), biases, strict=True)]
