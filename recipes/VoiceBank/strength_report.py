@@ -166,7 +166,7 @@ def section(curves: Curves, name: str, words: str, recogniser: str, picture: str
         "",
         as_markdown(["strength", *(heading for heading, _ in MEASURES.values())], _rows(curves, "difference")[1:]),
         "",
-        f"![scores against the strength]({picture})",
+        f"![differences against the strength]({picture})",
         "",
         f"In brackets {100 * LEVEL:g} % intervals by a bootstrap of "
         f"{'speakers' if curves.speakers > 1 else 'files'} and of trainings. A difference is shown where its interval "
@@ -213,17 +213,21 @@ def _cell(point: Point, what: str, digits: int) -> str:
 
 
 def as_picture(curves: Curves, title: str) -> str:
-    """Draw each measure against the strength with its intervals: an SVG file."""
+    """Draw the difference of each measure from the input against the strength, with its intervals: an SVG file.
+
+    Intervals of the means would mostly show how different the files are.
+    """
     with new_figure(8, 6) as figure:
         for axes, panel in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+            axes.axhline(0, color="0.7", linewidth=1, zorder=0)
             for shift, name in enumerate(panel):
-                points = [point for point in curves.points[name] if np.isfinite(point.mean.mean)]
+                points = [point for point in curves.points[name] if np.isfinite(point.difference.mean)]
                 x = [point.strength + 0.012 * (shift - (len(panel) - 1) / 2) for point in points]
-                mean, low, high = np.array([point.mean[:3] for point in points]).reshape(-1, 3).T
+                mean, low, high = np.array([point.difference[:3] for point in points]).reshape(-1, 3).T
                 bounds = np.abs([mean - low, high - mean])
                 axes.errorbar(x, mean, yerr=bounds, fmt="o-", capsize=3, markersize=4, label=MEASURES[name][0])
-            axes.set_xlabel("share of the enhancement")
-            axes.set_ylabel(MEASURES[panel[0]][0] if len(panel) == 1 else "DNSMOS")
+            axes.set(xlim=(0, 1.05), xlabel="share of the enhancement")
+            axes.set_ylabel(f"{MEASURES[panel[0]][0] if len(panel) == 1 else 'DNSMOS'}, output minus input")
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
             if len(panel) > 1:

@@ -75,7 +75,7 @@ def test_a_table_and_a_picture(strength, data):
     assert "PESQ: 0 of 6 files" in text and str(data) not in text
     assert (
         "<svg" in (data / "strength_half.svg").read_text()
-        and "![scores against the strength](strength_half.svg)" in text
+        and "![differences against the strength](strength_half.svg)" in text
     )
 
 
