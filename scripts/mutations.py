@@ -2351,4 +2351,43 @@ MUTATIONS = [
         "return None",
         ("tests/compat/test_installation.py::test_an_import_of_what_is_not_offered_is_one_line",),
     ),
+    # ---- second tests of real-speech tables
+    Mutation(
+        "second test: whatever was tested counts",
+        "recipes/out_of_domain.py",
+        " and _note(out) == tested",
+        "",
+        ("tests/recipes/test_out_of_domain.py::test_another_manifest_or_training_is_tested_again",),
+    ),
+    Mutation(
+        "second test: a gain is a sum",
+        "recipes/out_of_domain.py",
+        "table.numbers[measure][ID] - reference[ID]",
+        "table.numbers[measure][ID] + reference[ID]",
+        ("tests/recipes/test_out_of_domain.py::test_a_gain_is_the_mean_over_utterances_and_trainings",),
+    ),
+    Mutation(
+        "second test: no pair is heard in a room",
+        "recipes/VoiceBank/out_of_domain_pairs.py",
+        "in_room = number % 2 == 0",
+        "in_room = False",
+        (
+            "tests/recipes/test_out_of_domain.py"
+            "::test_pairs_have_the_levels_of_the_first_test_and_every_second_is_in_a_room",
+        ),
+    ),
+    Mutation(
+        "rivals: the clean speech is the input",
+        "recipes/VoiceBank/rivals.py",
+        "estimate = target if enhance is None else enhance(mix)",
+        "estimate = mix if enhance is None else enhance(mix)",
+        ("tests/recipes/test_rivals.py::test_the_target_and_a_model_of_another_rate_are_what_they_are",),
+    ),
+    Mutation(
+        "rivals: each difference is judged alone",
+        "recipes/VoiceBank/rivals_tables.py",
+        "and p < LEVEL",
+        "and one.p < LEVEL",
+        ("tests/recipes/test_rivals.py::test_only_what_is_shown_for_all_together_is_bold",),
+    ),
 ]

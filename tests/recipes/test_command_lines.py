@@ -21,6 +21,7 @@ PROGRAMS = {
     "PolSESS/demo.py": ([], "--examples", "--output"),
     "VoiceBank/voicebank_prepare.py": (["d", "s"], None, "--train_set"),
     "VoiceBank/realdata.py": (["--recordings", "r"], "--minutes", "--device"),
+    "VoiceBank/rivals.py": (["--recordings", "r"], None, "--recogniser"),
     "WSJ0Mix/wsj0mix_prepare.py": (["d", "s"], "--num_spks", "--mode"),
     "custom/custom_prepare.py": (["d", "s"], "--sample_rate", None),
 }

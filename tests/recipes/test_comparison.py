@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from lobes.data.manifest import read_manifest, write_manifest
 from lobes.errors import UserError
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -32,15 +33,27 @@ def comparison(monkeypatch, tmp_path):
     return module
 
 
-def test_two_small_models_to_the_table(comparison, corpus, tmp_path):
-    """Real training, two steps of each."""
+def second_manifest(recipe_module, corpus, folder):
+    """The corpus's own test set under another name."""
+    recipe_module("PolSESS", "polsess_prepare").prepare_polsess(corpus, folder, splits=["test"])
+    write_manifest(folder / "second.csv", read_manifest(folder / "test.csv", corpus))
+    return folder / "second.csv"
+
+
+def test_two_small_models_to_the_table(comparison, recipe_module, corpus, tmp_path):
+    """Real training, two steps of each, and both tests."""
     words = ["PolSESS", "--hparams", "spmamba_tiny", "spmamba_tiny:dprnn_tiny"]
     words += ["--data_folder", str(corpus), "--steps", "2"]
     settings = "task=SB device=cpu batch_size=1 training_signal_len=800 test_metrics=[si_sdr] n_audio_to_save=0".split()
     words += ["--options", *settings, "--seeds", "1", "2", "--threads", "1", "--jobs", "2", "--name", "small"]
+    words += ["--second_test", str(second_manifest(recipe_module, corpus, tmp_path / "manifests"))]
     comparison.main([*words, *comparison.places])
     text = (tmp_path / "RESULTS.md").read_text()
     assert "### Comparison of 2 models: small, 2 steps each" in text and "comparison_small.svg" in text
+    sides = next(line.strip("| ") for line in text.splitlines() if line.startswith("| dprnn_tiny | SI-SDR |")).split(
+        " | "
+    )
+    assert sides[2:5] == sides[5:] != ["-", "-", "-"] and "manifests/second.csv" in text and "4 mixtures" in text
     assert {line.split(" | ")[0] for line in text.splitlines() if line.startswith(("| sp", "| dp"))} == {
         "| spmamba_tiny",
         "| dprnn_tiny",
@@ -81,6 +94,7 @@ def test_a_budget_in_macs_gives_the_costlier_model_fewer_steps(comparison, tmp_p
         (["PolSESS"], "give one budget"),
         (["PolSESS", "--steps", "1", "--minutes", "1"], "give one budget"),
         (["PolSESS", "--steps", "1", "--options", "task"], "expected key=value, got task"),
+        (["PolSESS", "--steps", "1", "--second_test", "none.csv"], "--second_test none.csv: no such manifest"),
     ],
 )
 def test_mistakes(comparison, words, message):
