@@ -9,7 +9,7 @@ from lobes.inference.export import NEEDED
 NAMES = {
     "BiMambaStack", "Budget", "BudgetCosine", "EnhanceModel", "MambaMaskNet", "MambaTasNetMaskNet", "MappingMaskNet",
     "MetricGan", "MixAndOnes", "SafeCheckpointer", "SequenceFirst", "SharedBiMamba", "TakeEstimate", "describe_task",
-    "load_strictly", "num_sources",
+    "load_strictly", "num_sources", "RNNBlock", "TransformerBlock",
 }  # fmt: skip
 
 

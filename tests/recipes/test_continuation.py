@@ -149,17 +149,17 @@ def test_a_key_that_an_earlier_version_lacked_is_no_other_run(key, value, tmp_pa
 
 
 def test_blocks_that_speechbrain_gave_are_no_other_network(tmp_path):
-    base, name = (
-        f"output_folder: {tmp_path}\nsave_folder: {tmp_path}/save\nblock: ",
-        "{input_size: 8, hidden_channels: 4",
-    )
-    old = f"{base}!new:speechbrain.lobes.models.dual_path.SBRNNBlock {name}}}\n"
-    (tmp_path / "hyperparams.yaml").write_text(f"# command: x\n{old}")
+    base, sizes = f"output_folder: {tmp_path}\nsave_folder: {tmp_path}/save\nblock: ", "input_size: 8, dropout: 0"
+    old = "!new:speechbrain.lobes.models.dual_path.SBRNNBlock"
+    (tmp_path / "hyperparams.yaml").write_text(f"# command: x\n{base}{old} {{{sizes}}}\n")
     (tmp_path / "summary.json").write_text("{}")
-    new = f"{base}!new:lobes.exported.RNNBlock {name}, mixer: {{}}}}\n"
-    assert not admit(new.format("null"), "recipes/custom/train.py").changed
+
+    def go_on(mixer):
+        return admit(f"{base}!new:lobes.exported.RNNBlock {{{sizes}, mixer: {mixer}}}\n", "recipes/custom/train.py")
+
+    assert not go_on("null").changed
     with pytest.raises(UserError, match="mixer: absent there, xlstm now"):
-        admit(new.format("xlstm"), "recipes/custom/train.py")
+        go_on("xlstm")
 
 
 def test_a_sepformer_that_was_trained_before_dropout_was_an_option_goes_on(go, tmp_path):
