@@ -316,6 +316,19 @@ def profile(
 
 
 @app.command()
+def size(
+    preset: Annotated[str, typer.Argument(help="A preset whose mixer can be changed; docs/models.md.")],
+    mixer: Annotated[str, typer.Option(help="mamba, mamba2, lstm, xlstm, attention or conv.")],
+    match: Annotated[str, typer.Option(help="What is to be equal: parameters or macs.")] = "parameters",
+) -> None:
+    """Find the width at which a preset with another mixer is as large, or costs as much, as the preset itself."""
+    from lobes.evaluation.sizes import matching_size
+
+    found = matching_size(preset, mixer, match)
+    print(f"{preset}: {found.wanted:,} {match}; with {found.command_line}: {found.found:,} ({found.difference:+.1%})")
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Output folder of a training run; its best checkpoint counts.")],
     out: Annotated[Path, typer.Argument(help="New folder, or an earlier export.")],

@@ -173,6 +173,13 @@ def test_profile_of_a_run_counts_its_network(lobes: Run, run: Path):
     assert "- Parameters: 0" not in out and "- Streaming: no" in out
 
 
+def test_size_prints_options_that_match_a_preset(lobes: Run):
+    code, out, _ = lobes("size", "spmamba_tiny", "--mixer", "lstm")
+    assert code == 0 and "88,906 parameters; with --mixer lstm --mixer_width " in out and "%)" in out
+    code, _, err = lobes("size", "spmamba_tiny", "--mixer", "lstm", "--match", "mac")
+    assert code == 2 and "expected parameters or macs, got 'mac'" in err
+
+
 def test_corpus_hands_its_options_on(lobes: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     import lobes.polsess.corpus as corpus
 

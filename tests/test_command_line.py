@@ -19,6 +19,7 @@ WORDS = {
     "export": ["run", "out"],
     "models": [],
     "profile": ["model"],
+    "size": ["preset", "--mixer", "lstm"],
     "stream": ["model", "mix.wav", "out.wav"],
     "separate": ["model", "mix.wav", "-o", "out"],
 }
