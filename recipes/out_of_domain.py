@@ -102,7 +102,7 @@ def section(runs: Runs, description: str, measure: str = "pesq") -> str:
     """
     first, second = ({name: [read_scores(run / of) for run in found] for name, found in runs.items()}
                      for of in ("", FOLDER))  # fmt: skip
-    rows = [row for name in runs for row in _rows(name, first[name], second[name])]
+    rows = [row for name in runs for row in rows_of(name, first[name], second[name])]
     parts = [description, as_markdown(HEADER, rows)]
     pairs = _pairs(first, second)
     parts += [as_markdown(PAIRS, pairs)] if pairs else []
@@ -172,7 +172,7 @@ def speakers(table: ScoreTable, ids: Sequence[str]) -> list[tuple[str, ...]]:
     return [found.get(ID) or (f"utterance {ID}",) for ID in ids]
 
 
-def _rows(name: str, first: Sequence[ScoreTable], second: Sequence[ScoreTable]) -> list[list[str]]:
+def rows_of(name: str, first: Sequence[ScoreTable], second: Sequence[ScoreTable]) -> list[list[str]]:
     """A row for each measure."""
     rows = []
     for measure, (heading, digits) in MEASURES.items():

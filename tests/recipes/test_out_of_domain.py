@@ -227,7 +227,7 @@ def test_utterances_without_a_number_and_columns_that_are_missing(domain):
     table = scores(0.5)
     table.numbers["pesq"]["u0"] = np.nan
     assert len(domain.common([table, scores(0.5)], "pesq", table.numbers["pesq_in"])) == 11
-    assert domain._rows("m", [ScoreTable("t", {}, {}, ["a"])], [table])[0][2:5] == ["-", "-", "-"]
+    assert domain.rows_of("m", [ScoreTable("t", {}, {}, ["a"])], [table])[0][2:5] == ["-", "-", "-"]
 
 
 def test_both_domains_stand_next_to_each_other(domain, monkeypatch):
