@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -96,6 +97,10 @@ def measure(
     import numpy as np
     import torch
 
+    with suppress(ImportError):  # earlier versions did not
+        from lobes.runs.freed_memory import keep_freed_memory
+
+        keep_freed_memory()  # as `lobes separate` does
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     separator: Any = open_model(model, revision, trust)
