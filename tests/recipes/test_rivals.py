@@ -170,7 +170,7 @@ def scores(pesq, speakers=6):
 
 def test_differences_are_against_the_input_and_against_deepfilternet3(rivals):
     tables = {"clean": [scores(4.0)], "deepfilternet3": [scores(2.0)], "ours": [scores(1.8), scores(1.9)]}
-    found = sys.modules["rivals_tables"].differences(tables)
+    found = sys.modules["rivals_tables"].differences(tables, ["pesq_wb"])
     assert {key: round(one.mean, 3) for key, (one, _) in found.items()} == {
         ("deepfilternet3", "noisy", "pesq_wb"): 0.55,
         ("ours", "noisy", "pesq_wb"): 0.4,
@@ -178,11 +178,19 @@ def test_differences_are_against_the_input_and_against_deepfilternet3(rivals):
     }
 
 
+@pytest.mark.parametrize(
+    "clean, noisy, says", [(0.1, 0.3, True), (0.3, 0.3, False), (1.27, 0.93, False), (None, 0.3, False)]
+)
+def test_word_errors_say_nothing_where_clean_speech_is_not_understood(rivals, tmp_path, clean, noisy, says):
+    (tmp_path / "summary.json").write_text(json.dumps({"mean": {"wer": clean, "wer_in": noisy}}))
+    assert sys.modules["rivals_tables"].understood({"clean": [tmp_path]}) == says
+
+
 def test_only_what_is_shown_for_all_together_is_bold(rivals):
     tables, estimate = sys.modules["rivals_tables"], importlib.import_module("lobes.evaluation.clusters").Estimate
     one = estimate(0.5, 0.3, 0.7, 0.01)
     assert tables.cell((one, 0.04), 2) == "**0.50 [0.30, 0.70]**" and tables.cell((one, 0.06), 2) == "0.50 [0.30, 0.70]"
     assert tables.cell((one._replace(low=-0.1), 0.01), 2) == "0.50 [-0.10, 0.70]" and tables.cell(None, 2) == "-"
-    together = tables.differences({"a": [scores(1.6)], "b": [scores(1.5)]})
+    together = tables.differences({"a": [scores(1.6)], "b": [scores(1.5)]}, ["pesq_wb"])
     single = {key: one.p for key, (one, _) in together.items()}
     assert all(p >= single[key] for key, (_, p) in together.items()) and max(p for _, p in together.values()) > 0
