@@ -934,8 +934,8 @@ MUTATIONS = [
     Mutation(
         "Mamba-TasNet, DPMamba: a deep stack starts as large as a flat one",
         "lobes/nnet/bimamba.py",
-        "layer.out_proj.weight /= math.sqrt(len(self.layers))",
-        "layer.out_proj.weight /= 1",
+        "part.out_proj.weight /= math.sqrt(len(self.layers))",
+        "part.out_proj.weight /= 1",
         ("tests/nnet/test_bimamba.py",),
     ),
     Mutation(

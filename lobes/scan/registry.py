@@ -64,6 +64,7 @@ def choose(asked: str, *description: Any) -> str:
 
     Example
     -------
+    >>> import torch
     >>> choose("auto", *Facts("cpu", torch.float64, states=16, started=False, wants_last=False, needs_grad=True))
     'torch'
     """

@@ -29,7 +29,8 @@ from lobes.data.files import write_whole
 from lobes.data.manifest import speakers_in, texts_of, write_manifest
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.inputs import shared_in
-from lobes.evaluation.manifest import evaluate, filled_columns, open_manifest, sources_of
+from lobes.evaluation.items import filled_columns, sources_of
+from lobes.evaluation.manifest import evaluate, open_manifest
 from lobes.evaluation.recognisers import POCKETSPHINX, check_recogniser, load_recogniser
 from lobes.evaluation.score_tables import ScoreTable, read_scores
 from lobes.inference.by_name import load_separator
