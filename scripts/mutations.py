@@ -666,16 +666,16 @@ MUTATIONS = [
     ),
     Mutation(
         "Mamba: initial step sizes linear-uniform, not log-uniform",
-        "lobes/nnet/selective.py",
-        "log_dt = torch.rand(self.d_inner) * (math.log(high) - math.log(low)) + math.log(low)",
-        "log_dt = (torch.rand(self.d_inner) * (high - low) + low).log()",
+        "lobes/nnet/step_sizes.py",
+        "log_dt = torch.rand(count, **made) * (math.log(high) - math.log(low)) + math.log(low)",
+        "log_dt = (torch.rand(count, **made) * (high - low) + low).log()",
         ("tests/nnet/test_mamba.py::test_initial_step_sizes_are_log_uniform",),
     ),
     Mutation(
         "Mamba: bias of the step size without the inverse softplus",
-        "lobes/nnet/selective.py",
-        "self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))",
-        "self.dt_proj.bias.copy_(dt)",
+        "lobes/nnet/step_sizes.py",
+        "return dt + torch.log(-torch.expm1(-dt))",
+        "return dt",
         ("tests/nnet/test_mamba.py",),
     ),
     Mutation(
@@ -2149,8 +2149,8 @@ MUTATIONS = [
     Mutation(
         "evaluation page: utterances of a speaker count as independent",
         "lobes/reports/page_scores.py",
-        "clusters = Clusters([self.speakers[row] for row in kept])",
-        "clusters = Clusters([(self.ids[row],) for row in kept])",
+        "clusters = clusters_of([self.ids[row] for row in kept], self.speakers)",
+        "clusters = clusters_of([self.ids[row] for row in kept], {})",
         ("tests/reports/test_evaluation_page.py::test_means_have_the_intervals_of_speakers_and_the_best_are_named",),
     ),
     Mutation(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from lobes.nnet.depthwise import conv_silu
-from lobes.nnet.memory import Memory, behind_past
+from lobes.nnet.memory import Memory
 from lobes.nnet.precision import at_least_fp32
+from lobes.nnet.step_sizes import bias_of_step_sizes
+from lobes.nnet.stream_conv import conv_silu_in_stream
 from lobes.scan import selective_scan
 
 
@@ -63,9 +62,7 @@ class SelectiveParts(nn.Module):
         """Draw the projection of the step sizes, with a bias that gives the initial step sizes."""
         low, high, floor = self.step_sizes
         nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        log_dt = torch.rand(self.d_inner) * (math.log(high) - math.log(low)) + math.log(low)
-        dt = log_dt.exp().clamp(min=floor)
-        self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus(bias) = dt
+        self.dt_proj.bias.copy_(bias_of_step_sizes(self.d_inner, low, high, floor))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -84,10 +81,7 @@ class SelectiveParts(nn.Module):
         """
         if memory is not None and self.reverse:
             raise ValueError("Mamba: expected reverse=False with a memory, as a stream cannot start from its end")
-        past = 0 if memory is None else self.d_conv - 1
-        if past:
-            x = behind_past(x, past, 1, memory, self.conv1d)
-        u = conv_silu(x, self.conv1d.weight, self.conv1d.bias, self.reverse)[:, past:]  # type: ignore[arg-type]
+        u = conv_silu_in_stream(self.conv1d, x, memory, self.reverse)
         dt, B, C = self.select(u)
         # a contiguous transpose of the few columns lets both gradients be multiplied in a third of the time on CPUs
         result = selective_scan(

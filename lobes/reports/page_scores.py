@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lobes.evaluation.clusters import Clusters, Estimate, estimate
-from lobes.evaluation.comparison import FEWEST, GAINS, PairedDifference, conditions
+from lobes.evaluation.clusters import Estimate, estimate
+from lobes.evaluation.comparison import FEWEST, GAINS, PairedDifference, clusters_of, conditions
 from lobes.evaluation.intervals import MeasureMeans
 from lobes.evaluation.score_tables import ScoreTable, System, speakers_of
 from lobes.metrics.utterance import INPUT, NEITHER_IS_BETTER
@@ -64,9 +64,8 @@ class Scores:
         self._tables = {system.label: system.tables for system in systems}
         self._means = {one.measure: one.of for one in means}
         self._known: dict[tuple[str, str], np.ndarray] = {}
-        found = speakers_of(self.first)
-        self.speakers = [found.get(ID) or (f"utterance {ID}",) for ID in self.ids]
-        self.speaker_count = len({name for names in found.values() for name in names})
+        self.speakers = speakers_of(self.first)
+        self.speaker_count = len({name for names in self.speakers.values() for name in names})
         self.measures = list(dict.fromkeys(one.measure for one in differences)) or self._all_measures()
 
     @property
@@ -140,9 +139,7 @@ class Scores:
         found = scores[kept]
         if len(kept) < 2:
             return Estimate(float(found.mean()) if kept else np.nan, np.nan, np.nan, np.nan)
-        clusters = Clusters([self.speakers[row] for row in kept])
-        if clusters.count < 2:  # a single speaker: nothing is known of others
-            clusters = Clusters([(self.ids[row],) for row in kept])
+        clusters = clusters_of([self.ids[row] for row in kept], self.speakers)
         return estimate(found.mean(1), clusters, None, [found.mean(0)], draws=DRAWS)
 
     def _all_measures(self) -> list[str]:

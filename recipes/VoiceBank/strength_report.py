@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lobes.evaluation.clusters import Clusters, Estimate, estimate, holm
+from lobes.evaluation.clusters import Estimate, estimate, holm
+from lobes.evaluation.comparison import clusters_of
 from lobes.evaluation.score_tables import ScoreTable, speakers_of
 from lobes.metrics.utterance import INPUT
 from lobes.reports.figures import as_svg, new_figure
@@ -109,7 +110,7 @@ def _points(measure: str, tables: Tables) -> tuple[list[Point], int]:
     files = int(kept.sum())
     if files < 2:
         return [Point(strength, NOTHING, NOTHING) for strength in (0.0, *strengths)], files
-    clusters = _clusters(first, [ID for ID, there in zip(first.ids, kept, strict=True) if there])
+    clusters = clusters_of([ID for ID, there in zip(first.ids, kept, strict=True) if there], speakers_of(first))
     before, share = before[kept], weights[kept] / weights[kept].sum()
     points = [Point(0.0, estimate(before, clusters, share, level=LEVEL), NOTHING)]
     for strength, values in after.items():
@@ -117,13 +118,6 @@ def _points(measure: str, tables: Tables) -> tuple[list[Point], int]:
         mean = estimate(values.mean(1), clusters, share, over, LEVEL)
         points.append(Point(strength, mean, estimate(values.mean(1) - before, clusters, share, over, LEVEL)))
     return points, files
-
-
-def _clusters(table: ScoreTable, ids: Sequence[str]) -> Clusters:
-    """Who speaks in which file; each file for itself where that is not known, or is one speaker in all."""
-    known = speakers_of(table)
-    clusters = Clusters([known.get(ID) or (f"file {ID}",) for ID in ids])
-    return clusters if clusters.count > 1 else Clusters([(ID,) for ID in ids])
 
 
 def _judged(point: Point, p_all: float) -> Point:

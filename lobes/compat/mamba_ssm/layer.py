@@ -25,6 +25,7 @@ from lobes.compat.mamba_ssm.inner import InnerWeights, mix
 from lobes.compat.mamba_ssm.named import named
 from lobes.compat.mamba_ssm.state_update import selective_state_update
 from lobes.nnet.precision import at_least_fp32
+from lobes.nnet.step_sizes import bias_of_step_sizes
 
 
 @named("mamba_ssm.modules.mamba_simple", "Mamba")
@@ -96,7 +97,6 @@ class MambaLayer(nn.Module):
 
     @torch.no_grad()
     def _start_step_sizes(self, start: str, scale: float, sizes: tuple[float, float, float]) -> None:
-        low, high, floor = sizes
         weight, bias, bound = self.dt_proj.weight, self.dt_proj.bias, self.dt_rank**-0.5 * scale
         if start == "constant":
             nn.init.constant_(weight, bound)
@@ -104,9 +104,7 @@ class MambaLayer(nn.Module):
             nn.init.uniform_(weight, -bound, bound)
         else:
             raise NotImplementedError(f"Mamba: dt_init must be random or constant, found {start!r}")
-        drawn = torch.rand(self.d_inner, device=bias.device, dtype=bias.dtype)
-        dt = torch.exp(drawn * (math.log(high) - math.log(low)) + math.log(low)).clamp(min=floor)
-        bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus(bias) = dt
+        bias.copy_(bias_of_step_sizes(self.d_inner, *sizes, device=bias.device, dtype=bias.dtype))
         bias._no_reinit = True  # type: ignore[attr-defined]
 
     def forward(self, hidden_states: Tensor, inference_params: Any = None) -> Tensor:

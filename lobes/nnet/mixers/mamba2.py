@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lobes.nnet.depthwise import conv_silu
-from lobes.nnet.memory import Memory, behind_past
+from lobes.nnet.memory import Memory
 from lobes.nnet.mixers.mixer import Mixer
 from lobes.nnet.mixers.sizes import check_heads
 from lobes.nnet.mixers.ssd import ssd
 from lobes.nnet.norms import RMSNorm
 from lobes.nnet.precision import at_least_fp32, no_autocast
+from lobes.nnet.step_sizes import bias_of_step_sizes
+from lobes.nnet.stream_conv import conv_silu_in_stream
+
+STEP_SIZES = (1e-3, 1e-1, 1e-4)  # least and most at the start, and the floor
 
 
 class Mamba2(Mixer):
@@ -55,7 +56,7 @@ class Mamba2(Mixer):
     ) -> None:
         super().__init__(reverse)
         check_heads("mamba2", width, heads)
-        self.sizes, self.d_conv, self.heads = (width, width + 2 * d_state, heads), d_conv, heads
+        self.sizes, self.heads = (width, width + 2 * d_state, heads), heads
         self.split = [width, d_state, d_state]
         mixed = sum(self.split)
         self.in_proj = nn.Linear(d_model, sum(self.sizes), bias=False)
@@ -69,9 +70,7 @@ class Mamba2(Mixer):
 
     @torch.no_grad()
     def _start(self) -> None:
-        log_dt = torch.rand(self.heads) * (math.log(0.1) - math.log(1e-3)) + math.log(1e-3)
-        dt = log_dt.exp().clamp(min=1e-4)
-        self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus(dt_bias) = dt
+        self.dt_bias.copy_(bias_of_step_sizes(self.heads, *STEP_SIZES))
         self.A_log.copy_(torch.empty(self.heads).uniform_(1, 16).log())
         self.D.fill_(1.0)
 
@@ -85,10 +84,7 @@ class Mamba2(Mixer):
     def mix(self, x: Tensor, steps: Tensor | None, memory: Memory | None) -> Tensor:
         """Run over `x` [B, L, d_model]; see `Mixer`."""
         gate, u, dt = self.in_proj(x).split(self.sizes, -1)
-        past = 0 if memory is None else self.d_conv - 1
-        if past:
-            u = behind_past(u, past, 1, memory, self.conv1d)
-        u = conv_silu(u, self.conv1d.weight, self.conv1d.bias)[:, past:]  # type: ignore[arg-type]
+        u = conv_silu_in_stream(self.conv1d, u, memory)
         with no_autocast(u):
             y = self._scan(at_least_fp32(u), at_least_fp32(dt), memory) * F.silu(at_least_fp32(gate))
             y = self.norm(y)

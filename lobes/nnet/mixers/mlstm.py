@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lobes.nnet.depthwise import conv_silu
-from lobes.nnet.memory import Memory, behind_past
+from lobes.nnet.memory import Memory
 from lobes.nnet.mixers.mixer import Mixer
 from lobes.nnet.mixers.mlstm_cell import mlstm
 from lobes.nnet.mixers.sizes import check_heads
 from lobes.nnet.precision import at_least_fp32, no_autocast
+from lobes.nnet.stream_conv import conv_silu_in_stream
 
 BLOCK = 4  # channels of a block in the projections to queries, keys and values, at most
 EPS = 1e-5
@@ -54,7 +54,7 @@ class MLSTM(Mixer):
     def __init__(self, d_model: int, width: int, heads: int = 4, d_conv: int = 4, reverse: bool = False) -> None:
         super().__init__(reverse)
         check_heads("xlstm", width, heads)
-        self.heads, self.d_conv = heads, d_conv
+        self.heads = heads
         self.in_proj = nn.Linear(d_model, 2 * width, bias=False)
         self.conv1d = nn.Conv1d(width, width, d_conv, groups=width, padding=d_conv - 1)
         self.query, self.key, self.value = (BlockLinear(width, math.gcd(width, BLOCK)) for _ in range(3))
@@ -82,9 +82,7 @@ class MLSTM(Mixer):
     def mix(self, x: Tensor, steps: Tensor | None, memory: Memory | None) -> Tensor:
         """Run over `x` [B, L, d_model]; see `Mixer`."""
         u, gate = self.in_proj(x).chunk(2, -1)  # [B, L, H P]
-        past = 0 if memory is None else self.d_conv - 1
-        behind = behind_past(u, past, 1, memory, self.conv1d) if past else u
-        c = conv_silu(behind, self.conv1d.weight, self.conv1d.bias)[:, past:]  # type: ignore[arg-type]
+        c = conv_silu_in_stream(self.conv1d, u, memory)
         parts = self.query(c), self.key(c), self.value(u)
         gates = self.gates(torch.cat(parts, -1))  # [B, L, 2 H]
         with no_autocast(x):
