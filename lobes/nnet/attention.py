@@ -14,6 +14,7 @@ from lobes.nnet.lengths import mask
 from lobes.nnet.memory import Memory
 from lobes.nnet.norms import LN4DCF
 from lobes.nnet.precision import at_least_fp32, no_autocast
+from lobes.nnet.slices import in_slices
 from lobes.nnet.window_attention import windowed_attention
 
 
@@ -77,17 +78,19 @@ class CrossFrameAttention(nn.Module):
 
         With a `memory`, which only causal attention takes, `x` is a chunk of a stream.
         """
-        query, key, value = self.query(x), self.key(x), self.value(x)  # [B, H, L, E F]; E = D/H in value
-        if self.before:
-            if memory is not None:
-                key, value = self._with_past(key, value, memory)
-            y = windowed_attention(query, key, value, self.before, self.after, frames)
-        else:
-            keep = None if frames is None else mask(frames, x.shape[1])[:, None, None, :]  # [B, 1, 1, L]
-            y = F.scaled_dot_product_attention(query, key, value, attn_mask=keep)  # [B, H, L, D/H F]
-        y = y.unflatten(-1, (-1, x.shape[2]))  # [B, H, L, D/H, F]
+        y = self._attend(x, frames, memory).unflatten(-1, (-1, x.shape[2]))  # [B, H, L, D/H, F]
         y = y.permute(0, 2, 4, 1, 3).flatten(3)  # [B, L, F, D]
-        return x + self.output(y)
+        return x + in_slices(self.output, y, dim=1)
+
+    def _attend(self, x: Tensor, frames: Tensor | None, memory: Memory | None) -> Tensor:
+        """What the heads take from all frames, [B, H, L, D/H F]."""
+        query, key, value = self.query(x), self.key(x), self.value(x)  # [B, H, L, E F]; E = D/H in value
+        if not self.before:
+            keep = None if frames is None else mask(frames, x.shape[1])[:, None, None, :]  # [B, 1, 1, L]
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=keep)
+        if memory is not None:
+            key, value = self._with_past(key, value, memory)
+        return windowed_attention(query, key, value, self.before, self.after, frames)
 
     def _with_past(self, key: Tensor, value: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Put the keys and values of the frames before in front, and remember as many as the window needs."""

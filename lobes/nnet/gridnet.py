@@ -90,7 +90,8 @@ class GridNetBlock(nn.Module):
         more_bins = covered(n_bins, self.emb_ks, self.emb_hs) - n_bins
         # zeros after an item's own end, because the item alone would be padded with zeros too
         x = F.pad(zero_padding(x, frames), (0, 0, 0, more_bins, 0, more_frames))  # [B, L', F', D]
-        x = self.along_frames(self.along_bins(x), frames)  # [B, L', F', D]
+        x = self.along_bins(x)  # [B, L', F', D]
+        x = self.along_frames(x, frames)  # [B, L', F', D]
         x = x[:, :n_frames, :n_bins]  # [B, L, F, D]
         return x if self.attention is None else self.attention(x, frames)
 

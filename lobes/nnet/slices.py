@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 # Numbers of the input. Cutting less than WHOLE into slices costs more time than the caches give back.
-SLICE, WHOLE = 2**16, 2**20
+SLICE, WHOLE = 2**15, 2**20
 
 
 def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int = SLICE) -> Tensor:
