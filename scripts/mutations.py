@@ -728,6 +728,13 @@ MUTATIONS = [
         ("tests/nnet/test_band_attention.py",),
     ),
     Mutation(
+        "attention: the weights of all frames are there at once",
+        "lobes/nnet/attention.py",
+        "return in_slices(attend, query, dim=2, size=QUERIES * (query.numel() // query.shape[2]))",
+        "return attend(query)",
+        ("tests/nnet/test_slices.py",),
+    ),
+    Mutation(
         "shared attention: bands are not attended to",
         "lobes/nnet/band_attention.py",
         "return in_slices(self._along_bands, x, dim=1, size=SLICE)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from lobes.nnet.norms import LN4DCF
 from lobes.nnet.precision import at_least_fp32, no_autocast
 from lobes.nnet.slices import in_slices
 from lobes.nnet.window_attention import windowed_attention
+
+QUERIES = 64  # frames of each item and head that attend at a time, where nothing is trained
 
 
 class CrossFrameAttention(nn.Module):
@@ -87,7 +90,9 @@ class CrossFrameAttention(nn.Module):
         query, key, value = self.query(x), self.key(x), self.value(x)  # [B, H, L, E F]; E = D/H in value
         if not self.before:
             keep = None if frames is None else mask(frames, x.shape[1])[:, None, None, :]  # [B, 1, 1, L]
-            return F.scaled_dot_product_attention(query, key, value, attn_mask=keep)
+            # queries do not see each other: in slices the weights, L for each query, are never there all at once
+            attend = partial(F.scaled_dot_product_attention, key=key, value=value, attn_mask=keep)
+            return in_slices(attend, query, dim=2, size=QUERIES * (query.numel() // query.shape[2]))
         if memory is not None:
             key, value = self._with_past(key, value, memory)
         return windowed_attention(query, key, value, self.before, self.after, frames)

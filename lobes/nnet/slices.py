@@ -12,20 +12,20 @@ SLICE, WHOLE = 2**15, 2**20
 
 
 def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int = SLICE) -> Tensor:
-    """Apply a layer that keeps shapes and never mixes positions along `dim`, a few of these positions at a time.
+    """Apply a layer that never mixes positions along `dim`, and keeps their number, a few positions at a time.
 
     With gradients, on a GPU, and where PyTorch traces or compiles, the layer sees all at once.
 
     Arguments
     ---------
     layer : callable
-        From a tensor to one of the same shape and type.
+        From a tensor to one with as many dimensions, of the same type.
     x : Tensor
         Its input.
     dim : int
         The dimension that is cut.
     size : int
-        Numbers of the input in a slice.
+        Numbers of the input in a slice, at most.
 
     Returns
     -------
@@ -41,11 +41,16 @@ def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int 
     """
     if x.numel() <= WHOLE or torch.is_grad_enabled() or x.device.type != "cpu" or _is_traced():
         return layer(x)
-    positions = max(size * x.shape[dim] // x.numel(), 1)
-    y = torch.empty_like(x)
+    most = max(size * x.shape[dim] // x.numel(), 1)
+    positions = -(-x.shape[dim] // -(-x.shape[dim] // most))  # slices of one size: products of few rows round otherwise
+    y = None
     for start in range(0, x.shape[dim], positions):
         count = min(positions, x.shape[dim] - start)
-        y.narrow(dim, start, count).copy_(layer(x.narrow(dim, start, count)))
+        part = layer(x.narrow(dim, start, count))
+        if y is None:
+            y = part.new_empty((*part.shape[:dim], x.shape[dim], *part.shape[dim + 1 :]))
+        y.narrow(dim, start, count).copy_(part)
+    assert y is not None  # there is at least one position
     return y
 
 

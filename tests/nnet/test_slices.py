@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lobes.inference.capacity import bytes_of
 from lobes.models import get_model
 from lobes.nnet import band_attention, band_mamba, slices
+from lobes.nnet.attention import CrossFrameAttention
 
 
 @pytest.fixture
@@ -41,3 +43,18 @@ def test_little_is_not_cut(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.Tensor, "narrow", lambda *_: pytest.fail("cut"))
     with torch.no_grad():
         assert torch.equal(slices.in_slices(torch.sin, torch.ones(2**20), 0), torch.ones(2**20).sin())
+
+
+def test_a_layer_may_give_another_shape(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slices, "WHOLE", 0)
+    x = torch.randn(2, 5, 3, 4)
+    with torch.no_grad():
+        y = slices.in_slices(lambda part: part[..., :1].repeat(1, 1, 2, 1), x, 1, size=50)
+    assert torch.equal(y, x[..., :1].repeat(1, 1, 2, 1))
+
+
+def test_attention_to_all_frames_never_holds_all_weights():
+    attention = CrossFrameAttention(4, 65, n_heads=2, approx_qk_dim=260)
+    frames, features = 4000, 65 * 4
+    needed = bytes_of(lambda mix: attention(mix.view(1, frames, 65, 4)), frames * features)
+    assert needed < 4 * frames * frames, "the weights of one head alone take as much"
