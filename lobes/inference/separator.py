@@ -262,6 +262,7 @@ class Separator(SepformerSeparation):
             estimates = torch.from_numpy(np.concatenate(list(blocks())))[None]  # [1,T,S,C]
         return estimates if options.channels == "each" else estimates[..., 0]
 
+    @torch.no_grad()
     def separate_files(
         self,
         paths: Sequence[str | os.PathLike[str]],
@@ -297,6 +298,7 @@ class Separator(SepformerSeparation):
         """
         return self._write_each(paths, out_folder, self.endings(), write_separated, options or Options())
 
+    @torch.no_grad()
     def enhance_files(
         self,
         paths: Sequence[str | os.PathLike[str]],

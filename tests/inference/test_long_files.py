@@ -269,6 +269,27 @@ def test_another_rate_is_said_once(tmp_path: Path, caplog):
     assert len(said) == 1 and "16000 Hz" in said[0] and "nothing above 4000 Hz" in said[0]
 
 
+class Watching(torch.nn.Module):
+    """Gives its input, and notes whether gradients were on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[bool] = []
+
+    def forward(self, mix, lengths=None):
+        self.seen.append(torch.is_grad_enabled())
+        return mix[..., None]
+
+
+@pytest.mark.parametrize("seconds", [1, 3])
+def test_files_are_separated_without_gradients(tmp_path: Path, seconds: int):
+    network = Watching()
+    audio.write(tmp_path / "mix.wav", voice(110, 600, seconds, 1), RATE)
+    for method in ("separate_files", "enhance_files"):
+        getattr(over(network, 1), method)([tmp_path / "mix.wav"], tmp_path / "out", options=Options(chunk_s=2.0))
+    assert network.seen and not any(network.seen)
+
+
 @pytest.mark.slow
 def test_T2_12_A11_an_hour_takes_less_than_a_gigabyte_over_the_model(tmp_path: Path):
     if not hasattr(resource, "RUSAGE_CHILDREN") or sys.platform != "linux":
