@@ -28,7 +28,7 @@ MUTATIONS = [
         ("tests/config/test_recipe_folders.py::test_an_installed_package_has_them_inside",),
     ),
     Mutation(
-        "recipes: those that come along count before a copy",
+        "recipes: those of Lobes count before a copy",
         "lobes/config/recipe_folders.py",
         "for root in (Path(), recipes_folder()):",
         "for root in (recipes_folder(), Path()):",
