@@ -1,6 +1,6 @@
 # Every target makes .venv first when it is missing or no longer as requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-recipes test-slow mutate fuzz campaign other-projects check format bench lock wheel test-wheel clean
+.PHONY: help setup hello demo test test-recipes test-slow mutate fuzz campaign other-projects check format bench lock wheel test-wheel clean
 export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
@@ -10,6 +10,9 @@ help:  ## show the targets
 
 setup:  ## make .venv (Python 3.10-3.12, a C compiler); at once when it is up to date
 	@sh scripts/setup.sh
+
+hello: setup  ## the first result, in half a minute: train a small network, separate two voices with it
+	@$(BIN)/python recipes/hello.py
 
 demo: setup  ## corpus, training, evaluation, separated files and a report in results/demo (about 6 minutes)
 	@$(BIN)/python recipes/PolSESS/demo.py
