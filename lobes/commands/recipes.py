@@ -72,7 +72,8 @@ def train(
 
     lobes train PolSESS/spmamba_tiny.yaml --data_folder DATA [OPTIONS]: results go to `results` in the current folder.
 
-    lobes train PolSESS/spmamba_tiny.yaml --help: the options of this recipe file.
+    lobes train PolSESS/spmamba_tiny.yaml --help: the options of this recipe file, such as --preset, another network of
+    `lobes models`.
     """
     path = find_recipe_file(file)
     command = [sys.executable, str(script_of(path)), str(path), *ctx.args]

@@ -33,6 +33,18 @@ def shared_folder() -> Path:
     return _folder(SHARED)
 
 
+def results_folder() -> Path:
+    """Folder of what recipes and their other scripts make: of a checkout, else in the current folder.
+
+    Example
+    -------
+    >>> results_folder().name
+    'results'
+    """
+    folder = recipes_folder()
+    return Path("results") if folder.parent == _PACKAGE else folder.parent / "results"
+
+
 def script_of(recipe_file: Path) -> Path:
     """The train.py of a recipe file, which lies in `hparams` next to it.
 

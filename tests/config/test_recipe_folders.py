@@ -15,6 +15,7 @@ from lobes.config.recipe_folders import (
     name_of,
     recipe_folder,
     recipes_folder,
+    results_folder,
     script_of,
     shared_folder,
 )
@@ -37,6 +38,7 @@ def installed(tmp_path, monkeypatch):
 
 def test_a_checkout_has_them_next_to_the_package():
     assert recipes_folder() == ROOT / "recipes" and shared_folder() == ROOT / "hparams_shared"
+    assert results_folder() == ROOT / "results"
     assert set(all_recipes()) == {path.parent.name for path in ROOT.glob("recipes/*/hparams")}
 
 
@@ -44,6 +46,7 @@ def test_an_installed_package_has_them_inside(installed):
     assert recipes_folder() == installed / "recipes" and shared_folder() == installed / "hparams_shared"
     found = find_recipe_file("PolSESS/spmamba_tiny.yaml")
     assert found == installed / "recipes" / "PolSESS" / "hparams" / "spmamba_tiny.yaml"
+    assert results_folder() == Path("results")  # nothing is written into a package
     assert script_of(found).is_file() and name_of(found) == "PolSESS/spmamba_tiny.yaml"
 
 
