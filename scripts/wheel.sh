@@ -6,8 +6,7 @@ cd "$(dirname "$0")/.."
 out=${1:-dist}
 python=.venv/bin/python
 rm -rf "$out"/lobes-*.tar.gz "$out"/lobes-*.whl
-"$python" -m build --no-isolation --outdir "$out" . > "${TMPDIR:-/tmp}/lobes-build.log" 2>&1 || {
-    cat "${TMPDIR:-/tmp}/lobes-build.log" >&2
-    exit 1
-}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+"$python" -m build --no-isolation --outdir "$out" . > "$log" 2>&1 || { cat "$log" >&2; exit 1; }
 "$python" -m twine check --strict "$out"/lobes-*
