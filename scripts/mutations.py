@@ -76,6 +76,28 @@ MUTATIONS = [
         '"*/*.svg"],',
         ("tests/test_wheel.py::test_the_wheel_holds_the_package_the_recipes_and_what_they_share",),
     ),
+    # ---- the first result
+    Mutation(
+        "hello: the estimates stay in the order of the network",
+        "recipes/hello.py",
+        "order = (0, 1) if np.trace(scores) >= np.trace(scores[:, ::-1]) else (1, 0)",
+        "order = (0, 1)",
+        ("tests/recipes/test_hello.py::test_each_voice_gets_its_own_estimate",),
+    ),
+    Mutation(
+        "hello: the sentences of the test are those of the training",
+        "recipes/hello.py",
+        "lines = sentences_of(split)[: SENTENCES[split]]",
+        'lines = sentences_of("train")[: SENTENCES[split]]',
+        ("tests/recipes/test_hello.py::test_the_test_has_other_sentences_than_the_training",),
+    ),
+    Mutation(
+        "info: every variable of the environment is shown",
+        "lobes/doctor/info.py",
+        "for name in sorted(environment) if name.startswith(VARIABLES)]",
+        "for name in sorted(environment)]",
+        ("tests/doctor/test_info.py::test_secrets_are_not_shown",),
+    ),
     # ---- command lines
     Mutation(
         "command: the last of two equal options counts",
@@ -1758,7 +1780,7 @@ MUTATIONS = [
     ),
     Mutation(
         "lobes corpus: --seed is not passed on",
-        "lobes/cli.py",
+        "lobes/commands/corpus.py",
         "        seed=seed,\n",
         "",
         ("tests/test_cli.py::test_corpus_hands_its_options_on",),

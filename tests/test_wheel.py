@@ -126,19 +126,8 @@ def installed(wheel, tmp_path_factory) -> Installed:
     """The wheel alone, with the dependencies of this environment, but not its Lobes."""
     folder = tmp_path_factory.mktemp("installed")
     python("venv", "--without-pip", folder / "env", cwd=folder)
-    interpreter = folder / "env" / BIN / "python"
-    python(
-        "pip",
-        "--python",
-        interpreter,
-        "install",
-        "-q",
-        "--no-deps",
-        "--ignore-installed",
-        "--no-index",
-        wheel,
-        cwd=folder,
-    )
+    alone = ("--quiet", "--no-deps", "--no-index", "--ignore-installed")
+    python("pip", "--python", folder / "env", "install", *alone, wheel, cwd=folder)
     (site,) = (path.parent for path in (folder / "env").rglob("lobes-*.dist-info"))
     paths = sysconfig.get_paths()
     others = sorted({paths["purelib"], paths["platlib"]})

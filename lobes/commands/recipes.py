@@ -12,7 +12,14 @@ from typing import Annotated
 import typer
 
 from lobes.commands.strict import App
-from lobes.config.recipe_folders import all_recipes, find_recipe_file, recipe_files, recipe_folder, script_of
+from lobes.config.recipe_folders import (
+    all_recipes,
+    find_recipe_file,
+    recipe_files,
+    recipe_folder,
+    recipes_folder,
+    script_of,
+)
 from lobes.errors import UserError
 
 # What a recipe needs for a training; its other scripts repeat the results of RESULTS.md.
@@ -28,7 +35,9 @@ recipe = App(help="List, show or copy the recipes, which train a network on a da
 def list_recipes() -> None:
     """List the recipe files by the names that `lobes train` takes, with what each one is."""
     names = {f"{name}/{path.name}": path for name, folder in all_recipes().items() for path in recipe_files(folder)}
-    width = max(map(len, names), default=0)
+    if not names:
+        raise UserError(f"expected the recipes in {recipes_folder()}; reinstall lobes.")
+    width = max(map(len, names))
     print("\n".join(f"{name:{width}}  {heading(path)}" for name, path in names.items()))
 
 

@@ -42,6 +42,12 @@ def test_list_has_every_file_with_what_it_is(lobes):
     assert lines["PolSESS/spmamba_tiny.yaml"].endswith("some minutes in all")
 
 
+def test_an_installation_without_recipes_says_so(lobes, monkeypatch, tmp_path):
+    monkeypatch.setattr("lobes.config.recipe_folders._PACKAGE", tmp_path / "lobes")
+    code, out, err = lobes("recipe", "list")
+    assert code == 2 and not out and "expected the recipes in" in err and "reinstall" in err
+
+
 def test_show_prints_the_page_or_the_file(lobes):
     assert lobes("recipe", "show", "custom")[1] == (ROOT / "recipes" / "custom" / "README.md").read_text()
     file = ROOT / "recipes" / "PolSESS" / "hparams" / "spmamba_tiny.yaml"
