@@ -1,6 +1,6 @@
 # Every target makes .venv first when it is missing or no longer as requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-recipes test-slow mutate fuzz campaign other-projects check format bench lock clean
+.PHONY: help setup hello demo test test-recipes test-slow mutate fuzz campaign other-projects check format bench lock wheel test-wheel clean
 export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
@@ -10,6 +10,9 @@ help:  ## show the targets
 
 setup:  ## make .venv (Python 3.10-3.12, a C compiler); at once when it is up to date
 	@sh scripts/setup.sh
+
+hello: setup  ## the first result, in half a minute: train a small network, separate two voices with it
+	@$(BIN)/python recipes/hello.py
 
 demo: setup  ## corpus, training, evaluation, separated files and a report in results/demo (about 6 minutes)
 	@$(BIN)/python recipes/PolSESS/demo.py
@@ -46,6 +49,12 @@ bench: setup  ## measure, for about two hours; writes benchmarks/results/*.json
 
 lock: setup  ## resolve requirements.lock again from setup.py
 	@sh scripts/lock.sh
+
+wheel: setup  ## the source distribution and the wheel in dist/, built anew and checked
+	@sh scripts/wheel.sh
+
+test-wheel: setup  ## the wheel in an empty environment, with the dependencies it asks for (downloads 3 GB, 4-12 minutes)
+	@$(BIN)/python -m pytest tests/test_wheel.py -m "slow or not slow"
 
 clean:  ## remove .venv, caches and build folders (results/ stays)
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

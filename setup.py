@@ -47,7 +47,33 @@ EXTRAS = {
         "yamllint>=1.35",
         "codespell>=2.3",
         "mambapy>=1.2",
+        "build>=1.2",
+        "twine>=6.1",
     ],
+}
+
+KEYWORDS = ["speech separation", "speech enhancement", "state-space models", "Mamba", "SpeechBrain", "PyTorch"]
+
+CLASSIFIERS = [
+    "Development Status :: 4 - Beta",
+    "Environment :: Console",
+    "Intended Audience :: Developers",
+    "Intended Audience :: Science/Research",
+    "Operating System :: POSIX :: Linux",
+    "Programming Language :: Python :: 3",
+    "Programming Language :: Python :: 3.10",
+    "Programming Language :: Python :: 3.11",
+    "Programming Language :: Python :: 3.12",
+    "Programming Language :: Python :: 3 :: Only",
+    "Topic :: Multimedia :: Sound/Audio :: Speech",
+    "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    "Typing :: Typed",
+]
+
+# The project's own address belongs here once it has one.
+URLS = {
+    "SpeechBrain": "https://speechbrain.github.io",
+    "Paper of SPMamba": "https://arxiv.org/abs/2404.02063",
 }
 
 README = HERE / "README.md"
@@ -58,14 +84,20 @@ setup(
     description="State-space speech separation and enhancement as SpeechBrain modules and recipes",
     long_description=README.read_text(encoding="utf-8") if README.exists() else "",
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    author="The Lobes authors",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=KEYWORDS,
+    classifiers=CLASSIFIERS,
+    project_urls=URLS,
     python_requires=">=3.10,<3.13",
-    # The YAML fragments, which are the model registry, live next to lobes/ and are installed inside it.
-    packages=[*find_packages(include=["lobes", "lobes.*"]), "lobes.hparams_shared"],
-    package_dir={"lobes.hparams_shared": "hparams_shared"},
+    # The YAML fragments, which are the model registry, and the recipes live next to lobes/ and are installed inside it.
+    packages=[*find_packages(include=["lobes", "lobes.*"]), "lobes.hparams_shared", "lobes.recipes"],
+    package_dir={"lobes.hparams_shared": "hparams_shared", "lobes.recipes": "recipes"},
     package_data={
         "lobes": ["py.typed", "inference/catalogue.yaml", "reports/templates/*"],
         "lobes.hparams_shared": ["*.yaml", "*/*.yaml"],
+        "lobes.recipes": ["*.csv", "*/*.py", "*/*.md", "*/*.svg", "*/hparams/*.yaml"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

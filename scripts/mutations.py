@@ -19,6 +19,85 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = [
+    # ---- recipes by name
+    Mutation(
+        "recipes: a folder of that name next to an installed package counts",
+        "lobes/config/recipe_folders.py",
+        "return inside if inside.is_dir() else _PACKAGE.parent / name",
+        "return _PACKAGE.parent / name if (_PACKAGE.parent / name).is_dir() else inside",
+        ("tests/config/test_recipe_folders.py::test_an_installed_package_has_them_inside",),
+    ),
+    Mutation(
+        "recipes: those of Lobes count before a copy",
+        "lobes/config/recipe_folders.py",
+        "for root in (Path(), recipes_folder()):",
+        "for root in (recipes_folder(), Path()):",
+        ("tests/config/test_recipe_folders.py::test_a_folder_here_comes_before_the_recipe_of_the_same_name",),
+    ),
+    Mutation(
+        "recipes: a copy has no base",
+        "lobes/config/layers.py",
+        "if SHARED in parts and not (path.parent / base).is_file():",
+        "if False:",
+        ("tests/config/test_recipe_folders.py::test_a_copy_anywhere_resolves_to_the_same_settings",),
+    ),
+    Mutation(
+        "recipes: the base next to a file does not count",
+        "lobes/config/layers.py",
+        "if SHARED in parts and not (path.parent / base).is_file():",
+        "if SHARED in parts:",
+        ("tests/config/test_recipe_folders.py::test_a_base_that_lies_where_it_says_comes_first",),
+    ),
+    Mutation(
+        "train: the options are lost",
+        "lobes/commands/recipes.py",
+        "str(script_of(path)), str(path), *ctx.args]",
+        "str(script_of(path)), str(path)]",
+        ("tests/commands/test_recipes.py::test_train_is_the_script_with_every_word_as_it_was_typed",),
+    ),
+    Mutation(
+        "recipe copy: files are overwritten",
+        "lobes/commands/recipes.py",
+        "if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):",
+        "if False:",
+        ("tests/commands/test_recipes.py::test_a_copy_overwrites_nothing",),
+    ),
+    Mutation(
+        "command of a run: names a script that is not in the folder",
+        "lobes/runs/provenance.py",
+        "if argv and place.parent != Path.cwd() and script_of(Path(argv[0])) == place:",
+        "if False:",
+        ("tests/commands/test_recipes.py::test_a_copy_trains_and_writes_down_a_command_that_can_be_typed",),
+    ),
+    Mutation(
+        "wheel: the recipes' YAML files are left out",
+        "setup.py",
+        '"*/*.svg", "*/hparams/*.yaml"],',
+        '"*/*.svg"],',
+        ("tests/test_wheel.py::test_the_wheel_holds_the_package_the_recipes_and_what_they_share",),
+    ),
+    # ---- the first result
+    Mutation(
+        "hello: the estimates stay in the order of the network",
+        "recipes/hello.py",
+        "order = (0, 1) if np.trace(scores) >= np.trace(scores[:, ::-1]) else (1, 0)",
+        "order = (0, 1)",
+        ("tests/recipes/test_hello.py::test_each_voice_gets_its_own_estimate",),
+    ),
+    Mutation(
+        "hello: the sentences of the test are those of the training",
+        "recipes/hello.py",
+        "lines = sentences_of(split)[: SENTENCES[split]]",
+        'lines = sentences_of("train")[: SENTENCES[split]]',
+        ("tests/recipes/test_hello.py::test_the_test_has_other_sentences_than_the_training",),
+    ),
+    Mutation(
+        "info: every variable of the environment is shown",
+        "lobes/doctor/info.py",
+        "for name in sorted(environment) if name.startswith(VARIABLES)]",
+        "for name in sorted(environment)]",
+        ("tests/doctor/test_info.py::test_secrets_are_not_shown",),
+    ),
     # ---- command lines
     Mutation(
         "command: the last of two equal options counts",
@@ -1708,7 +1787,7 @@ MUTATIONS = [
     ),
     Mutation(
         "lobes corpus: --seed is not passed on",
-        "lobes/cli.py",
+        "lobes/commands/corpus.py",
         "        seed=seed,\n",
         "",
         ("tests/test_cli.py::test_corpus_hands_its_options_on",),

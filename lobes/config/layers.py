@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lobes.config.earlier import name_preset
+from lobes.config.recipe_folders import SHARED, shared_folder
 from lobes.config.references import read_yaml
 from lobes.config.table import hint_for
 from lobes.errors import UserError
@@ -42,8 +43,16 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> list[Layer]:
     if not isinstance(base, str):
         raise UserError(f"{path}: base: expected the path of one file, got {base!r}.")
     without, added = _names(path, keys, "without"), _names(path, keys, "with")
-    below = read_layers(path.parent / base, (*above, path)) if base else []
+    below = read_layers(_base_of(path, base), (*above, path)) if base else []
     return [*below, Layer(path, Path(base).name, keys, without, added)]
+
+
+def _base_of(path: Path, base: str) -> Path:
+    """The file that a base names: from the folder of `path`, or in a copy of a recipe, of those that Lobes brings."""
+    parts = Path(base).parts
+    if SHARED in parts and not (path.parent / base).is_file():
+        return shared_folder().joinpath(*parts[parts.index(SHARED) + 1 :])
+    return path.parent / base
 
 
 def _names(path: Path, keys: Any, key: str) -> list[str]:

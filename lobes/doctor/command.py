@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 from lobes.doctor.finding import FAIL, WARN, Finding, worst
 from lobes.errors import UserError, did_you_mean
@@ -107,33 +105,17 @@ def _value(options: Sequence[str], name: str) -> str | None:
 
 
 def find_file(word: str) -> str:
-    """The recipe file that a word means: a path, or a data set's name, for the first file of its recipe.
+    """The recipe file that a word means: as for `lobes train`, or a data set's name, for the first file of its recipe.
 
     Raises
     ------
     UserError
         Where there is none.
     """
-    from lobes.config import find_recipe
-    from lobes.doctor.recipe import script_of
+    from lobes.config.recipe_folders import all_recipes, find_recipe_file, recipe_files
 
-    file = find_recipe(word)
-    if not os.path.isfile(file):
-        folders = {path.parent.name: path.parent for path in _recipes().glob("*/train.py")}
-        if word not in folders:
-            raise UserError(
-                f"no such recipe file: {word}; the data sets of the recipes here are "
-                f"{', '.join(sorted(folders)) or 'none'}.{did_you_mean(word, folders)}"
-            )
-        file = str(sorted((folders[word] / "hparams").glob("*.yaml"))[0])
-    if not script_of(file).is_file():
-        raise UserError(f"{file}: expected a recipe file in <recipe>/hparams, with a train.py in <recipe>.")
-    return file
-
-
-def _recipes() -> Path:
-    """The folder of the recipes, which a checkout has next to the package."""
-    return Path(__file__).parents[2] / "recipes"
+    folder = all_recipes().get(word)
+    return str(recipe_files(folder)[0] if folder else find_recipe_file(word))
 
 
 def _refuse_misuse(

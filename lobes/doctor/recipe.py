@@ -13,24 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lobes.config.recipe_folders import script_of
 from lobes.data.manifest import SPLITS
 from lobes.doctor.data import check_data
 from lobes.doctor.dry_run import measure
 from lobes.doctor.finding import OK, Finding
 from lobes.doctor.report import Reporter
-
-SCRIPT = "train.py"
-
-
-def script_of(file: str) -> Path:
-    """The train.py of a recipe file, which lies in `hparams` next to it.
-
-    Example
-    -------
-    >>> script_of("recipes/custom/hparams/spmamba.yaml").parts[-2:]
-    ('custom', 'train.py')
-    """
-    return Path(file).absolute().parent.parent / SCRIPT
 
 
 def examine(arguments: Sequence[str], report: Reporter) -> None:
@@ -52,7 +40,7 @@ def examine(arguments: Sequence[str], report: Reporter) -> None:
     report.at("options")
     settings = plain_settings(read_command_line(argv)[0])
     _take_manifests(Path(settings["save_folder"]), folder / "save")
-    train = _load(script_of(argv[0]))
+    train = _load(script_of(Path(argv[0])))
     usual, start = SeparationBrain.fit_and_test, train.start
 
     def instead(brain: SeparationBrain, datasets: Any, clock: Any) -> None:

@@ -8,15 +8,24 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from lobes.config.recipe_folders import name_of, script_of
+
 
 def command(script: str, argv: list[str]) -> str:
-    """The command line as somebody would type it into a shell.
+    """The command line as somebody would type it into a shell: in the folder of the script, or `lobes train` elsewhere.
 
     Example
     -------
     >>> command("recipes/custom/train.py", ["hparams/spmamba.yaml", "--data_folder", "my data"])
     "python train.py hparams/spmamba.yaml --data_folder 'my data'"
+    >>> from lobes.config.recipe_folders import recipes_folder
+    >>> custom = recipes_folder() / "custom"
+    >>> command(f"{custom}/train.py", [f"{custom}/hparams/spmamba.yaml", "--num_spks", "1"])
+    'lobes train custom/spmamba.yaml --num_spks 1'
     """
+    place = Path(script).absolute()
+    if argv and place.parent != Path.cwd() and script_of(Path(argv[0])) == place:
+        return shlex.join(["lobes", "train", name_of(Path(argv[0])), *argv[1:]])
     return shlex.join(["python", Path(script).name, *argv])
 
 

@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lobes.config.recipe_folders import results_folder
 from lobes.data import arguments
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.inputs import shared_in
@@ -27,7 +28,6 @@ from lobes.runs.launcher import Run, run_all, stage
 from lobes.runs.record import collect
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 TRAIN_SCRIPT = HERE / "train.py"
 TASK = "ES"
 FIRST, SECOND = "spmamba_tiny", "convtasnet_tiny"
@@ -85,7 +85,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=arguments.from_zero, default=1234, help="of corpus and training (default: %(default)s)"
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "demo", help="default: results/demo")
+    parser.add_argument("--output", type=Path, default=results_folder() / "demo", help="default: results/demo")
     parser.add_argument("--steps", type=arguments.count, default=1800, help=f"of {FIRST} (default: %(default)s)")
     parser.add_argument(
         "--examples", type=arguments.count, default=200, help="training mixtures (default: %(default)s)"

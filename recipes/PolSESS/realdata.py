@@ -29,6 +29,7 @@ import out_of_domain
 import out_of_domain_corpus
 from counted_variants import CLEAN, counted_variants
 
+from lobes.config.recipe_folders import results_folder
 from lobes.data import arguments
 from lobes.data.files import ENDING
 from lobes.errors import UserError, exit_on_user_error
@@ -99,7 +100,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="with manifest.csv (default: shared/realdata near the checkout)",
     )
-    add("--output", type=Path, default=ROOT / "results" / "realdata", help="default: results/realdata")
+    add("--output", type=Path, default=results_folder() / "realdata", help="default: results/realdata")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
     add("--hparams", default="spmamba_mini", help="hparams/<name>.yaml, the training (default: %(default)s)")
     add("--preset", default="spmamba_mini", help="a network of hparams_shared/models (default: %(default)s)")

@@ -28,6 +28,7 @@ import out_of_domain
 import out_of_domain_pairs
 from realdata_set import describe, find_recordings, make_set
 
+from lobes.config.recipe_folders import results_folder
 from lobes.data import arguments
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.inputs import shared_in
@@ -37,7 +38,6 @@ from lobes.runs.record import Outcome, collect
 from lobes.runs.table import read_per_utterance
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 TRAIN_SCRIPT = HERE / "train.py"
 RESULTS = HERE / "RESULTS.md"
 # name -> preset, all trained as hparams/bsrnn_mini.yaml says
@@ -115,7 +115,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="with manifest.csv (default: shared/realdata near the checkout)",
     )
-    add("--output", type=Path, default=ROOT / "results" / "voicebank_realdata", help="default: %(default)s")
+    add("--output", type=Path, default=results_folder() / "voicebank_realdata", help="default: %(default)s")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
     add("--models", nargs="+", default=list(MODELS), choices=list(MODELS), help="default: all")
     add("--seeds", nargs="+", type=arguments.from_zero, default=list(SEEDS))

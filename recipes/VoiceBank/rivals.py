@@ -27,10 +27,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # what both recipes w
 import numpy as np
 import out_of_domain_pairs
 import rivals_tables
-from realdata import RESULTS, ROOT, SET_SEED
+from realdata import RESULTS, SET_SEED
 from realdata_set import FOLDERS, RATE, find_recordings, make_set
 from rivals_words import with_words
 
+from lobes.config.recipe_folders import results_folder
 from lobes.data import arguments, audio
 from lobes.data.files import write_whole
 from lobes.data.rates import resample
@@ -92,7 +93,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--data",
         type=Path,
-        default=ROOT / "results" / "voicebank_realdata",
+        default=results_folder() / "voicebank_realdata",
         help="realdata.py's (default: %(default)s)",
     )
     add("--results", type=Path, default=RESULTS, help="Markdown file for the tables (default: RESULTS.md)")

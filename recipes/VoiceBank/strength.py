@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import strength_report as report
 
+from lobes.config.recipe_folders import results_folder
 from lobes.data import arguments
 from lobes.data.audio import read_mono_with_rate
 from lobes.data.files import write_whole
@@ -91,7 +92,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--strengths", nargs="+", type=arguments.positive, default=list(STRENGTHS), help="default: 0.25 0.5 0.75 1")
     add("--name", help="of the model, in file names and headings (default: that of the first model)")
     add("--recogniser", default=POCKETSPHINX, help="as for `lobes evaluate` (default: %(default)s)")
-    add("--output", type=Path, default=HERE.parents[1] / "results" / "strength", help="default: results/strength")
+    add("--output", type=Path, default=results_folder() / "strength", help="default: results/strength")
     add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
     add("--workers", type=arguments.from_zero, help="scoring processes; 0 scores in this one")
     add("--device", help="cpu or cuda (default: the GPU if any)")
