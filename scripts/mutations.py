@@ -200,8 +200,8 @@ MUTATIONS = [
     Mutation(
         "examples: the seed is ignored",
         "lobes/data/seeding.py",
-        "default_rng([seed, 0 if epoch",
-        "default_rng([0, 0 if epoch",
+        "words = [seed, 0 if epoch",
+        "words = [0, 0 if epoch",
         ("tests/polsess/test_mmipc.py::test_training_draw_is_uniform_and_seeded",),
     ),
     Mutation(

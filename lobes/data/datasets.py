@@ -11,6 +11,7 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lobes.data.audio import read_mono
+from lobes.data.augmentation.examples import StoredParts, augmented
 from lobes.data.manifest import SPLITS, TEXT, read_manifest, speakers_in
 from lobes.data.seeding import item_rng
 
@@ -133,18 +134,29 @@ def mixtures(
 
 
 def stored_mixtures(
-    save_folder: str, data_folder: str, num_spks: int, sample_rate: int, training_signal_len: int, seed: int
+    save_folder: str,
+    data_folder: str,
+    num_spks: int,
+    sample_rate: int,
+    training_signal_len: int,
+    seed: int,
+    augmentation: Mapping[str, Any],
 ) -> tuple[dict[str, DynamicItemDataset], torch.Tensor]:
     """Build the datasets of all splits from mixtures that lie ready on disk, and the clock that holds the epoch.
 
     The arguments are the keys of a recipe by these names; training takes random cuts of `training_signal_len` samples.
+    `augmentation` holds the keys of `lobes.data.augmentation.chain.KEYS`, which change the training examples alone.
     """
-    clock, datasets = epoch_clock(), {}
-    for split in SPLITS:
-        length = training_signal_len if split == "train" else None
-        datasets[split] = mixtures(
-            read_rows(save_folder, split, data_folder), num_spks, sample_rate, length, seed, clock
-        )
+    clock = epoch_clock()
+    rows = {split: read_rows(save_folder, split, data_folder) for split in SPLITS}
+    datasets = {split: mixtures(rows[split], num_spks, sample_rate) for split in ("valid", "test")}
+    reader, settings = StoredParts(num_spks, sample_rate), {**augmentation, "sample_rate": sample_rate}
+    make = augmented(settings, rows["train"], reader, training_signal_len, seed, clock)
+    datasets["train"] = (
+        examples(rows["train"], make)
+        if make
+        else mixtures(rows["train"], num_spks, sample_rate, training_signal_len, seed, clock)
+    )
     return datasets, clock
 
 
