@@ -12,7 +12,8 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lobes.data.audio import read_mono
 from lobes.data.augmentation.examples import StoredParts, augmented
-from lobes.data.manifest import SPLITS, TEXT, read_manifest, speakers_in
+from lobes.data.manifest import REQUIRED, SPLITS, TEXT, read_manifest, speakers_in
+from lobes.data.on_the_fly import NEEDED, TYPES, MadeParts
 from lobes.data.seeding import item_rng
 
 Row = Mapping[str, Any]
@@ -23,6 +24,7 @@ def read_rows(
     split: str,
     data_root: str | os.PathLike[str],
     types: Mapping[str, type] | None = None,
+    needed: Sequence[str] = REQUIRED,
 ) -> list[dict[str, Any]]:
     """Read the manifest `<split>.csv` that a recipe's preparation wrote into `save_folder`: as `read_manifest`.
 
@@ -38,7 +40,7 @@ def read_rows(
     ...     read_rows(folder, "train", "/corpus")[0]["mix_wav"]
     '/corpus/a.wav'
     """
-    return read_manifest(os.path.join(save_folder, f"{split}.csv"), data_root, types)
+    return read_manifest(os.path.join(save_folder, f"{split}.csv"), data_root, types, needed)
 
 
 def epoch_clock() -> torch.Tensor:
@@ -153,11 +155,38 @@ def stored_mixtures(
     reader, settings = StoredParts(num_spks, sample_rate), {**augmentation, "sample_rate": sample_rate}
     make = augmented(settings, rows["train"], reader, training_signal_len, seed, clock)
     datasets["train"] = (
-        examples(rows["train"], make)
-        if make
-        else mixtures(rows["train"], num_spks, sample_rate, training_signal_len, seed, clock)
+        mixtures(rows["train"], num_spks, sample_rate, training_signal_len, seed, clock)
+        if make.is_plain
+        else examples(rows["train"], make)
     )
     return datasets, clock
+
+
+def made_mixtures(
+    save_folder: str,
+    data_folder: str,
+    reader: MadeParts,
+    training_signal_len: int,
+    seed: int,
+    augmentation: Mapping[str, Any],
+) -> tuple[dict[str, DynamicItemDataset], torch.Tensor]:
+    """As `stored_mixtures`, of mixtures that `reader` makes when they are read: no file of them is needed."""
+    clock = epoch_clock()
+    rows = {split: read_rows(save_folder, split, data_folder, TYPES, NEEDED) for split in SPLITS}
+    settings = {**augmentation, "sample_rate": reader.sample_rate}
+    made = {split: examples(rows[split], _Whole(rows[split], reader)) for split in ("valid", "test")}
+    make = augmented(settings, rows["train"], reader, training_signal_len, seed, clock)
+    return {"train": examples(rows["train"], make), **made}, clock
+
+
+class _Whole:
+    """The whole mixture and its sources of an ID. A class, because loader workers may have to pickle it."""
+
+    def __init__(self, rows: Sequence[Row], reader: StoredParts) -> None:
+        self.rows, self.reader = {row["ID"]: row for row in rows}, reader
+
+    def __call__(self, ID: str) -> tuple[np.ndarray, np.ndarray]:
+        return self.reader.example(self.rows[ID])
 
 
 class _AsTensors:

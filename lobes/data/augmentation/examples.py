@@ -125,6 +125,11 @@ class AugmentedMixtures:
         cut = slice(start, start + self.length)
         return self.augmentation.mixture(mix[cut], sources[cut].sum(1), rngs), sources[cut]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether examples are cut, and nothing else."""
+        return self.mixer is None and self.augmentation.is_off
+
     def _whole(self, row: Row, rngs: Any) -> tuple[np.ndarray, np.ndarray]:
         if self.mixer is None and not self.augmentation.changes_sources:
             return self.reader.example(row)
@@ -148,8 +153,8 @@ def augmented(
     length: int,
     seed: int,
     clock: torch.Tensor,
-) -> AugmentedMixtures | None:
-    """What makes the training examples of a recipe's keys, or None where they ask for nothing.
+) -> AugmentedMixtures:
+    """What makes the training examples of a recipe's keys.
 
     Arguments
     ---------
@@ -159,6 +164,4 @@ def augmented(
         As in `AugmentedMixtures`.
     """
     augmentation, mixer = augmentation_of(settings), mixer_of(settings, rows, reader)
-    if mixer is None and augmentation.is_off:
-        return None
     return AugmentedMixtures(rows, reader, augmentation, mixer, length, seed, clock)

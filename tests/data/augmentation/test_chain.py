@@ -13,7 +13,7 @@ from lobes.data import audio
 from lobes.data.augmentation.chain import KEYS, augmentation_of, refuse_without_sums
 from lobes.data.augmentation.examples import StoredParts, augmented
 from lobes.data.augmentation.parts import summed
-from lobes.data.datasets import epoch_clock, examples, stored_mixtures
+from lobes.data.datasets import epoch_clock, examples, mixtures, stored_mixtures
 from lobes.data.manifest import write_manifest
 from lobes.errors import UserError
 
@@ -127,7 +127,12 @@ def test_noise_stands_at_the_snr_of_the_sources(rows, noise):
 
 
 def test_nothing_is_asked_for(rows):
-    assert augmented(OFF, rows, StoredParts(2, RATE), CUT, 1, epoch_clock()) is None
+    clock = epoch_clock()
+    plain = augmented(OFF, rows, StoredParts(2, RATE), CUT, 1, clock)
+    assert plain.is_plain
+    assert same(items(examples(rows, plain)), items(mixtures(rows, 2, RATE, CUT, 1, clock)))
+    for key in ("dynamic_mixing", "speed_changes", "max_shift", "rooms", "band_limits", "codecs"):
+        assert not augmented(OFF | {key: ALL[key]}, rows, StoredParts(2, RATE), CUT, 1, clock).is_plain
 
 
 def test_valid_and_test_are_never_changed(rows, tmp_path):
