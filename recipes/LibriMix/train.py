@@ -61,8 +61,8 @@ def prepare(hparams):
     """Write the manifests: of LibriMix's files, checked by a sample, or of what they would be made from."""
     shared = ("num_spks", "sample_rate", "mode", "mixtures", "train_subset", "check_files", "skip_prep")
     options, folders = {name: hparams[name] for name in shared}, [hparams["data_folder"], hparams["save_folder"]]
+    more = {name: hparams[name] for name in ("metadata_folder", "wham_folder")}
     if hparams["metadata_folder"]:
-        more = {name: hparams[name] for name in ("metadata_folder", "wham_folder")}
         run_on_main(prepare_on_the_fly, folders, {**options, **more})
         return
     run_on_main(prepare_librimix, folders, {**options, "verify_sum": hparams["verify_sum"]})
