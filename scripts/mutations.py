@@ -1906,9 +1906,8 @@ MUTATIONS = [
     Mutation(
         "VoiceBank: the examples are a closure, which spawned workers cannot get",
         "recipes/VoiceBank/train.py",
-        '    return examples(rows, partial(example, settings, {row["ID"]: row for row in rows}, clock, training))',
-        '    by_id = {row["ID"]: row for row in rows}\n'
-        "    return examples(rows, lambda ID: example(settings, by_id, clock, training, ID))",
+        "    return examples(rows, partial(training_example, settings, reader, by_id, clock, *changes))",
+        "    return examples(rows, lambda ID: training_example(settings, reader, by_id, clock, *changes, ID))",
         ("tests/recipes/test_loader_workers.py",),
     ),
     Mutation(

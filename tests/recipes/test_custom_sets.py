@@ -21,11 +21,16 @@ COMMON = (
 ).split()
 
 
-def run_readme(tmp_path):
-    """The README's Python lines, on a folder of the test's."""
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert code.count('"/data/') == 2
-    exec(code.replace('"/data/', f'"{tmp_path}/'), {})
+@pytest.fixture
+def run_readme(tmp_path, monkeypatch):
+    """The README's Python lines, called in the test's folder."""
+
+    def run():
+        (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+        monkeypatch.chdir(tmp_path)
+        exec(compile(code, str(README), "exec"), {})
+
+    return run
 
 
 def make_scenes(root, dry):
@@ -47,16 +52,16 @@ def start(train, tables, run, *more):
     return json.loads((run / "summary.json").read_text())
 
 
-def test_scenes_of_reverberant_speakers_with_everything_on(train, tmp_path):
+def test_scenes_of_reverberant_speakers_with_everything_on(train, tmp_path, run_readme):
     make_scenes(tmp_path / "scenes", dry=False)
-    run_readme(tmp_path)
+    run_readme()
     more = "--dynamic_mixing true --speed_changes [0.9,1.1] --max_shift 50 --codecs [ulaw] --band_limits [3000]".split()
     assert start(train, tmp_path / "scenes_tables", tmp_path / "run", *more)["n"] == 1
 
 
-def test_scenes_of_dry_speakers_are_no_sums(train, tmp_path, capsys):
+def test_scenes_of_dry_speakers_are_no_sums(train, tmp_path, capsys, run_readme):
     make_scenes(tmp_path / "scenes", dry=True)
-    run_readme(tmp_path)
+    run_readme()
     tables = tmp_path / "scenes_tables"
     with pytest.raises(SystemExit):
         start(train, tables, tmp_path / "sums")

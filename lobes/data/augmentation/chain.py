@@ -19,7 +19,7 @@ from lobes.data.augmentation.bands import limit_band
 from lobes.data.augmentation.codecs import check_codecs, code
 from lobes.data.augmentation.noise import NoiseFiles, at_snr, files_below
 from lobes.data.augmentation.parts import Layers, Parts
-from lobes.data.augmentation.rooms import MeasuredRooms, Rooms, SimulatedRooms, reverberate
+from lobes.data.augmentation.rooms import Acoustics, DrawnRooms, RecordedRooms, reverberate
 from lobes.data.augmentation.shift import shift_layers
 from lobes.data.augmentation.speed import perturb_speed
 from lobes.errors import UserError
@@ -45,7 +45,7 @@ class Augmentation:
         One is drawn for each layer; above 1 is faster.
     max_shift : int
         Samples by which each layer is moved at most.
-    rooms : Rooms, optional
+    rooms : Acoustics, optional
         Where the sources' reverberation comes from.
     noise : NoiseFiles, optional
         Where more noise comes from.
@@ -72,7 +72,7 @@ class Augmentation:
     sample_rate: int
     speeds: Sequence[float] = ()
     max_shift: int = 0
-    rooms: Rooms | None = None
+    rooms: Acoustics | None = None
     noise: NoiseFiles | None = None
     noise_snr: tuple[float, float] = (0.0, 20.0)
     band_limits: Sequence[float] = ()
@@ -181,7 +181,5 @@ than their parts. Leave it out.
         raise UserError(f"{', '.join(given)}: {needs}, but {why}. Leave {'them' if len(given) > 1 else 'it'} out.")
 
 
-def _rooms(place: str, sample_rate: int) -> Rooms:
-    return (
-        SimulatedRooms(sample_rate) if place == SIMULATED else MeasuredRooms(files_below(place, "rooms"), sample_rate)
-    )
+def _rooms(place: str, sample_rate: int) -> Acoustics:
+    return DrawnRooms(sample_rate) if place == SIMULATED else RecordedRooms(files_below(place, "rooms"), sample_rate)

@@ -23,14 +23,14 @@ SMALLEST, LARGEST = (3.0, 3.0, 2.5), (9.0, 7.0, 3.5)  # sides of a room in metre
 RT60 = (0.2, 0.7)  # seconds
 
 
-class Rooms(Protocol):
+class Acoustics(Protocol):
     """A source of rooms."""
 
     def wet(self, dry: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
         """What one room adds to each of the dry sounds [T], as long as they are."""
 
 
-class SimulatedRooms(ShoeBoxes):
+class DrawnRooms(ShoeBoxes):
     """Shoe boxes of 3 x 3 x 2.5 to 9 x 7 x 3.5 m with an RT60 of 0.2 to 0.7 s, drawn uniformly.
 
     Speakers sit at 0.5 to 1.2 of the critical distance, where what the room adds is as loud as the direct sound.
@@ -38,11 +38,11 @@ class SimulatedRooms(ShoeBoxes):
     Example
     -------
     >>> dry = [np.eye(1, 4000)[0]] * 2
-    >>> wet = SimulatedRooms(8000).wet(dry, np.random.default_rng(0))
+    >>> wet = DrawnRooms(8000).wet(dry, np.random.default_rng(0))
     >>> len(wet), all(0.1 < np.square(x).sum() < 3 for x in wet)
     (2, True)
 
-    Source: Allen and Berkley 1979, image sources, by pyroomacoustics.
+    Source: image sources (J. B. Allen and others, 1979), by pyroomacoustics.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -58,7 +58,7 @@ class SimulatedRooms(ShoeBoxes):
         return [wet_part(x, response) for x, response in zip(dry, responses, strict=True)]
 
 
-class MeasuredRooms:
+class RecordedRooms:
     """Recorded room responses: each source takes one, different ones where there are so many.
 
     What a room adds has 0.5 to 1.2 of the dry sound's amplitude, as at the distances of simulated rooms: recordings
@@ -77,7 +77,7 @@ class MeasuredRooms:
     >>> from lobes.data import audio
     >>> with TemporaryDirectory() as folder:
     ...     audio.write(f"{folder}/room.wav", np.eye(1, 800)[0] + 0.5 * np.eye(1, 800, 200)[0], 8000)
-    ...     rooms = MeasuredRooms([f"{folder}/room.wav"], 8000)
+    ...     rooms = RecordedRooms([f"{folder}/room.wav"], 8000)
     >>> (wet,) = rooms.wet([np.eye(1, 800)[0]], np.random.default_rng(0))
     >>> int(wet.argmax()), bool(0.5 <= wet.max() <= 1.2)
     (200, True)
@@ -94,7 +94,7 @@ class MeasuredRooms:
         return [at_snr(x, added, -level) for x, added, level in zip(dry, wet, levels, strict=True)]
 
 
-def reverberate(parts: Parts, layers: Layers, rooms: Rooms, rng: np.random.Generator) -> Parts:
+def reverberate(parts: Parts, layers: Layers, rooms: Acoustics, rng: np.random.Generator) -> Parts:
     """Put the sources of an example into a drawn room: what it adds becomes a part of its own.
 
     A layer of two names is a dry sound and what its room adds, which takes the place of what may stand there. The dry

@@ -8,7 +8,7 @@ import pytest
 from lobes.data import audio
 from lobes.data.augmentation.noise import files_below
 from lobes.data.augmentation.parts import layers_of, summed
-from lobes.data.augmentation.rooms import MeasuredRooms, SimulatedRooms, reverberate
+from lobes.data.augmentation.rooms import DrawnRooms, RecordedRooms, reverberate
 
 
 def drawn(rooms, seed: int, sources: int = 2):
@@ -18,7 +18,7 @@ def drawn(rooms, seed: int, sources: int = 2):
 
 @pytest.fixture(scope="module")
 def simulated():
-    return SimulatedRooms(8000)
+    return DrawnRooms(8000)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def measured(tmp_path):
     for number, delay in enumerate((300, 500, 700)):
         response = 0.9 * np.eye(1, 2000, 100)[0] + 0.3 * np.eye(1, 2000, 100 + delay)[0]
         audio.write(tmp_path / f"{number}.wav", response, 8000)
-    return MeasuredRooms(files_below(tmp_path, "rooms"), 8000)
+    return RecordedRooms(files_below(tmp_path, "rooms"), 8000)
 
 
 def test_sources_are_wet_and_targets_stay_dry(measured):
@@ -67,7 +67,7 @@ def test_simulated_rooms_ring_as_long_as_they_should(simulated):
 
 
 def test_rooms_that_were_measured(realdata):
-    rooms = MeasuredRooms(files_below(realdata / "rir", "rooms"), 16000)
+    rooms = RecordedRooms(files_below(realdata / "rir", "rooms"), 16000)
     speech, rate = audio.read(realdata / "voicebank" / "clean" / "p287_001.wav")
     parts = {"s1": speech, "s2": speech[::-1].copy()}
     for seed in range(4):
