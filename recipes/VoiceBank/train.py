@@ -38,7 +38,7 @@ from lobes.training.enhancement import EnhancementBrain
 from lobes.training.launch import start
 
 OBJECTIVES = ("compressed", "published")
-DATA_OPTIONS = ("sample_rate", "pcs_target", "training_signal_len", "seed")
+DATA_OPTIONS = ("pcs_target", "training_signal_len", "seed")
 
 
 class Enhancement(EnhancementBrain):

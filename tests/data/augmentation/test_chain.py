@@ -15,6 +15,7 @@ from lobes.data.augmentation.examples import StoredParts, augmented
 from lobes.data.augmentation.parts import summed
 from lobes.data.datasets import epoch_clock, examples, mixtures, stored_mixtures
 from lobes.data.manifest import write_manifest
+from lobes.data.seeding import item_rng
 from lobes.errors import UserError
 
 RATE, CUT = 8000, 3000
@@ -105,6 +106,13 @@ def test_a_stage_moves_no_draw_of_the_others(rows, noise):
     for one, other in zip(noisy, coded, strict=True):
         error = (one["mix_sig"] - other["mix_sig"]).square().sum() / one["mix_sig"].square().sum()
         assert 0 < error < 1e-3
+
+
+def test_stages_do_not_draw_alike():
+    draws = [
+        item_rng(1, 1, "a", stage).random() for stage in ("", "mixing", "speed", "rooms", "shift", "noise", "band")
+    ]
+    assert len(set(draws)) == len(draws)
 
 
 def test_the_share_of_examples_that_are_changed(rows):
