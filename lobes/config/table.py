@@ -33,7 +33,16 @@ KNOWN = {
     "max_train_items": _COUNT_OR_NULL,
     "variants": Kind(list, null=True, items=Kind(str)),
     "curriculum": Kind(list, null=True),
-    "speed_changes": Kind(list, null=True, items=_POSITIVE),
+    # augmentation
+    "mixing_levels": Kind(list, items=Kind(float)),
+    "mixing_snr": Kind(list, items=Kind(float)),
+    "speed_changes": Kind(list, null=True, items=Kind(float, low=0.1, high=10)),
+    "max_shift": _FROM_ZERO,
+    "rooms": Kind(str, low=1, null=True),
+    "noise_snr": Kind(list, items=Kind(float)),
+    "band_limits": Kind(list, null=True, items=_POSITIVE),
+    "codecs": Kind(list, null=True, items=Kind(str, choices=("mp3", "opus", "vorbis", "gsm", "ulaw", "alaw"))),
+    "augment_share": Kind(float, low=0, high=1),
     "train_set": Kind(str, null=True),
     "valid_speakers": Kind(list, items=Kind(str)),
     # training
@@ -62,7 +71,10 @@ KNOWN = {
     "dropout": Kind(float, low=0, high=1),
     # objectives
     "clamp_db": _POSITIVE,
+    "loss": Kind(str, choices=("si_snr", "snr", "sdr")),
     "level_weight": Kind(float, low=0),
+    "spectral_weight": Kind(float, low=0),
+    "consistency_weight": Kind(float, low=0),
     "objective": Kind(str, choices=("compressed", "published")),
     "loss_weights": Kind(
         dict, null=True, choices=("magnitude", "phase", "complex", "time", "consistency"), items=Kind(float, low=0)
@@ -96,7 +108,7 @@ NEEDED = ("modules", "opt_class", "budget", "epoch_counter", "checkpointer")
 # What ends in one of these is text, whatever its default.
 PLACES = ("_folder", "_file", "_path", "_dir", "_name")
 
-_MIXING = "Dynamic mixing exists for PolSESS only: there --dynamic_mixing true draws partners from the training set."
+_MIXING = "--dynamic_mixing true draws partners from the training set."
 # Names of SpeechBrain and of other projects: the option here, or a sentence.
 ELSEWHERE = {
     "clip_grad_norm": "max_grad_norm",
@@ -115,13 +127,13 @@ ELSEWHERE = {
     "valid_data": "data_folder",
     "test_data": "data_folder",
     "accumulate_grad_batches": "grad_accumulation_factor",
-    "dynamic_mixing": _MIXING,
     "base_folder_dm": _MIXING,
-    "use_wham_noise": _MIXING,
+    "use_wham_noise": "--dynamic_mixing true takes the noise of other mixtures; --noise_folder adds more.",
+    "use_rand_shift": "max_shift",
     "dataloader_opts": "Set batch_size, valid_batch_size and num_workers.",
     "optimizer": "The optimizer is opt_class, in a YAML file.",
     "model": "The network is chosen by --preset; its sizes are options.",
-    "loss": "The loss stands in compute_objectives of train.py.",
+    "loss": "objective",
     "jit": "TorchScript does not take these networks; try --compile.",
     "log_config": "Every run writes log.txt.",
     "train_logger": "Every run writes train_log.txt and learning_curve.csv.",

@@ -11,7 +11,9 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lobes.data.audio import read_mono
-from lobes.data.manifest import SPLITS, TEXT, read_manifest, speakers_in
+from lobes.data.augmentation.examples import StoredParts, augmented
+from lobes.data.manifest import REQUIRED, SPLITS, TEXT, read_manifest, speakers_in
+from lobes.data.on_the_fly import NEEDED, TYPES, MadeParts
 from lobes.data.seeding import item_rng
 
 Row = Mapping[str, Any]
@@ -22,6 +24,7 @@ def read_rows(
     split: str,
     data_root: str | os.PathLike[str],
     types: Mapping[str, type] | None = None,
+    needed: Sequence[str] = REQUIRED,
 ) -> list[dict[str, Any]]:
     """Read the manifest `<split>.csv` that a recipe's preparation wrote into `save_folder`: as `read_manifest`.
 
@@ -37,7 +40,7 @@ def read_rows(
     ...     read_rows(folder, "train", "/corpus")[0]["mix_wav"]
     '/corpus/a.wav'
     """
-    return read_manifest(os.path.join(save_folder, f"{split}.csv"), data_root, types)
+    return read_manifest(os.path.join(save_folder, f"{split}.csv"), data_root, types, needed)
 
 
 def epoch_clock() -> torch.Tensor:
@@ -133,19 +136,57 @@ def mixtures(
 
 
 def stored_mixtures(
-    save_folder: str, data_folder: str, num_spks: int, sample_rate: int, training_signal_len: int, seed: int
+    save_folder: str,
+    data_folder: str,
+    num_spks: int,
+    sample_rate: int,
+    training_signal_len: int,
+    seed: int,
+    augmentation: Mapping[str, Any],
 ) -> tuple[dict[str, DynamicItemDataset], torch.Tensor]:
     """Build the datasets of all splits from mixtures that lie ready on disk, and the clock that holds the epoch.
 
     The arguments are the keys of a recipe by these names; training takes random cuts of `training_signal_len` samples.
+    `augmentation` holds the keys of `lobes.data.augmentation.chain.KEYS`, which change the training examples alone.
     """
-    clock, datasets = epoch_clock(), {}
-    for split in SPLITS:
-        length = training_signal_len if split == "train" else None
-        datasets[split] = mixtures(
-            read_rows(save_folder, split, data_folder), num_spks, sample_rate, length, seed, clock
-        )
+    clock = epoch_clock()
+    rows = {split: read_rows(save_folder, split, data_folder) for split in SPLITS}
+    datasets = {split: mixtures(rows[split], num_spks, sample_rate) for split in ("valid", "test")}
+    reader, settings = StoredParts(num_spks, sample_rate), {**augmentation, "sample_rate": sample_rate}
+    make = augmented(settings, rows["train"], reader, training_signal_len, seed, clock)
+    datasets["train"] = (
+        mixtures(rows["train"], num_spks, sample_rate, training_signal_len, seed, clock)
+        if make.is_plain
+        else examples(rows["train"], make)
+    )
     return datasets, clock
+
+
+def made_mixtures(
+    save_folder: str,
+    data_folder: str,
+    reader: MadeParts,
+    training_signal_len: int,
+    seed: int,
+    augmentation: Mapping[str, Any],
+) -> tuple[dict[str, DynamicItemDataset], torch.Tensor]:
+    """As `stored_mixtures`, of mixtures that `reader` makes when they are read: no file of them is needed."""
+    clock = epoch_clock()
+    rows = {split: read_rows(save_folder, split, data_folder, TYPES, NEEDED) for split in SPLITS}
+    settings = {**augmentation, "sample_rate": reader.sample_rate}
+    made = {split: examples(rows[split], _Whole(rows[split], reader)) for split in ("valid", "test")}
+    make = augmented(settings, rows["train"], reader, training_signal_len, seed, clock)
+    return {"train": examples(rows["train"], make), **made}, clock
+
+
+class _Whole:
+    """The whole mixture and its sources of an ID. A class, because loader workers may have to pickle it."""
+
+    def __init__(self, rows: Sequence[Row], reader: StoredParts) -> None:
+        self.rows, self.reader = {row["ID"]: row for row in rows}, reader
+
+    def __call__(self, ID: str) -> tuple[np.ndarray, np.ndarray]:
+        return self.reader.example(self.rows[ID])
 
 
 class _AsTensors:

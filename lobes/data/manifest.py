@@ -69,6 +69,7 @@ def read_manifest(
     path: str | os.PathLike[str],
     data_root: str | os.PathLike[str] | None = None,
     types: Mapping[str, type] | None = None,
+    needed: Sequence[str] = REQUIRED,
 ) -> list[dict[str, Any]]:
     """Read and check a manifest; no audio file is touched (see `check_files`).
 
@@ -81,6 +82,8 @@ def read_manifest(
         that is there.
     types : mapping, optional
         Column -> bool or float, for the data set's own columns; a column may be absent.
+    needed : sequence of str
+        The columns that must be there and filled.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def read_manifest(
     """
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such manifest. Run the recipe's prepare step, or correct the path.")
-    table = read_table(path, REQUIRED, data_root)
+    table = read_table(path, needed, data_root)
     root = None if data_root is None else str(absolute(data_root))
     typed = {"duration": float, **(types or {})}
     return [_parse(table, index, root, typed) for index in range(len(table.rows))]

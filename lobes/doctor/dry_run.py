@@ -73,7 +73,7 @@ def measure(
 
 
 def _durations(h: Any, split: str) -> Durations:
-    rows = read_manifest(Path(h.save_folder, f"{split}.csv"), h.data_folder)
+    rows = read_manifest(Path(h.save_folder, f"{split}.csv"), h.data_folder, needed=("ID", "duration"))
     return {row["ID"]: row["duration"] for row in rows}
 
 

@@ -5,15 +5,20 @@ Legend: B batch, T samples, S sources.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from lobes.errors import UserError
 from lobes.nnet.precision import no_autocast
 from lobes.objectives.common import check_shapes, full_precision, valid_samples
-from lobes.objectives.pit import best_permutation, pairwise_shares, reorder
-from lobes.objectives.si_snr import CEILING, FLOOR, SILENT, energy_shares
+from lobes.objectives.criteria import CRITERIA, Criterion
+from lobes.objectives.pit import best_permutation, reorder
+from lobes.objectives.resolutions import spectral_difference
+from lobes.objectives.si_snr import CEILING, FLOOR, SILENT
 
+OPTIONS = ("loss", "clamp_db", "level_weight", "spectral_weight", "consistency_weight")  # keys of the recipes
 SILENT_SHARE = 1e-6  # a target 60 dB below the mixture, or zero, is silent
 
 
@@ -24,21 +29,27 @@ def separation_loss(
     mix: Tensor | None = None,
     clamp_db: float = 30.0,
     level_weight: float = 0.0,
+    loss: str = "si_snr",
+    spectral_weight: float = 0.0,
+    consistency_weight: float = 0.0,
 ) -> Tensor:
-    """Mean over the sources of minus the SI-SNR, bounded at -`clamp_db`, under the best permutation.
+    """Mean over the sources of minus the SI-SNR, SNR or SDR, bounded at -`clamp_db`, under the best permutation.
 
-    With tau = 10^(-clamp_db / 10), and p, r the estimate's energy along the target and across it:
+    With tau = 10^(-clamp_db / 10), and p, r the estimate's energy along the target and across it (SI-SNR); or 1 and the
+    energy of the error over that of the target (SNR); or the estimate's energy that a filter of 512 taps makes of the
+    target, and the rest (SDR):
 
     - an active target gives 10 log10((r + tau p) / p). A perfect estimate gives -clamp_db; the gradient is
       half as strong at clamp_db and fades above, so that items already solved cannot outweigh the others.
-      It never exceeds 60 dB (a silent estimate).
+      SI-SNR and SDR never exceed 60 dB (a silent estimate); a silent estimate has an SNR of 0 dB.
     - a silent target (60 dB or more below the mixture, or zero) gives 10 log10(|estimate|^2 / |mix|^2 + tau):
       from -clamp_db for a silent estimate to 0 for the mixture itself, with a gradient that pulls the
       estimate down.
     - where the mixture is silent as well, the loss and its gradient are zero: there is nothing to learn.
 
-    The permutation is chosen by these same values, so a silent target takes the quietest estimate. None of them depends
-    on the level of an estimate next to an active target; `level_weight` adds a term that does.
+    The permutation is chosen by these same values, so a silent target takes the quietest estimate; it is the best of
+    all for any number of sources. SI-SNR and SDR do not depend on the level of an estimate next to an active target;
+    the SNR and the further terms do.
 
     Arguments
     ---------
@@ -52,6 +63,13 @@ def separation_loss(
         The bound in dB, above 0; `math.inf` leaves the SI-SNR as it is.
     level_weight : float
         What each dB costs by which the energy of an estimate differs from that of its active target; from 0.
+    loss : str
+        "si_snr", "snr" or "sdr".
+    spectral_weight : float
+        Of `lobes.objectives.resolutions.spectral_difference` to an active target; from 0.
+    consistency_weight : float
+        Of minus the SNR in dB, bounded likewise, of the sum of the estimates against the sum of the targets, which is
+        the mixture where it holds nothing else; from 0.
 
     Returns
     -------
@@ -60,7 +78,7 @@ def separation_loss(
     Raises
     ------
     UserError
-        Where shapes differ, `clamp_db` is not above 0 or `level_weight` is below 0.
+        Where shapes differ, `clamp_db` is not above 0, a weight is below 0 or there is no such loss.
 
     Example
     -------
@@ -68,12 +86,17 @@ def separation_loss(
     >>> loss = separation_loss(targets.flip(-1), targets)
     >>> loss.shape, round(loss[0].item(), 2)
     (torch.Size([4]), -30.0)
+    >>> round(separation_loss(0.9 * targets, targets, loss="snr")[0].item(), 1)
+    -19.6
 
     Source: Wisdom et al. 2021, "What's all the fuss about free universal sound separation data?", eq. 1 and 2
     (SNR with a soft threshold, log of the energy for zero references), here with the scale-invariant
-    projection and the energy taken relative to the mixture.
+    projection and the energy taken relative to the mixture. Wisdom et al. 2019, "Differentiable consistency constraints
+    for improved deep speech enhancement" (the sum of the estimates).
     """
-    _check(estimates, targets, lengths, mix, clamp_db, level_weight)
+    weights = {"level": level_weight, "spectral": spectral_weight, "consistency": consistency_weight}
+    _check(estimates, targets, lengths, mix, clamp_db, weights)
+    criterion = _criterion(loss)
     tau = 10 ** (-clamp_db / 10)
     with no_autocast(estimates):
         estimates, targets = full_precision(estimates, targets)
@@ -83,15 +106,21 @@ def separation_loss(
         energy = mixture.square().sum(1)  # [B,1]
         active = (_centred_energy(targets, valid) > SILENT_SHARE * energy) & (energy > 0)  # [B,S]
         with torch.no_grad():
-            share = pairwise_shares(estimates, targets, valid)  # [B,S,S]
             quiet = _silent_loss(estimates, energy, tau)[:, :, None]
-            pairs = torch.where(active[:, None, :], _active_loss(share, 1 - share, tau), quiet)
+            pairs = torch.where(
+                active[:, None, :], _active_loss(*criterion.pairs(estimates, targets, valid), tau), quiet
+            )
             permutation = best_permutation(-pairs)
         chosen = reorder(estimates, permutation)
-        heard = _active_loss(*energy_shares(chosen, targets, valid), tau)
+        heard = _active_loss(*criterion.chosen(chosen, targets, valid), tau)
         if level_weight:
             heard = heard + level_weight * _level_difference(chosen, targets, energy)
-        return torch.where(active, heard, _silent_loss(chosen, energy, tau)).mean(1)
+        if spectral_weight:
+            heard = heard + spectral_weight * spectral_difference(chosen, targets, valid)
+        value = torch.where(active, heard, _silent_loss(chosen, energy, tau)).mean(1)
+        if consistency_weight:
+            value = value + consistency_weight * _inconsistency(estimates, targets, tau)
+        return value
 
 
 def _check(
@@ -100,15 +129,30 @@ def _check(
     lengths: Tensor | None,
     mix: Tensor | None,
     clamp_db: float,
-    level_weight: float,
+    weights: Mapping[str, float],
 ) -> None:
     check_shapes(estimates, targets, lengths)
     if mix is not None and mix.shape != estimates.shape[:2]:
         raise UserError(f"Expected a mixture of shape {tuple(estimates.shape[:2])}, got {tuple(mix.shape)}.")
     if not clamp_db > 0:
         raise UserError(f"Expected clamp_db above 0 (30 is usual), got {clamp_db}. Change the loss clamp in the YAML.")
-    if not level_weight >= 0:
-        raise UserError(f"Expected level_weight from 0, got {level_weight}. Change level_weight in the YAML.")
+    for name, weight in weights.items():
+        if not weight >= 0:
+            raise UserError(f"Expected {name}_weight from 0, got {weight}. Change {name}_weight in the YAML.")
+
+
+def _criterion(loss: str) -> Criterion:
+    if loss not in CRITERIA:
+        raise UserError(f"loss: expected {', '.join(CRITERIA)}, got {loss!r}.")
+    return CRITERIA[loss]
+
+
+def _inconsistency(estimates: Tensor, targets: Tensor, tau: float) -> Tensor:
+    """Minus the SNR [B] in dB of the sum of estimates [B,T,S] against that of the targets; 0 where that is silent."""
+    wanted = targets.sum(2)
+    energy = wanted.square().sum(1)
+    error = (estimates.sum(2) - wanted).square().sum(1) / torch.where(energy > 0, energy, 1.0)
+    return torch.where(energy > 0, 10 * torch.log10(error + tau + CEILING), 0.0)
 
 
 def _at_mixture_level(

@@ -34,7 +34,11 @@ TRAINING = {
     "lr_scheduler", "lr_scheduler_interval", "lr_step_epochs", "lr_factor",
 }  # fmt: skip
 # Keys that files of earlier versions lack, and the value that says what was done there.
-ADDED = {"level": "item", "dropout": 0.0, "level_weight": 0.0}
+ADDED = {
+    "level": "item", "dropout": 0.0, "level_weight": 0.0, "loss": "si_snr", "spectral_weight": 0.0,
+    "consistency_weight": 0.0, "dynamic_mixing": False, "mixing_levels": [-5.0, 5.0], "mixing_snr": [0.0, 15.0],
+    "max_shift": 0, "noise_snr": [0.0, 20.0], "augment_share": 1.0,
+}  # fmt: skip
 # Classes that files of earlier versions name, and those that take their place and their arguments.
 RENAMED = {
     f"!new:speechbrain.lobes.models.dual_path.{old}": f"!new:lobes.exported.{new}"

@@ -72,6 +72,7 @@ def check_settings(settings: Mapping[str, Any], run_opts: Any) -> None:
     from speechbrain.utils.distributed import infer_device
 
     from lobes.config.device import check_device
+    from lobes.data.augmentation.chain import check_augmentation
     from lobes.evaluation.recognisers import POCKETSPHINX, check_recogniser
     from lobes.metrics.utterance import check_metrics
 
@@ -88,6 +89,7 @@ def check_settings(settings: Mapping[str, Any], run_opts: Any) -> None:
         raise UserError("--data_parallel_backend: needs GPUs, and PyTorch finds none here. Leave it out.")
     if settings.get("ckpt_interval_minutes", 0) > 0 and run_opts.ckpt_interval_steps > 0:
         raise UserError("--ckpt_interval_steps: give --ckpt_interval_minutes 0 with it; only one of them may be set.")
+    check_augmentation(settings)
     check_metrics(settings.get("test_metrics", []))
     if "wer" in settings.get("test_metrics", []):
         check_recogniser(settings.get("recogniser", POCKETSPHINX))

@@ -21,27 +21,28 @@ from speechbrain.core import Stage
 from speechbrain.utils.distributed import run_on_main
 
 from lobes.data.audio import read_mono
+from lobes.data.augmentation.chain import KEYS, augmentation_of
 from lobes.data.datasets import epoch_clock, examples, read_rows
 from lobes.data.manifest import SPLITS
 from lobes.data.sample import check_sample
 from lobes.data.seeding import item_rng
 from lobes.errors import exit_on_user_error
-from lobes.objectives.separation import separation_loss
+from lobes.objectives.separation import OPTIONS, separation_loss
 from lobes.polsess.curriculum import check_curriculum, variants_at
 from lobes.polsess.fixed import FixedVariants, heard
 from lobes.polsess.layout import LIMITED
 from lobes.polsess.manifest import TYPES
 from lobes.polsess.mmipc import draw_variant, render, render_parts
-from lobes.polsess.remix import Remixer, perturb_speed
+from lobes.polsess.remix import Remixer, layers_of
 from lobes.polsess.variants import ALL_VARIANTS, all_parts, check_variants, compatible, in_improvement_mean
 from lobes.training.brain import SeparationBrain
 from lobes.training.launch import start
 
-DATA_OPTIONS = ("task", "sample_rate", "seed", "curriculum", "speed_changes", "training_signal_len")
+DATA_OPTIONS = ("task", "sample_rate", "seed", "curriculum", "training_signal_len")
 
 
 class Separation(SeparationBrain):
-    """A separator under clamped negative SI-SNR with the best permutation. B batch, T samples, S sources."""
+    """A separator under the clamped negative of `loss` with the best permutation. B batch, T samples, S sources."""
 
     group_by = "variant"  # all means are unweighted means over the variants
 
@@ -57,8 +58,8 @@ class Separation(SeparationBrain):
         targets, _ = batch.sources_sig
         if stage != Stage.TRAIN:
             self.count_scores(predictions, batch)
-        clamp_db, level_weight = self.hparams.clamp_db, self.hparams.level_weight
-        return separation_loss(predictions, targets, lengths, mix, clamp_db, level_weight).mean()
+        options = {name: getattr(self.hparams, name) for name in OPTIONS}
+        return separation_loss(predictions, targets, lengths, mix, **options).mean()
 
     def improves(self, batch):
         """Whether each item's improvement means something: in ES and EB, variant C is the target itself."""
@@ -84,9 +85,13 @@ def by_id(rows):
 
 
 def draws(hparams, rows):
-    """What training draws from: the variants where no curriculum names them, and other rows' layers or None."""
+    """What training draws from: variants where no curriculum names them, other rows' layers or None, augmentation."""
     usual = hparams["variants"] or [name for name in ALL_VARIANTS if in_improvement_mean(hparams["task"], name)]
-    return usual, Remixer(rows, read_mono, hparams["sample_rate"]) if hparams["dynamic_mixing"] else None
+    remixer, rate = None, hparams["sample_rate"]
+    if hparams["dynamic_mixing"]:
+        remixer = Remixer(rows, read_mono, rate, ssr_db=tuple(hparams["mixing_levels"]))
+    known = {name: hparams[name] for name in KEYS if name != "mixing_snr"}
+    return usual, remixer, augmentation_of({**known, "sample_rate": rate})
 
 
 def fixed_example(settings, rows, ID):
@@ -96,20 +101,24 @@ def fixed_example(settings, rows, ID):
     return mix, sources, conditions[layout.group_by]
 
 
-def training_example(settings, rows, clock, usual, remixer, ID):
-    """Training: variant, remix, speed and cut are drawn anew in every epoch, seeded by (seed, epoch, ID)."""
-    task, speeds, samples = (settings[name] for name in ("task", "speed_changes", "training_signal_len"))
+def training_example(settings, rows, clock, usual, remixer, augmentation, ID):
+    """Training: variant, remix, augmentation and cut are drawn anew in every epoch, seeded by (seed, epoch, ID)."""
+    task, seed, samples = (settings[name] for name in ("task", "seed", "training_signal_len"))
     row, epoch = rows[ID], int(clock)
-    rng = item_rng(settings["seed"], epoch, ID)
-    variant = draw_variant(rng, row["has_reverb"], variants_at(settings["curriculum"], epoch) or usual)
-    if remixer is None and not speeds:
-        mix, sources = render(task, variant, row["has_reverb"], reader(row, settings))
+    indoor, rng = row["has_reverb"], item_rng(seed, epoch, ID)
+    variant = draw_variant(rng, indoor, variants_at(settings["curriculum"], epoch) or usual)
+
+    def rngs(stage):  # speeds are drawn between variant and cut, as in runs of earlier versions
+        return rng if stage == "speed" else item_rng(seed, epoch, ID, stage)
+
+    if remixer is None and not augmentation.changes_sources:
+        mix, sources = render(task, variant, indoor, reader(row, settings))
     else:
         parts = remixer.remix(row, rng) if remixer else stored_parts(row, settings)
-        mix, sources = render_parts(task, variant, perturb_speed(parts, rng, speeds) if speeds else parts)
+        mix, sources = render_parts(task, variant, augmentation.sources(parts, layers_of(indoor), rngs))
     start = int(rng.integers(max(1, len(mix) - samples + 1)))
     cut = slice(start, start + samples)
-    return mix[cut], sources[cut], variant
+    return augmentation.mixture(mix[cut], sources[cut].sum(1), rngs), sources[cut], variant
 
 
 def reader(row, settings):

@@ -22,7 +22,9 @@ from speechbrain.utils.distributed import run_on_main
 from voicebank_download import download as fetch
 from voicebank_prepare import prepare_voicebank
 
-from lobes.data.audio import read_mono
+from lobes.data.augmentation.chain import KEYS, augmentation_of
+from lobes.data.augmentation.examples import StoredParts, mixer_of
+from lobes.data.augmentation.parts import layers_of, summed
 from lobes.data.datasets import epoch_clock, examples, read_rows
 from lobes.data.manifest import SPLITS
 from lobes.data.sample import check_sample
@@ -36,7 +38,7 @@ from lobes.training.enhancement import EnhancementBrain
 from lobes.training.launch import start
 
 OBJECTIVES = ("compressed", "published")
-DATA_OPTIONS = ("sample_rate", "pcs_target", "training_signal_len", "seed")
+DATA_OPTIONS = ("pcs_target", "training_signal_len", "seed")
 
 
 class Enhancement(EnhancementBrain):
@@ -126,17 +128,31 @@ def dataio_prep(hparams):
 def dataset(hparams, rows, clock, training):
     """Turn manifest rows into pairs of noisy and clean speech; training takes a random stretch of each."""
     settings = {name: hparams[name] for name in DATA_OPTIONS}  # loader workers get no more: the rest may not pickle
-    return examples(rows, partial(example, settings, {row["ID"]: row for row in rows}, clock, training))
+    reader, by_id = StoredParts(1, hparams["sample_rate"]), {row["ID"]: row for row in rows}
+    if not training:
+        return examples(rows, partial(example, reader, by_id))
+    keys = {name: hparams[name] for name in (*KEYS, "sample_rate")}
+    changes = augmentation_of(keys), mixer_of(keys, rows, reader)
+    return examples(rows, partial(training_example, settings, reader, by_id, clock, *changes))
 
 
-def example(settings, rows, clock, training, ID):
+def example(reader, rows, ID):
     """Noisy speech [T] and clean speech [T,1]."""
-    noisy, clean = (read_mono(rows[ID][f"{part}_wav"], settings["sample_rate"]) for part in ("mix", "s1"))
-    if training:
-        clean = pcs_at_level(clean) if settings["pcs_target"] else clean
-        rng = item_rng(settings["seed"], int(clock), ID)
-        noisy, clean = segment((noisy, clean), settings["training_signal_len"], rng)
-    return noisy, clean[:, None]
+    return reader.example(rows[ID])
+
+
+def training_example(settings, reader, rows, clock, augmentation, mixer, ID):
+    """The same for training: noise and changes of both are drawn anew in every epoch, as is the stretch."""
+    rngs = partial(item_rng, settings["seed"], int(clock), ID)
+    if mixer is None and not augmentation.changes_sources:
+        noisy, clean = reader.example(rows[ID])
+    else:
+        parts = mixer.remix(rows[ID], rngs("mixing")) if mixer else reader.parts(rows[ID])
+        parts = augmentation.sources(parts, layers_of(1), rngs)
+        noisy, clean = summed(parts), parts["s1"][:, None]
+    target = pcs_at_level(clean[:, 0]) if settings["pcs_target"] else clean[:, 0]
+    noisy, target = segment((noisy, target), settings["training_signal_len"], rngs())
+    return augmentation.mixture(noisy, target, rngs), target[:, None]
 
 
 def segment(signals, samples, rng):

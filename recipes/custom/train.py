@@ -17,16 +17,17 @@ from custom_prepare import prepare_custom
 from speechbrain.core import Stage
 from speechbrain.utils.distributed import run_on_main
 
+from lobes.data.augmentation.chain import KEYS, refuse_without_sums
 from lobes.data.datasets import stored_mixtures
 from lobes.data.sample import check_sample
 from lobes.errors import exit_on_user_error
-from lobes.objectives.separation import separation_loss
+from lobes.objectives.separation import OPTIONS, separation_loss
 from lobes.training.brain import SeparationBrain
 from lobes.training.launch import start
 
 
 class Separation(SeparationBrain):
-    """A separator under clamped negative SI-SNR with the best permutation. B batch, T samples, S sources."""
+    """A separator under the clamped negative of `loss` with the best permutation. B batch, T samples, S sources."""
 
     def compute_forward(self, batch, stage):
         """Estimate the sources [B,T,S] of the mixtures [B,T]."""
@@ -40,19 +41,25 @@ class Separation(SeparationBrain):
         targets, _ = batch.sources_sig
         if stage != Stage.TRAIN:
             self.count_scores(predictions, batch)
-        clamp_db, level_weight = self.hparams.clamp_db, self.hparams.level_weight
-        return separation_loss(predictions, targets, lengths, mix, clamp_db, level_weight).mean()
+        options = {name: getattr(self.hparams, name) for name in OPTIONS}
+        return separation_loss(predictions, targets, lengths, mix, **options).mean()
 
 
 def dataio_prep(hparams):
     """Build the three datasets {id, mix_sig [T], sources_sig [T,S]}; training cuts at random, anew in every epoch."""
     keys = ("save_folder", "data_folder", "num_spks", "sample_rate", "training_signal_len", "seed")
-    return stored_mixtures(**{key: hparams[key] for key in keys})
+    return stored_mixtures(**{key: hparams[key] for key in keys}, augmentation={key: hparams[key] for key in KEYS})
+
+
+def check(settings):
+    """Refuse augmentation of sources where mixtures may hold more than their parts, before anything is done."""
+    if settings["num_spks"] > 1 and "sum" not in settings["sample_checks"]:
+        refuse_without_sums(settings, "sample_checks has no `sum`, so these may hold more")
 
 
 def main(argv):
     """Prepare, train, test."""
-    hparams, run_opts = start(argv, __file__)
+    hparams, run_opts = start(argv, __file__, check)
     options = ("num_spks", "sample_rate", "check_files", "verify_sum", "skip_prep")
     folders = [hparams["data_folder"], hparams["save_folder"]]
     run_on_main(prepare_custom, folders, {name: hparams[name] for name in options})

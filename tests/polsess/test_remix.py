@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lobes.data import audio
+from lobes.data.augmentation.speed import change_speed, perturb_speed
 from lobes.data.seeding import item_rng
 from lobes.polsess import mmipc, variants
-from lobes.polsess.remix import Remixer, change_speed, perturb_speed
+from lobes.polsess.remix import LAYERS, Remixer
 
 SAMPLES = 1600
 INDOOR = ("home", "office", "bus")
@@ -187,7 +188,7 @@ def test_speed_moves_the_pitch_and_keeps_the_level(speed):
 def test_speed_perturbation_keeps_every_layer():
     parts = tones()
     parts["mix"] = sum(parts.values())
-    changed = perturb_speed(parts, np.random.default_rng(4))
+    changed = perturb_speed(parts, LAYERS, np.random.default_rng(4))
     assert set(changed) == set(parts)
     total = sum(x for part, x in changed.items() if part != "mix")
     np.testing.assert_allclose(changed["mix"], total, atol=1e-6)
@@ -202,7 +203,7 @@ def test_reverb_goes_with_its_layer():
     parts |= {"sp1_reverb": 2 * parts["s1"], "sp2_reverb": 2 * parts["s2"], "ev_reverb": 2 * parts["event"]}
     speeds = set()
     for seed in range(12):
-        changed = perturb_speed(parts, np.random.default_rng(seed))
+        changed = perturb_speed(parts, LAYERS, np.random.default_rng(seed))
         for wet, dry in (("sp1_reverb", "s1"), ("sp2_reverb", "s2"), ("ev_reverb", "event")):
             np.testing.assert_allclose(changed[wet], 2 * changed[dry], atol=1e-6)
         speeds.add(len(changed["s1"]))

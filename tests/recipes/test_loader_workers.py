@@ -25,15 +25,21 @@ COMMON = (
 CURRICULUM = "[{epoch: 1, variants: [R, SE]}, {epoch: 2, variants: [SER, S]}]"
 MASKING = ("hparams/spmamba.yaml", "--preset", "convtasnet_tiny", "--training_signal_len", 2000)
 POLSESS = ("hparams/spmamba_tiny.yaml", "--preset", "convtasnet_tiny", "--task", "SB", "--training_signal_len", 2000)
+AUGMENTED = ("--dynamic_mixing", "true", "--speed_changes", "[0.9, 1.1]", "--max_shift", 100, "--rooms", "simulated",
+             "--band_limits", "[3000]", "--codecs", "[mp3, opus]")  # fmt: skip
 VOICEBANK = ("hparams/bsrnn_mini.yaml", "--valid_speakers", "[p226]", "--training_signal_len", 4000)
 RECIPES = {
     "custom": ("custom", *MASKING),
     "LibriMix": ("LibriMix", *MASKING),
     "WSJ0Mix": ("WSJ0Mix", *MASKING),
+    "WSJ0Mix, augmented": ("WSJ0Mix", *MASKING, *AUGMENTED),
+    "custom, augmented": ("custom", *MASKING, *AUGMENTED),
     "PolSESS, dynamic mixing": ("PolSESS", *POLSESS, "--curriculum", CURRICULUM),
+    "PolSESS, augmented": ("PolSESS", *POLSESS, *AUGMENTED),
     "PolSESS, as stored": ("PolSESS", *POLSESS, "--dynamic_mixing", "false", "--speed_changes", "null"),
     "VoiceBank": ("VoiceBank", *VOICEBANK),
     "VoiceBank, PCS": ("VoiceBank", *VOICEBANK, "--pcs_target", "true"),
+    "VoiceBank, augmented": ("VoiceBank", *VOICEBANK, "--pcs_target", "true", *AUGMENTED),
 }
 SPAWNED = ("custom", "PolSESS, dynamic mixing", "VoiceBank")
 

@@ -154,7 +154,12 @@ WRONG = [
     ("--save_audio 3", "Did you mean 'n_audio_to_save'"),
     ("--dataloader_opts 3", "Set batch_size, valid_batch_size and num_workers"),
     ("--optimizer adam", "The optimizer is opt_class"),
-    ("--loss x --train_logger y", "--loss. The loss stands in.*--train_logger. Every run writes"),
+    ("--loss x", "loss: expected si_snr or snr or sdr, got 'x'"),
+    ("--model x --train_logger y", "--model. The network is chosen.*--train_logger. Every run writes"),
+    ("--noise_snr [20,0]", r"noise_snr: expected \[lowest, highest\] in dB"),
+    ("--codecs [zip]", "codecs: expected a list such as .* among mp3, opus"),
+    ("--rooms nowhere", "rooms: there is no folder nowhere. Give a folder .* simulated or null"),
+    ("--use_rand_shift true", "Did you mean 'max_shift'"),
 ]
 
 
@@ -171,10 +176,11 @@ def test_t2_69_half_precision_on_a_cpu(custom):
     assert command_line("--device", "cpu", "--precision", "bf16")[0]["precision"] == "bf16"
 
 
-@pytest.mark.parametrize("words", [["--base_folder_dm", "x"], ["--dynamic_mixing", "true"]])
+@pytest.mark.parametrize("words", [["--base_folder_dm", "x"], ["--use_wham_noise", "true"]])
 def test_t2_70_dynamic_mixing_names_where_it_is(custom, words):
-    with pytest.raises(UserError, match="Dynamic mixing exists for PolSESS only: there --dynamic_mixing true"):
+    with pytest.raises(UserError, match=f"unknown option {words[0]}. --dynamic_mixing true"):
         command_line(*words)
+    assert command_line("--dynamic_mixing", "true")[0]["dynamic_mixing"] is True
 
 
 def test_a_gpu_that_is_not_there(custom, monkeypatch):

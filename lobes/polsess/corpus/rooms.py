@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 
-from lobes.data import audio
-from lobes.data.rates import resample
-from lobes.errors import UserError, install
+from lobes.data.augmentation.responses import (
+    NEAREST_METRES,
+    SPEAKER_REACH,
+    ShoeBoxes,
+    critical_metres,
+    place_near,
+    read_wet,
+    wet_part,
+)
 from lobes.polsess.corpus.classes import FREQ_DAMP, HIGH_CUT_HZ, Reverb, reverb_of
 
-SPEED_OF_SOUND = 343.0
-DIRECT_SECONDS = 0.0025  # of a measured response around its peak: the direct path
-SPEAKER_REACH = (0.5, 1.2)  # distance as a share of the critical distance
 EVENT_REACH = (0.5, 1.5)
-NEAREST_METRES = 0.15
-WALL_METRES = 0.2
-MAX_ORDER = 24  # image sources; a longer tail is more than 40 dB down
 # Dattorro's input diffusers (samples at 29761 Hz): the structure of the original generator's reverberator
 DIFFUSERS_SECONDS = (142 / 29761, 107 / 29761, 379 / 29761, 277 / 29761)
 
@@ -40,9 +39,7 @@ class Room:
 
     def wet(self, samples: np.ndarray, source: int) -> np.ndarray:
         """Return the wet part of one source, cut to the length of the dry sound."""
-        from scipy.signal import oaconvolve
-
-        return oaconvolve(samples, self.responses[source])[: len(samples)].astype(np.float32)
+        return wet_part(samples, self.responses[source])
 
 
 class Rooms(Protocol):
@@ -58,7 +55,7 @@ NO_ROOM = {
 }
 
 
-class SimulatedRooms:
+class SimulatedRooms(ShoeBoxes):
     """Shoe-box rooms. The class's ranges act as in the original generator.
 
     `decay` sets Eyring's RT60 = 0.1 s + 1.2 s (1 - decay): car 0.11-0.16 s, cafe 0.11-0.22 s, metro station
@@ -69,8 +66,8 @@ class SimulatedRooms:
     """
 
     def __init__(self, sample_rate: int) -> None:
-        self.sample_rate = sample_rate
-        self._pra = _pyroomacoustics()
+        instead = "give rirs=FOLDER of room responses, or set indoor_share to 0"
+        super().__init__(sample_rate, "indoor rows need rooms", instead)
 
     def draw(self, split: str, scene_class: str, rng: np.random.Generator) -> Room:
         """Draw sizes, places and numbers of a room of this class."""
@@ -79,35 +76,13 @@ class SimulatedRooms:
         sides = rng.uniform(reverb.smallest, reverb.largest)
         rt60 = 0.1 + 1.2 * (1 - numbers["decay"])
         ear = rng.uniform(0.35, 0.65, 3) * sides
-        critical = 0.057 * np.sqrt(sides.prod() / rt60)
+        critical = critical_metres(sides, rt60)
         far = [critical * rng.uniform(*reach) for reach in (SPEAKER_REACH, SPEAKER_REACH, EVENT_REACH)]
-        places = [_place_near(ear, sides, max(metres, NEAREST_METRES), rng) for metres in far]
+        places = [place_near(ear, sides, max(metres, NEAREST_METRES), rng) for metres in far]
         wet = self.responses(sides, rt60, ear, places)
         delays = (numbers["preDelay1"], numbers["preDelay2"], numbers["preDelayForEvent"])
         shaped = [self._shape(h, delay, numbers) for h, delay in zip(wet, delays, strict=True)]
         return Room((shaped[0], shaped[1], shaped[2]), numbers)
-
-    def responses(
-        self, sides: np.ndarray, rt60: float, ear: np.ndarray, places: Sequence[np.ndarray]
-    ) -> list[np.ndarray]:
-        """Return the responses at `ear` of sources at `places` (metres), without their direct paths."""
-        order = min(MAX_ORDER, int(np.ceil(0.6 * SPEED_OF_SOUND * rt60 / sides.min())))
-        full = self._image_sources(sides, rt60, order, ear, places)
-        direct = self._image_sources(sides, rt60, 0, ear, places)
-        return [without_direct(h, h0) for h, h0 in zip(full, direct, strict=True)]
-
-    def _image_sources(
-        self, sides: np.ndarray, rt60: float, order: int, ear: np.ndarray, places: Sequence[np.ndarray]
-    ) -> list[np.ndarray]:
-        volume = sides.prod()
-        surface = 2 * (sides[0] * sides[1] + sides[0] * sides[2] + sides[1] * sides[2])
-        absorption = 1 - np.exp(-0.161 * volume / (surface * rt60))  # Eyring; defined for every size and RT60
-        room = self._pra.ShoeBox(sides, fs=self.sample_rate, materials=self._pra.Material(absorption), max_order=order)
-        for place in places:
-            room.add_source(place)
-        room.add_microphone(ear)
-        room.compute_rir()
-        return [np.asarray(h) for h in room.rir[0]]
 
     def _shape(self, response: np.ndarray, delay: float, numbers: Mapping[str, float]) -> np.ndarray:
         """Apply diffusion, damping and the delay to a response without direct path."""
@@ -133,7 +108,7 @@ class MeasuredRooms:
     """
 
     def __init__(self, files: Mapping[str, Sequence[Path]], sample_rate: int) -> None:
-        self._wet = {split: [_read_wet(path, sample_rate) for path in paths] for split, paths in files.items()}
+        self._wet = {split: [read_wet(path, sample_rate) for path in paths] for split, paths in files.items()}
 
     def draw(self, split: str, scene_class: str, rng: np.random.Generator) -> Room:
         """Draw three responses; the scene class has no influence."""
@@ -159,54 +134,3 @@ def draw_numbers(reverb: Reverb, rng: np.random.Generator) -> dict[str, float]:
         "decay": float(rng.uniform(*reverb.decay)),
         "freqDamp": float(rng.uniform(*FREQ_DAMP)),
     }
-
-
-def without_direct(response: np.ndarray, direct: np.ndarray) -> np.ndarray:
-    """Subtract the direct path, divide by its strength and start at its arrival.
-
-    Example
-    -------
-    >>> without_direct(np.array([0, 0.5, 0, 0.25]), np.array([0, 0.5])).tolist()
-    [0.0, 0.0, 0.5]
-    """
-    rest = np.array(response, np.float64)
-    rest[: len(direct)] -= direct[: len(rest)]
-    return rest[int(np.abs(direct).argmax()) :] / np.sqrt(np.square(direct).sum())
-
-
-def _place_near(ear: np.ndarray, sides: np.ndarray, metres: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a point at about ear height at a distance, or nearer where a wall is in the way."""
-    angle = rng.uniform(0, 2 * np.pi)
-    step = metres * np.array([np.cos(angle), np.sin(angle), rng.uniform(-0.1, 0.1)])
-    return np.clip(ear + step, WALL_METRES, sides - WALL_METRES)
-
-
-def _read_wet(path: Path, sample_rate: int) -> np.ndarray:
-    """Read a response, take out the direct path (all up to 2.5 ms after the peak), scale the rest to unit energy."""
-    response, own_rate = audio.read(path)
-    response = response if response.ndim == 1 else response[:, 0]
-    if own_rate < sample_rate:
-        raise UserError(
-            f"{path}: sample rate is {own_rate} Hz, the corpus wants {sample_rate} Hz. "
-            f"Set sample_rate to {own_rate} or less, or leave this file out."
-        )
-    response = resample(response, own_rate, sample_rate)
-    arrival = int(np.abs(response).argmax())
-    wet = response[arrival:].astype(np.float64)
-    wet[: round(DIRECT_SECONDS * sample_rate) + 1] = 0.0
-    if not wet.any():
-        raise UserError(f"{path}: nothing follows the direct path of this room response. Leave this file out.")
-    return wet / np.sqrt(np.square(wet).sum())
-
-
-def _pyroomacoustics() -> ModuleType:
-    try:
-        import pyroomacoustics
-    except ImportError as error:
-        raise UserError(
-            f"indoor rows need rooms: {install(extra='demo')} (pyroomacoustics), or give rirs=FOLDER of "
-            "room responses, or set indoor_share to 0."
-        ) from error
-    # one thread: image sources are summed in one order on every machine, so a seed gives the same bytes
-    pyroomacoustics.constants.set("num_threads", 1)
-    return pyroomacoustics
