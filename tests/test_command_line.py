@@ -21,6 +21,7 @@ WORDS = {
     "profile": ["model"],
     "size": ["preset", "--mixer", "lstm"],
     "stream": ["model", "mix.wav", "out.wav"],
+    "sweep": ["sweep.yaml"],
     "separate": ["model", "mix.wav", "-o", "out"],
 }
 COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
@@ -34,6 +35,7 @@ NUMBERS = [
     ("compare", "--level"), ("corpus", "--indoor-share"), ("corpus", "--sample-rate"), ("corpus", "--seconds"),
     ("corpus", "--seed"), ("corpus", "--train"), ("evaluate", "--save-audio"), ("evaluate", "--workers"),
     ("profile", "--minutes"), ("profile", "--seconds"), ("profile", "--threads"), ("stream", "--chunk-ms"),
+    ("sweep", "--workers"), ("sweep", "--threads"),
 ]  # fmt: skip
 
 
