@@ -21,6 +21,7 @@ KNOWN = {
     "train_log": _FOLDER,
     "experiment_name": _FOLDER,
     "preset": _FOLDER,
+    "train_logger": Kind(str, choices=("tensorboard", "wandb"), null=True),
     # data
     "data_folder": _FOLDER,
     "task_description": Kind(str),
@@ -124,7 +125,6 @@ ELSEWHERE = {
     "loss": "The loss stands in compute_objectives of train.py.",
     "jit": "TorchScript does not take these networks; try --compile.",
     "log_config": "Every run writes log.txt.",
-    "train_logger": "Every run writes train_log.txt and learning_curve.csv.",
 }
 
 

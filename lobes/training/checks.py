@@ -74,6 +74,7 @@ def check_settings(settings: Mapping[str, Any], run_opts: Any) -> None:
     from lobes.config.device import check_device
     from lobes.evaluation.recognisers import POCKETSPHINX, check_recogniser
     from lobes.metrics.utterance import check_metrics
+    from lobes.training.epoch_log import check_train_logger
 
     if missing := [key for key in READ if key not in settings]:
         raise UserError(f"the recipe has no {', '.join(missing)}: a training needs that. Was it left out or renamed?")
@@ -88,6 +89,7 @@ def check_settings(settings: Mapping[str, Any], run_opts: Any) -> None:
         raise UserError("--data_parallel_backend: needs GPUs, and PyTorch finds none here. Leave it out.")
     if settings.get("ckpt_interval_minutes", 0) > 0 and run_opts.ckpt_interval_steps > 0:
         raise UserError("--ckpt_interval_steps: give --ckpt_interval_minutes 0 with it; only one of them may be set.")
+    check_train_logger(settings.get("train_logger"))
     check_metrics(settings.get("test_metrics", []))
     if "wer" in settings.get("test_metrics", []):
         check_recogniser(settings.get("recogniser", POCKETSPHINX))

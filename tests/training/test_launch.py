@@ -154,7 +154,8 @@ WRONG = [
     ("--save_audio 3", "Did you mean 'n_audio_to_save'"),
     ("--dataloader_opts 3", "Set batch_size, valid_batch_size and num_workers"),
     ("--optimizer adam", "The optimizer is opt_class"),
-    ("--loss x --train_logger y", "--loss. The loss stands in.*--train_logger. Every run writes"),
+    ("--loss x --log_config y", "--loss. The loss stands in.*--log_config. Every run writes"),
+    ("--train_logger tensorbord", "train_logger: expected tensorboard or wandb or null, got .tensorbord."),
 ]
 
 
