@@ -9,7 +9,7 @@ import typer
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The sweep: YAML with recipe, search, trials ...; docs/sweep.md.")],
+    file: Annotated[Path, typer.Argument(help="The sweep: YAML with recipe, search, trials ...; docs/experiments.md.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for the trials; by default results/sweeps/NAME.")
     ] = None,

@@ -1,6 +1,6 @@
 """The file of a sweep: which recipe, which values of every trial, what is searched, and how many trials there are.
 
-docs/sweep.md describes its keys.
+docs/experiments.md describes its keys.
 """
 
 from __future__ import annotations
