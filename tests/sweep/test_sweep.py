@@ -73,6 +73,8 @@ def test_the_best_recipe_resolves_to_the_values_of_the_best_trial(here, tmp_path
     here("weight_decay=0.5", at_a_time=3)
     found = load(resolve(tmp_path / "out" / "best.yaml", {"data_folder": "x"}))
     assert found["weight_decay"] == 0.5 and found["N_epochs"] == 4
+    words = (tmp_path / "out" / "sweep.md").read_text().split("|---:|---:|\n")[1].split(" | ")
+    assert float(words[1]) == pytest.approx(10 * found["lr"] + 0.04, abs=6e-4)  # the last epoch is the best one
     begun = [path.stat().st_mtime_ns for path in tmp_path.glob("out/trials/*/begun.txt")]
     here("weight_decay=0.5")  # nothing is left
     assert len(begun) == 6 and begun == [path.stat().st_mtime_ns for path in tmp_path.glob("out/trials/*/begun.txt")]
@@ -160,3 +162,83 @@ def test_a_storage_goes_on_with_the_sweep_that_it_holds(sweep_file, tmp_path):
     sweep_file.write_text(sweep_file.read_text().replace("high: 0.5", "high: 0.4"))
     with pytest.raises(UserError, match="another sweep of the name quick: search differ"):
         study_of(sweep_file, tmp_path / "a.db", tmp_path)
+
+
+def asked(sweep_file, place, folder, watch=None):
+    """The next trial of a sweep, as a worker of this process takes it."""
+    from lobes.sweep.owners import TrialWatch
+    from lobes.sweep.queue import next_trial
+    from lobes.sweep.sweep_file import read_sweep
+
+    study = study_of(sweep_file, place, folder)
+    return next_trial(read_sweep(sweep_file), study, watch or TrialWatch(), folder)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_the_trial_of_a_silent_worker_elsewhere_is_taken_after_two_minutes(sweep_file, tmp_path, storage):
+    from lobes.sweep.owners import TrialWatch
+    from lobes.sweep.queue import number_of_folder
+
+    place, seconds = tmp_path / storage, [0.0]
+    watch = TrialWatch(clock=lambda: seconds[0])
+    first = asked(sweep_file, place, tmp_path)
+    first.set_user_attr("worker", {"host": "elsewhere", "pid": os.getpid(), "started": 0.0})
+    taken = []
+    for now, beat in ((0.0, 1), (119.0, 1), (125.0, 2), (240.0, 2), (246.0, 2)):
+        seconds[0] = now
+        if beat != first.user_attrs.get("beat"):
+            first.set_user_attr("beat", beat)
+        taken.append(asked(sweep_file, place, tmp_path, watch))
+    assert [trial.user_attrs.get("first") for trial in taken] == [None, None, None, None, 0]
+    assert taken[-1].params == first.params and number_of_folder(taken[-1]) == 0
+
+
+def test_a_worker_whose_trial_was_taken_ends_its_training(sweep_file, tmp_path, monkeypatch):
+    from optuna.trial import TrialState
+
+    from lobes.sweep.queue import finish
+    from lobes.sweep.sweep_file import read_sweep
+    from lobes.sweep.trial_run import TrialRun, run_of
+
+    monkeypatch.setenv("EPOCH_S", "30")
+    sweep, place = read_sweep(sweep_file), tmp_path / "trials.db"
+    trial = asked(sweep_file, place, tmp_path)
+    run = TrialRun(sweep, trial, run_of(sweep, trial, tmp_path / "out", 1))
+    wait_for((run.run.folder / "begun.txt").is_file, run.process)
+    assert not run.poll() and not run.is_lost
+    other = study_of(sweep_file, place, tmp_path)
+    assert finish(other.trials[0], TrialState.FAIL, study=other)
+    assert not finish(other.trials[0], TrialState.COMPLETE, 1.0, other)  # the first one counts
+    run.beat()
+    deadline = time.monotonic() + LONG_S
+    while not run.poll() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert run.is_lost and run.process.poll() is not None
+    assert study_of(sweep_file, place, tmp_path).trials[0].state == TrialState.FAIL
+
+
+def test_no_more_trials_than_wanted_when_two_machines_take_the_last_one(sweep_file, tmp_path, monkeypatch):
+    """Between a look at the number of trials and the new trial, another machine makes one."""
+    from lobes.sweep.owners import TrialWatch
+    from lobes.sweep.queue import counted, next_trial
+    from lobes.sweep.sweep_file import read_sweep
+
+    place = tmp_path / "trials.db"
+    for _ in range(5):
+        assert asked(sweep_file, place, tmp_path) is not None
+    study, other = (study_of(sweep_file, place, tmp_path) for _ in range(2))
+    ask = study.ask
+    monkeypatch.setattr(study, "ask", lambda space: (other.ask(space), ask(space))[1])
+    assert next_trial(read_sweep(sweep_file), study, TrialWatch(), tmp_path) is None
+    assert len(counted(study)) == 6 and study.trials[6].user_attrs["surplus"]
+    assert asked(sweep_file, place, tmp_path) is None and len(study.trials) == 7
+
+
+def test_the_space_of_a_picture(sweep_file, here, tmp_path):
+    """Every name and the ends of each range stand in the picture, which is the same each time."""
+    here()
+    picture = (tmp_path / "out" / "sweep.svg").read_text()
+    assert all(f">{word}<" in picture for word in ("lr", "batch_size", "0.01", "0.5"))
+    (tmp_path / "out" / "sweep.svg").unlink()
+    here()
+    assert (tmp_path / "out" / "sweep.svg").read_text() == picture
