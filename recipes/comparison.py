@@ -26,6 +26,7 @@ from typing import Any
 import out_of_domain
 from comparison_entries import Entry, entries_of
 
+from lobes.config.recipe_folders import results_folder
 from lobes.data import arguments
 from lobes.data.files import write_whole
 from lobes.errors import UserError, exit_on_user_error
@@ -96,7 +97,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--threads", type=arguments.count, default=2, help="of each run (default: %(default)s)")
     add("--name", help="of the comparison, in file names and headings (default: the recipe's)")
     add("--note", default="", help="a sentence about the data, for the section")
-    add("--output", type=Path, default=Path("results", "comparison"), help="folder (default: %(default)s)")
+    add("--output", type=Path, default=results_folder() / "comparison", help="default: %(default)s")
     add("--results", type=Path, help="Markdown file for the section (default: comparison.md in the output folder)")
     options = parser.parse_args(argv)
     return checked(options)

@@ -33,6 +33,18 @@ def shared_folder() -> Path:
     return _folder(SHARED)
 
 
+def results_folder() -> Path:
+    """Folder of what recipes and their other scripts make: of a checkout, else in the current folder.
+
+    Example
+    -------
+    >>> results_folder().name
+    'results'
+    """
+    folder = recipes_folder()
+    return Path("results") if folder.parent == _PACKAGE else folder.parent / "results"
+
+
 def script_of(recipe_file: Path) -> Path:
     """The train.py of a recipe file, which lies in `hparams` next to it.
 
@@ -87,7 +99,7 @@ def all_recipes() -> dict[str, Path]:
 
 
 def find_recipe_file(word: str) -> Path:
-    """The recipe file that a word means: a path, or RECIPE/FILE of a folder here or of the recipes that come along.
+    """The recipe file that a word means: a path, or RECIPE/FILE of a folder here or else of Lobes.
 
     `hparams` may be left out of the path, and so may the ending.
 
@@ -112,7 +124,7 @@ def find_recipe_file(word: str) -> Path:
 
 
 def name_of(recipe_file: Path) -> str:
-    """What `lobes train` takes for a recipe file: RECIPE/FILE.yaml for one that comes along, else the path.
+    """What `lobes train` takes for a recipe file: RECIPE/FILE.yaml for one of Lobes, else the path.
 
     Example
     -------

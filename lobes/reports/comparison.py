@@ -157,28 +157,32 @@ def draw(figure: Any, models: Sequence[ComparedModel], title: str) -> None:
     axes.grid(alpha=0.3)
     axes.margins(x=0.12, y=0.12)
     shown = short_labels([model.label for model in models], LONGEST)
-    names = []
+    names, dots = [], []
     for model in models:
         mean, low, high = model.interval
         point = axes.errorbar(model.gmacs, mean, yerr=[[mean - low], [high - mean]], fmt="o", capsize=3)
         seeds = [model.gmacs] * len(model.by_seed)
         color = point[0].get_color()
-        axes.scatter(seeds, model.by_seed, s=14, color=color, edgecolors="none", alpha=0.6, zorder=3)
+        dots.append(axes.scatter(seeds, model.by_seed, s=16, color=color, edgecolors="none", zorder=3))
         name = axes.annotate(shown[model.label], (model.gmacs, mean), (0, 0), textcoords="offset points", fontsize=8)
         name.set(parse_math=False, in_layout=False)  # names take no space from the axes
         names.append(name)
-    _place(figure, axes, names)
+    _place(figure, axes, names, dots)
 
 
-def _place(figure: Any, axes: Any, names: Sequence[Any]) -> None:
-    """Put each name on the side of its point with more space, near it, and on no other name."""
+def _place(figure: Any, axes: Any, names: Sequence[Any], dots: Sequence[Any]) -> None:
+    """Put each name on the side of its point with more space, on no other name, and the seeds on the other side."""
+    from matplotlib.transforms import ScaledTranslation
+
     figure.draw_without_rendering()
     inside = axes.get_window_extent()
     placed: list[Any] = []
-    for name in sorted(names, key=lambda one: -one.xy[1]):
+    for name, seeds in sorted(zip(names, dots, strict=True), key=lambda pair: -pair[0].xy[1]):
         x, y = axes.transData.transform(name.xy)
         left = x > (inside.x0 + inside.x1) / 2
         name.set(ha="right" if left else "left", va="center")
+        aside = ScaledTranslation((6 if left else -6) / 72, 0, figure.dpi_scale_trans)
+        seeds.set_offset_transform(axes.transData + aside)
         for height in sorted(range(-300, 300, 2), key=lambda one: abs(one - 4)):  # points
             name.set_position((-8 if left else 8, height))
             box = name.get_window_extent()

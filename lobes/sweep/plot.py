@@ -97,4 +97,5 @@ def _draw_axes(axes: Any, sweep: Sweep) -> None:
         for end, text in enumerate(ends):
             height = end / max(1, len(ends) - 1)
             label = short_labels([text], LONGEST)[text]
-            axes.annotate(label, (place, height), (4, 2), textcoords="offset points", fontsize=7).set_parse_math(False)
+            name = axes.annotate(label, (place, height), (5, 3), textcoords="offset points", fontsize=7, zorder=4)
+            name.set(parse_math=False, bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5})
