@@ -38,6 +38,8 @@ EXTRAS = {
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],
     "judges": ["speechmos>=0.0.1", "onnxruntime>=1.20", "silero-vad>=5.1"],
     "asr": ["jiwer>=3", "pocketsphinx>=5"],
+    "hpo": ["optuna>=4.2,<6", "psycopg2-binary>=2.9.9"],
+    "track": ["tensorboard>=2.14"],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5",

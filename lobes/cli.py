@@ -30,6 +30,7 @@ from lobes.commands.recipes import PASSED_ON, recipe, train
 from lobes.commands.strict import App, run
 from lobes.doctor.info import info
 from lobes.errors import UserError, exit_on_user_error, visible
+from lobes.sweep.command_line import sweep
 
 app = App(
     help="Speech separation and enhancement with state-space models. To train: lobes recipe list.",
@@ -287,6 +288,9 @@ def size(
 
     found = matching_size(preset, mixer, match)
     print(f"{preset}: {found.wanted:,} {match}; with {found.command_line}: {found.found:,} ({found.difference:+.1%})")
+
+
+app.command()(sweep)
 
 
 @app.command()

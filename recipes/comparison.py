@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Compare recipe files of one data set, trained with one budget and the same seeds: a table and a picture.
+"""Compare recipe files or mixers on one data set, trained with one budget and the same seeds: a table and a picture.
 
 > python comparison.py PolSESS --hparams spmamba_mini spmamba_mini:dprnn_tiny --data_folder DATA --minutes 4
-> python comparison.py PolSESS --hparams spmamba spmamba:dprnn --data_folder DATA --gmacs 1e7 --options device=cuda
+> python comparison.py PolSESS --hparams spmamba spmamba:dprnn best.yaml --data_folder DATA --gmacs 1e7
+> python comparison.py PolSESS --hparams spmamba_mini --mixers mamba lstm attention --match parameters --steps 1000 ...
 
 The budget is one of --minutes (of training), --steps, or --gmacs (10^9 multiply-accumulates of the training; a step
-counts as three forward passes). Finished runs are kept: after an interruption the same command goes on. With
+counts as three forward passes). With --match each mixer gets the width at which the network is as large, or costs as
+much, as it is with its own. All names are checked before the first run. Finished runs are kept: after an interruption
+the same command goes on. Everything is written into --output; --results also puts the section into a file. With
 --second_test each run is also tested on a manifest of another domain, such as those that realdata.py makes.
 """
 
@@ -17,9 +20,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import out_of_domain
+from comparison_entries import Entry, entries_of
 
 from lobes.config.recipe_folders import results_folder
 from lobes.data import arguments
@@ -51,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train what is not trained yet, write the table and the picture."""
     options = parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended, too
-    runs = {(name, seed): make_run(options, name, seed) for seed in options.seeds for name in options.hparams}
+    options.entries = entries(options)
+    runs = {(one.label, seed): make_run(options, one, seed) for seed in options.seeds for one in options.entries}
+    check(options, [runs[one.label, options.seeds[0]] for one in options.entries])
     print(plan(options, len(runs)), flush=True)
     # all are tested on the same mixtures
     with stage(f"{len(runs)} runs, {options.jobs} at a time"), shared_in(options.output / "input_scores"):
@@ -61,13 +68,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 out_of_domain.test(run.folder, options.second_test, options.settings.get("device"))
     outcomes = {key: collect(run.folder) for key, run in runs.items()}
     with stage("costs"):
-        models = [compared_model(options, name, runs, outcomes) for name in options.hparams]
-    picture = options.results.with_name(f"comparison_{options.name}.svg")
+        models = [compared_model(options, one.label, runs, outcomes) for one in options.entries]
+    page = options.results or options.output / "comparison.md"
+    picture = page.with_name(f"comparison_{options.name}.svg")
     write_whole(picture, comparison.as_picture(models, f"{options.name}, {budget(options)}"))
     text = section(options, models, paired(options, runs), list(outcomes.values()), picture.name)
     text += second_section(options, runs) if options.second_test else ""
-    replace_section(options.results, f"comparison-{options.name}", text)
-    print(f"\n{text}\n\nwritten to {options.results} and {picture.name}", flush=True)
+    replace_section(page, f"comparison-{options.name}", text)
+    print(f"\n{text}\n\nwritten to {page} and {picture.name}", flush=True)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -75,7 +83,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = arguments.Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("recipe", help="folder of recipes, such as PolSESS")
-    add("--hparams", nargs="+", required=True, help="names of its hparams/<name>.yaml, or name:preset")
+    add("--hparams", nargs="+", required=True, help="its hparams/<name>.yaml, or paths; <name>:<preset>")
+    add("--mixers", nargs="+", default=[], help="each network with each of these mixers")
+    add("--match", choices=("parameters", "macs"), help="in which the mixers are to be equal, within 2 %%")
     add("--data_folder", type=Path, required=True)
     add("--second_test", type=Path, metavar="MANIFEST", help="of another domain; all runs are tested on it, too")
     add("--options", nargs="*", default=[], help="further options of train.py as key=value, for all runs")
@@ -88,7 +98,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--name", help="of the comparison, in file names and headings (default: the recipe's)")
     add("--note", default="", help="a sentence about the data, for the section")
     add("--output", type=Path, default=results_folder() / "comparison", help="default: %(default)s")
-    add("--results", type=Path, help="Markdown file for the table (default: the recipe's RESULTS.md)")
+    add("--results", type=Path, help="Markdown file for the section (default: comparison.md in the output folder)")
     options = parser.parse_args(argv)
     return checked(options)
 
@@ -108,8 +118,26 @@ def checked(options: argparse.Namespace) -> argparse.Namespace:
     options.settings = {name: value for name, _, value in pairs}
     options.name = options.name or options.recipe
     options.output = (options.output / options.name).resolve()
-    options.results = (options.results or folder / "RESULTS.md").resolve()
+    options.results = options.results and options.results.resolve()
     return options
+
+
+def entries(options: argparse.Namespace) -> list[Entry]:
+    """The lines of the comparison."""
+    return entries_of(HERE / options.recipe, options.hparams, options.mixers, options.match, options.settings)
+
+
+def check(options: argparse.Namespace, runs: Sequence[Run]) -> None:
+    """Resolve the command line of each run as it will, so that what is wrong is found before any has started."""
+    from lobes.training.checks import refuse_unwritable
+    from lobes.training.launch import read_command_line
+
+    if not options.data_folder.exists():
+        raise UserError(f"--data_folder {options.data_folder}: no such folder.")
+    for place in {options.output, options.results.parent if options.results else options.output}:
+        refuse_unwritable(place, "--output" if place == options.output else "--results")
+    for run in runs:
+        read_command_line([str(run.script.parent / run.hparams), *run.command()[3:]])
 
 
 def recipes() -> list[str]:
@@ -122,9 +150,10 @@ def plan(options: argparse.Namespace, count: int) -> str:
     time = ""
     if options.minutes:
         time = f" This takes about {-(-count // options.jobs) * (options.minutes + 2):.0f} min if nothing is done yet."
+    labels, seeds = ", ".join(one.label for one in options.entries), ", ".join(map(str, options.seeds))
     return (
-        f"{count} runs: {', '.join(options.hparams)}; seeds {', '.join(map(str, options.seeds))}; {budget(options)} "
-        f"each, {options.threads} thread(s).{time} After a stop the same command goes on.\nState in {options.output}"
+        f"{count} runs: {labels}; seeds {seeds}; {budget(options)} each, {options.threads} thread(s).{time} "
+        f"After a stop the same command goes on.\nState in {options.output}"
     )
 
 
@@ -135,17 +164,16 @@ def budget(options: argparse.Namespace) -> str:
     return f"{options.steps} steps" if options.steps is not None else f"{options.gmacs:g} GMAC of training"
 
 
-def make_run(options: argparse.Namespace, name: str, seed: int) -> Run:
+def make_run(options: argparse.Namespace, entry: Entry, seed: int) -> Run:
     """Describe one run; its state is kept in its own folder."""
     folder = HERE / options.recipe
-    file, _, preset = name.partition(":")
+    own = entry.file.parent == (folder / "hparams").resolve()
+    file = f"hparams/{entry.file.name}" if own else str(entry.file)
     settings = {"data_folder": options.data_folder.resolve(), "seed": seed, **ALWAYS, **options.settings}
-    settings |= {"preset": preset} if preset else {}
-    settings.update(limit(options, folder / "hparams" / f"{file}.yaml", settings))
-    state = options.output / f"{preset or file}_seed{seed}"
-    return Run(
-        state.name, folder / "train.py", f"hparams/{file}.yaml", state, settings, ("noprogressbar",), options.threads
-    )
+    settings |= entry.options
+    settings.update(limit(options, entry.file, settings))
+    state = options.output / f"{entry.label.replace(' ', '_')}_seed{seed}"
+    return Run(state.name, folder / "train.py", file, state, settings, ("noprogressbar",), options.threads)
 
 
 def limit(options: argparse.Namespace, file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +191,8 @@ def macs_of_a_step(file: Path, settings: Mapping[str, Any]) -> float:
     from lobes.evaluation.complexity import count
 
     options = {name: str(value) for name, value in settings.items() if name != "device"}
-    hparams = load(resolve(file, {**options, "output_folder": "none"}))
+    with TemporaryDirectory() as folder:  # the checkpointer makes one
+        hparams = load(resolve(file, {**options, "output_folder": folder}))
     seconds = hparams["training_signal_len"] / hparams["sample_rate"]
     forward = count(hparams["modules"]["separator"], seconds).total
     return PASSES * forward * hparams["batch_size"] * hparams["grad_accumulation_factor"]
@@ -171,14 +200,14 @@ def macs_of_a_step(file: Path, settings: Mapping[str, Any]) -> float:
 
 def compared_model(
     options: argparse.Namespace,
-    name: str,
+    label: str,
     runs: Mapping[tuple[str, int], Run],
     outcomes: Mapping[tuple[str, int], Outcome],
 ) -> comparison.ComparedModel:
     """A model's line: the scores of its runs, and what its network costs."""
-    model = read_run(runs[name, options.seeds[0]].folder).model
-    mine = [outcomes[name, seed] for seed in options.seeds]
-    return comparison.compared_model(name.rpartition(":")[2], mine, *cost_of(model, options.threads))
+    model = read_run(runs[label, options.seeds[0]].folder).model
+    mine = [outcomes[label, seed] for seed in options.seeds]
+    return comparison.compared_model(label, mine, *cost_of(model, options.threads))
 
 
 def cost_of(model: Any, threads: int) -> tuple[float, float]:
@@ -211,10 +240,8 @@ def real_time_factor(model: Any, seconds: float = RTF_SECONDS, repeats: int = 3)
 
 def paired(options: argparse.Namespace, runs: Mapping[tuple[str, int], Run]) -> list[PairedDifference]:
     """The differences in SI-SDRi of all pairs of models, on the same utterances."""
-    systems = [
-        System(name.rpartition(":")[2], [read_scores(runs[name, seed].folder) for seed in options.seeds])
-        for name in options.hparams
-    ]
+    labels = [one.label for one in options.entries]
+    systems = [System(one, [read_scores(runs[one, seed].folder) for seed in options.seeds]) for one in labels]
     return [one for one in compare(systems, [MEASURE]) if one.condition == ALL] if len(systems) > 1 else []
 
 
@@ -242,6 +269,7 @@ def section(
         comparison.UNITS,
         "",
         *([differences.as_table(pairs), "", differences.explanation(pairs[0], True), ""] if pairs else []),
+        *(f"- {one.size}" for one in options.entries if one.size),
         f"- command: `{command(__file__, given(options))}` (each run's own is in its `launch.json`)",
         f"- commit: {', '.join(commits)}",
         f"- seeds: {', '.join(map(str, options.seeds))}",
@@ -254,7 +282,10 @@ def section(
 def given(options: argparse.Namespace) -> list[str]:
     """The options that make the numbers, as words of a command line."""
     amount = next(n for n in ("minutes", "steps", "gmacs") if getattr(options, n) is not None)
-    words = [options.recipe, "--hparams", *options.hparams, "--data_folder", options.data_folder.name]
+    files = [Path(word).name for word in options.hparams]
+    words = [options.recipe, "--hparams", *files, "--data_folder", options.data_folder.name]
+    words += ["--mixers", *options.mixers] if options.mixers else []
+    words += ["--match", options.match] if options.match else []
     words += ["--second_test", second_words(options.second_test)] if options.second_test else []
     words += ["--options", *options.options] if options.options else []
     words += ["--seeds", *map(str, options.seeds), f"--{amount}", f"{getattr(options, amount):g}"]
@@ -263,7 +294,7 @@ def given(options: argparse.Namespace) -> list[str]:
 
 def second_section(options: argparse.Namespace, runs: Mapping[tuple[str, int], Run]) -> str:
     """Both tests of all models next to each other."""
-    folders = {name.rpartition(":")[2]: [runs[name, s].folder for s in options.seeds] for name in options.hparams}
+    folders = {one.label: [runs[one.label, s].folder for s in options.seeds] for one in options.entries}
     description = SECOND.format(**out_of_domain.sizes(options.second_test))
     return "\n\n" + out_of_domain.section(folders, description, "si_sdr")
 

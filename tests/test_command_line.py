@@ -23,6 +23,7 @@ WORDS = {
     "recipe": ["copy", "custom", "mine"],
     "size": ["preset", "--mixer", "lstm"],
     "stream": ["model", "mix.wav", "out.wav"],
+    "sweep": ["sweep.yaml"],
     "separate": ["model", "mix.wav", "-o", "out"],
     "train": ["custom/spmamba.yaml"],
 }
@@ -38,6 +39,7 @@ NUMBERS = [
     ("compare", "--level"), ("corpus", "--indoor-share"), ("corpus", "--sample-rate"), ("corpus", "--seconds"),
     ("corpus", "--seed"), ("corpus", "--train"), ("evaluate", "--save-audio"), ("evaluate", "--workers"),
     ("profile", "--minutes"), ("profile", "--seconds"), ("profile", "--threads"), ("stream", "--chunk-ms"),
+    ("sweep", "--workers"), ("sweep", "--threads"),
 ]  # fmt: skip
 
 

@@ -21,6 +21,7 @@ KNOWN = {
     "train_log": _FOLDER,
     "experiment_name": _FOLDER,
     "preset": _FOLDER,
+    "train_logger": Kind(str, choices=("tensorboard", "wandb"), null=True),
     # data
     "data_folder": _FOLDER,
     "task_description": Kind(str),
@@ -136,7 +137,6 @@ ELSEWHERE = {
     "loss": "objective",
     "jit": "TorchScript does not take these networks; try --compile.",
     "log_config": "Every run writes log.txt.",
-    "train_logger": "Every run writes train_log.txt and learning_curve.csv.",
 }
 
 

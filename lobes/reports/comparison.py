@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
 from lobes.evaluation.clusters import Clusters, estimate
-from lobes.reports.tables import as_markdown, percent, show
+from lobes.reports.tables import as_markdown, percent, short_labels, show
 from lobes.runs.record import Outcome
 
 METRICS = {"si_sdr": ("SI-SDR", 2), "pesq": ("PESQ", 2), "stoi": ("STOI", 3)}  # heading and digits
@@ -18,6 +19,7 @@ QUALITY = [heading for name, _ in METRICS.values() for heading in (name, f"{name
 COSTS = ("parameters", "GMAC/s", "RTF", "s/step", "steps", "peak MB")
 HEADER = ("model", "SI-SDRi [95 %]", "by seed", *QUALITY, *COSTS)
 INPUT = "mixture as it is"
+LONGEST = 32  # letters of a name in the picture
 UNITS = (
     "SI-SDRi in dB: mean over the test utterances after the mean over seeds, with its 95 % interval by a bootstrap of "
     "speakers and seeds; each seed has its own mean in the next column. "
@@ -139,17 +141,51 @@ def cells(model: ComparedModel) -> list[str]:
 
 
 def as_picture(models: Sequence[ComparedModel], title: str) -> str:
-    """Draw SI-SDRi, with its interval, against GMAC/s: an SVG file."""
+    """Draw SI-SDRi, with its interval and its seeds, against GMAC/s: an SVG file."""
     from lobes.reports.figures import as_svg, new_figure  # here, because a command line should not wait for matplotlib
 
     with new_figure(7, 4.5) as figure:
-        axes = figure.add_subplot(xscale="log", xlabel="GMAC for one second of audio")
-        axes.set_ylabel("SI-SDRi in dB, 95 % over speakers and seeds")
-        axes.set_title(title, parse_math=False)
-        axes.grid(alpha=0.3)
-        for model in models:
-            mean, low, high = model.interval
-            axes.errorbar(model.gmacs, mean, yerr=[[mean - low], [high - mean]], fmt="o", capsize=3)
-            name = axes.annotate(model.label, (model.gmacs, mean), (6, 4), textcoords="offset points", fontsize=8)
-            name.set_parse_math(False)
+        draw(figure, models, title)
         return as_svg(figure, title)
+
+
+def draw(figure: Any, models: Sequence[ComparedModel], title: str) -> None:
+    """Draw on an empty figure: a point with its interval for each model, dots for its seeds, names within the axes."""
+    axes = figure.add_subplot(xscale="log", xlabel="GMAC for one second of audio")
+    axes.set_ylabel("SI-SDRi in dB, 95 % over speakers and seeds;\ndots: the seeds", fontsize=9)
+    axes.set_title(title, parse_math=False)
+    axes.grid(alpha=0.3)
+    axes.margins(x=0.12, y=0.12)
+    shown = short_labels([model.label for model in models], LONGEST)
+    names, dots = [], []
+    for model in models:
+        mean, low, high = model.interval
+        point = axes.errorbar(model.gmacs, mean, yerr=[[mean - low], [high - mean]], fmt="o", capsize=3)
+        seeds = [model.gmacs] * len(model.by_seed)
+        color = point[0].get_color()
+        dots.append(axes.scatter(seeds, model.by_seed, s=16, color=color, edgecolors="none", zorder=3))
+        name = axes.annotate(shown[model.label], (model.gmacs, mean), (0, 0), textcoords="offset points", fontsize=8)
+        name.set(parse_math=False, in_layout=False)  # names take no space from the axes
+        names.append(name)
+    _place(figure, axes, names, dots)
+
+
+def _place(figure: Any, axes: Any, names: Sequence[Any], dots: Sequence[Any]) -> None:
+    """Put each name on the side of its point with more space, on no other name, and the seeds on the other side."""
+    from matplotlib.transforms import ScaledTranslation
+
+    figure.draw_without_rendering()
+    inside = axes.get_window_extent()
+    placed: list[Any] = []
+    for name, seeds in sorted(zip(names, dots, strict=True), key=lambda pair: -pair[0].xy[1]):
+        x, y = axes.transData.transform(name.xy)
+        left = x > (inside.x0 + inside.x1) / 2
+        name.set(ha="right" if left else "left", va="center")
+        aside = ScaledTranslation((6 if left else -6) / 72, 0, figure.dpi_scale_trans)
+        seeds.set_offset_transform(axes.transData + aside)
+        for height in sorted(range(-300, 300, 2), key=lambda one: abs(one - 4)):  # points
+            name.set_position((-8 if left else 8, height))
+            box = name.get_window_extent()
+            if inside.y0 < box.y0 and box.y1 < inside.y1 and not any(box.overlaps(other) for other in placed):
+                break
+        placed.append(box)

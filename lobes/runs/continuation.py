@@ -25,7 +25,7 @@ FREE = {
     "output_folder", "train_log", "experiment_name", "task_description", "limits", "num_workers", "scoring_workers",
     "pesq_workers", "workers", "noprogressbar", "ckpt_interval_minutes", "nonfinite_patience", "gradient_checkpointing",
     "skip_prep", "download", "check_files", "verify_sum", "sample_checks", "valid_batch_size", "eval_precision",
-    "test_metrics", "recogniser", "n_audio_to_save",
+    "test_metrics", "recogniser", "n_audio_to_save", "train_logger",
 }  # fmt: skip
 # Keys with which a run may go on though its numbers change. All that is in neither set makes another run.
 TRAINING = {

@@ -101,7 +101,7 @@ def run_all(runs: Sequence[Run], jobs: int = 1, console: bool = False, every: fl
     waiting = [run for run in runs if not _skip(run)]
     active: list[tuple[Run, subprocess.Popen[bytes], float]] = []
     last_line = time.monotonic()
-    with _ending_on_sigterm(), _stopping(active):
+    with ending_on_sigterm(), _stopping(active):
         while waiting or active:
             while waiting and len(active) < jobs:
                 run = waiting.pop(0)
@@ -157,7 +157,7 @@ def stage(title: str, clock: Callable[[], float] = time.monotonic) -> Iterator[N
 
 
 @contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
+def ending_on_sigterm() -> Iterator[None]:
     """Let SIGTERM raise, as Ctrl-C does, so that the runs are stopped too; only the main thread can."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -185,14 +185,25 @@ def _stopping(active: list[tuple[Run, subprocess.Popen[bytes], float]]) -> Itera
             process.wait()
 
 
-def _refuse_a_second(folder: Path) -> None:
-    """Ask the processes: a training outlives a launcher that is killed, and not every system lets it inherit a lock."""
+def training_processes(folder: Path) -> list[psutil.Process]:
+    """The processes of this machine that train a run: one outlives a launcher that is killed.
+
+    Example
+    -------
+    >>> training_processes(Path("there/is/no/such/run"))
+    []
+    """
     words = ("--output_folder", str(folder.resolve()))
-    for process in psutil.process_iter(["cmdline"]):
-        if words in pairwise(process.info["cmdline"] or ()):  # None: of another user, or about to end
-            raise UserError(
-                f"{folder}: another process ({process.pid}) still trains this run. Wait for it, or end it first."
-            )
+    found = psutil.process_iter(["cmdline"])  # None: of another user, or about to end
+    return [process for process in found if words in pairwise(process.info["cmdline"] or ())]
+
+
+def _refuse_a_second(folder: Path) -> None:
+    """Ask the processes: not every system lets a training inherit a lock."""
+    for process in training_processes(folder):
+        raise UserError(
+            f"{folder}: another process ({process.pid}) still trains this run. Wait for it, or end it first."
+        )
 
 
 def _skip(run: Run) -> bool:

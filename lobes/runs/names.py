@@ -16,7 +16,8 @@ WEIGHTS = "separator.ckpt"  # of the network, in a checkpoint
 COUNTS = ("budget.ckpt", "stopping.ckpt", "counter.ckpt")  # in a checkpoint: what the budget, the patience and the
 # epoch counter have counted, as JSON
 STARTS = "starts.jsonl"  # one line for each start: when, which command, from which step, with which changes
-CURVE = "learning_curve.csv"  # one row per epoch
+CURVE = "learning_curve.csv"  # one row per epoch; the picture next to it has the ending .png
+TENSORBOARD = "tensorboard"  # event files
 TRAIN_TIME = "train_time.json"  # steps, seconds, machine and command of the training
 UTTERANCES = "per_utterance.csv"
 SUMMARY = "summary.json"

@@ -32,6 +32,7 @@ from lobes.runs import names
 from lobes.runs.fine_tune import start_from
 from lobes.runs.provenance import command, commit, machine, usable_cores
 from lobes.runs.record import last_words
+from lobes.training.epoch_log import EpochLog
 from lobes.training.launch import seconds_since_launch
 from lobes.training.memory import keep_freed_memory, peak_megabytes
 from lobes.training.optim import build_optimizer
@@ -65,6 +66,7 @@ class SeparationBrain(ResumingBrain):
             run_lstms_in_any_precision(self.modules)
         self.budget = self.hparams.budget
         self.curve = LearningCurve(Path(self.hparams.output_folder) / names.CURVE)
+        self.epoch_log = EpochLog(self.curve, getattr(self.hparams, "train_logger", None), vars(self.hparams))
         self.train_log = TrainLog(self.hparams.train_log)
         self.stopping = EarlyStopping(self.hparams.patience)
         self.epoch_clock: torch.Tensor | None = None  # [1], carries the epoch into the data pipeline
@@ -103,6 +105,8 @@ class SeparationBrain(ResumingBrain):
         super().fit(*args, **kwargs)
         if self.test_only:
             return
+        if if_main_process():
+            self.epoch_log.end()
         if not self.budget.steps:
             raise UserError(
                 "the training ended without a step: every loss or gradient was not finite, or the time was too short. "
@@ -130,6 +134,7 @@ class SeparationBrain(ResumingBrain):
         if if_main_process():
             self.curve.keep_until(self.hparams.epoch_counter.current)
             self.train_log.keep_until(self.hparams.epoch_counter.current)
+            self.epoch_log.begin(self.budget.steps)
         if self.hparams.pretrained_separator and not self.budget.steps:
             start_from(self.separator, self.hparams.pretrained_separator, self.hparams.pretrained_revision)
         if self.budget.steps:
@@ -241,7 +246,7 @@ class SeparationBrain(ResumingBrain):
             "train_loss": self._train_loss, **parts, **self.valid_scores(),
             "grad_norm": grad_norm, "skipped": self.counts.skipped, "lr": self.counts.lr,
         }  # fmt: skip
-        self.curve.add(row)
+        self.epoch_log.add(row)
         line = (
             f"epoch {epoch}, step {self.budget.steps}, {self.budget.seconds:.0f} s: train loss {self._train_loss:.2f}"
             f", grad norm {grad_norm:.2f}, skipped {self.counts.skipped}, lr {self.counts.lr:.2e}"

@@ -75,6 +75,7 @@ def check_settings(settings: Mapping[str, Any], run_opts: Any) -> None:
     from lobes.data.augmentation.chain import check_augmentation
     from lobes.evaluation.recognisers import POCKETSPHINX, check_recogniser
     from lobes.metrics.utterance import check_metrics
+    from lobes.training.epoch_log import check_train_logger
 
     if missing := [key for key in READ if key not in settings]:
         raise UserError(f"the recipe has no {', '.join(missing)}: a training needs that. Was it left out or renamed?")
@@ -90,6 +91,7 @@ def check_settings(settings: Mapping[str, Any], run_opts: Any) -> None:
     if settings.get("ckpt_interval_minutes", 0) > 0 and run_opts.ckpt_interval_steps > 0:
         raise UserError("--ckpt_interval_steps: give --ckpt_interval_minutes 0 with it; only one of them may be set.")
     check_augmentation(settings)
+    check_train_logger(settings.get("train_logger"))
     check_metrics(settings.get("test_metrics", []))
     if "wer" in settings.get("test_metrics", []):
         check_recogniser(settings.get("recogniser", POCKETSPHINX))

@@ -34,8 +34,8 @@ class EnhancementBrain(SeparationBrain):
     """Train and test an enhancement model `modules.separator` with the model contract, S = 1.
 
     Validation computes `valid_metrics` of whole utterances in `hparams.scoring_workers` processes; the checkpoint with
-    the highest PESQ is kept, and the learning curve is drawn. The test also scores the noisy input, and both after PCS:
-    a figure with PCS never stands alone.
+    the highest PESQ is kept. The test also scores the noisy input, and both after PCS: a figure with PCS never stands
+    alone.
     """
 
     monitor = "pesq"
@@ -56,11 +56,6 @@ class EnhancementBrain(SeparationBrain):
                 self.meter.add([""], **{name: [row[name]] for name in self._numbers()})
             self.waiting = []
         super().on_stage_end(stage, stage_loss, epoch)
-
-    def _log_epoch(self, epoch: int | None) -> None:
-        """Draw the curve with each row: before the checkpoint, so that after a kill in between both are made again."""
-        super()._log_epoch(epoch)
-        self.curve.plot(("train_loss", "valid_loss", *(f"valid_{name}" for name in self.valid_metrics)))
 
     def count_scores(self, estimates: torch.Tensor, batch: Any) -> None:
         """Keep a batch of a validation for the end of the stage: estimates [B,T,1]."""

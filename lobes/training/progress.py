@@ -7,12 +7,12 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from lobes.data.files import write_whole
+from lobes.data.files import replacing, write_whole
 from lobes.errors import UserError
 
 
@@ -66,22 +66,22 @@ class LearningCurve:
         if kept != rows:
             self._write(kept)
 
-    def plot(self, columns: Sequence[str]) -> None:
-        """Draw columns over the steps, one under the other, into a PNG next to the table."""
-        import matplotlib
-
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
+    def plot(self) -> None:
+        """Draw the losses and the scores of validation over the steps into a PNG next to the table."""
+        from matplotlib.figure import Figure
 
         rows = self.rows()
-        figure, axes = plt.subplots(len(columns), sharex=True, figsize=(6, 1.6 * len(columns)), layout="constrained")
-        for axis, column in zip(axes, columns, strict=True):
+        columns = [name for name in dict.fromkeys(key for row in rows for key in row) if _is_drawn(name)]
+        if not columns:
+            return
+        figure = Figure(figsize=(6, 0.6 + 1.5 * len(columns)), layout="constrained")
+        for axis, column in zip(figure.subplots(len(columns), sharex=True, squeeze=False)[:, 0], columns, strict=True):
             values = [float(row.get(column) or "nan") for row in rows]
             axis.plot([float(row["step"]) for row in rows], values, marker=".")
             axis.set_ylabel(column, fontsize=8)
-        axes[-1].set_xlabel("step")
-        figure.savefig(self.path.with_suffix(".png"), dpi=100)
-        plt.close(figure)
+        axis.set_xlabel("step")
+        with replacing(self.path.with_suffix(".png")) as partial:
+            figure.savefig(partial, dpi=100, format="png")
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -90,6 +90,10 @@ class LearningCurve:
         writer.writeheader()
         writer.writerows(rows)
         write_whole(self.path, text.getvalue())
+
+
+def _is_drawn(column: str) -> bool:
+    return column == "train_loss" or column.startswith("valid_")
 
 
 class TrainLog:

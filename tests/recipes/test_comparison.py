@@ -1,6 +1,7 @@
 """The comparison of recipe files: one budget, every run once, a section that is replaced, options that are checked."""
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def test_a_budget_in_macs_gives_the_costlier_model_fewer_steps(comparison, tmp_p
         "PolSESS",
         "--hparams",
         "spmamba_tiny",
+        "spmamba_mini",
         "--data_folder",
         str(tmp_path),
         "--options",
@@ -79,7 +81,7 @@ def test_a_budget_in_macs_gives_the_costlier_model_fewer_steps(comparison, tmp_p
     ]
     options = comparison.parse([*words, "--gmacs", "1000"])
     steps = {
-        name: comparison.make_run(options, name, 1).options["max_steps"] for name in ("spmamba_tiny", "spmamba_mini")
+        one.label: comparison.make_run(options, one, 1).options["max_steps"] for one in comparison.entries(options)
     }
     assert steps["spmamba_tiny"] > 1.5 * steps["spmamba_mini"] > 100
     file = RECIPES / "PolSESS" / "hparams" / "spmamba_tiny.yaml"
@@ -107,3 +109,69 @@ def test_costs_are_those_of_the_network_and_threads_are_put_back(comparison):
     gmacs, rtf = comparison.cost_of(Network(), 1)
     assert gmacs == pytest.approx(8e-6) and 0 < rtf < 1
     assert torch.get_num_threads() == before
+
+
+def of(comparison, *words):
+    return comparison.parse([*words, "--data_folder", "x", "--steps", "1", *comparison.places])
+
+
+def test_mixers_at_equal_size(comparison):
+    from lobes.evaluation.complexity import parameters_of
+    from lobes.models import get_model
+
+    words = ["PolSESS", "--hparams", "spmamba_tiny:dprnn_tiny", "--mixers", "mamba", "lstm", "--match", "parameters"]
+    options = of(comparison, *words, "--options", "task=ES", "n_layers=1")
+    options.entries = comparison.entries(options)
+    assert [one.label for one in options.entries] == ["dprnn_tiny mamba", "dprnn_tiny lstm"]
+    wanted = parameters_of(get_model("dprnn_tiny", n_layers=1))
+    for one in options.entries:
+        sizes = {key: value for key, value in one.options.items() if key != "preset"}
+        found = parameters_of(get_model("dprnn_tiny", n_layers=1, **sizes))
+        assert abs(found / wanted - 1) < 0.02 and f"{found:,} parameters" in one.size and sizes["mixer"] in one.label
+    run = comparison.make_run(options, options.entries[1], 7)
+    assert run.name == "dprnn_tiny_lstm_seed7" and run.options["mixer"] == "lstm" and run.options["seed"] == 7
+
+
+def test_a_recipe_file_from_anywhere(comparison, tmp_path):
+    file = tmp_path / "best.yaml"
+    base = RECIPES / "PolSESS" / "hparams" / "spmamba_tiny.yaml"
+    file.write_text(f"base: {os.path.relpath(base, tmp_path)}\nlr: 0.002\n")
+    options = of(comparison, "PolSESS", "--hparams", str(file), "spmamba_tiny", "--options", "task=ES")
+    found = comparison.entries(options)
+    assert [one.label for one in found] == ["best", "spmamba_tiny"]
+    runs = [comparison.make_run(options, one, 1) for one in found]
+    assert [run.hparams for run in runs] == [str(file), "hparams/spmamba_tiny.yaml"]
+
+
+NAMES = {
+    "a file": (["--hparams", "spmamba_tny"], "no such file; PolSESS/hparams has .*Did you mean 'spmamba_tiny'"),
+    "a path": (["--hparams", "none/best.yaml"], "none/best.yaml: no such file"),
+    "a preset": (["--hparams", "spmamba_tiny:dprn_tiny"], "dprn_tiny"),
+    "a mixer": (["--hparams", "spmamba_tiny", "--mixers", "lstn"], "got 'lstn'. Did you mean 'lstm'"),
+    "a mixer that does not fit": (["--hparams", "convtasnet_mini", "--mixers", "lstm"], "mixer"),
+    "an option": (["--hparams", "spmamba_tiny", "--options", "task=ES", "lrr=1"], "unknown option --lrr. Did you mean"),
+    "a value": (["--hparams", "spmamba_tiny", "--options", "task=XX"], "task"),
+    "one name twice": (["--hparams", "spmamba_tiny", "spmamba_tiny"], "two lines would have the name spmamba_tiny"),
+    "a match without mixers": (["--hparams", "spmamba_tiny", "--match", "macs"], "--match needs --mixers"),
+    "a folder": (
+        ["--hparams", "spmamba_tiny", "--options", "task=ES", "--data_folder", "none"],
+        "none: no such folder",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_name_is_found_before_the_first_run(comparison, monkeypatch, tmp_path, name):
+    words, message = NAMES[name]
+    monkeypatch.setattr(comparison, "run_all", lambda *_, **__: pytest.fail("a run was started"))
+    data = [] if "--data_folder" in words else ["--data_folder", str(tmp_path)]
+    with pytest.raises(UserError, match=message):
+        comparison.main(["PolSESS", *words, *data, "--steps", "1", *comparison.places])
+    assert not (tmp_path / "out").exists() and not (tmp_path / "RESULTS.md").exists()
+
+
+def test_without_results_all_is_written_into_the_output_folder(comparison, tmp_path):
+    options = comparison.parse(
+        ["PolSESS", "--hparams", "a", "--data_folder", "x", "--steps", "1", "--output", str(tmp_path / "mine")]
+    )
+    assert options.results is None and options.output == (tmp_path / "mine" / "PolSESS").resolve()

@@ -85,3 +85,28 @@ def test_the_picture_has_a_point_and_an_interval_for_each_model(models):
         assert len(marks) == 3 and len({x for x, _ in marks}) == 1  # two ends and the mean between them
         low, mean, high = sorted(float(y) for _, y in marks)
         assert mean == pytest.approx((low + high) / 2, abs=0.01) and high > low + 10
+
+
+@pytest.mark.parametrize("gmacs", [(0.2, 0.8, 3.2, 12.8), (1.0, 1.0, 1.0, 1.0), (1e-3, 1e3, 1e3, 1e3)])
+def test_names_stay_inside_and_lie_on_no_other_name_and_seeds_are_shown(gmacs):
+    from matplotlib.collections import PathCollection
+
+    from lobes.reports.figures import new_figure
+
+    names = [f"a network whose name is much too long for a picture, number {n}" for n in range(4)]
+    compared = [
+        comparison.compared_model(name, [outcome({"x": n, "y": n + 1}), outcome({"x": n + 2, "y": n + 3})], macs, 0.01)
+        for n, (name, macs) in enumerate(zip(names, gmacs, strict=True))
+    ]
+    compared += [comparison.compared_model("same score", [outcome({"x": 0, "y": 1})] * 2, gmacs[0], 0.01)]
+    with new_figure(7, 4.5) as figure:
+        comparison.draw(figure, compared, "a")
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        boxes = [text.get_window_extent() for text in axes.texts]
+        inside = axes.get_window_extent()
+        assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
+        assert all(inside.y0 <= box.y0 and box.y1 <= inside.y1 for box in boxes)
+        assert not any(one.overlaps(two) for n, one in enumerate(boxes) for two in boxes[:n])
+        seeds = [found.get_offsets() for found in axes.collections if isinstance(found, PathCollection)]
+        assert [dots[:, 1].tolist() for dots in seeds] == [list(model.by_seed) for model in compared]

@@ -155,11 +155,12 @@ WRONG = [
     ("--dataloader_opts 3", "Set batch_size, valid_batch_size and num_workers"),
     ("--optimizer adam", "The optimizer is opt_class"),
     ("--loss x", "loss: expected si_snr or snr or sdr, got 'x'"),
-    ("--model x --train_logger y", "--model. The network is chosen.*--train_logger. Every run writes"),
+    ("--model x --log_config y", "--model. The network is chosen.*--log_config. Every run writes"),
     ("--noise_snr [20,0]", r"noise_snr: expected \[lowest, highest\] in dB"),
     ("--codecs [zip]", "codecs: expected a list such as .* among mp3, opus"),
     ("--rooms nowhere", "rooms: there is no folder nowhere. Give a folder .* simulated or null"),
     ("--use_rand_shift true", "Did you mean 'max_shift'"),
+    ("--train_logger tensorbord", "train_logger: expected tensorboard or wandb or null, got .tensorbord."),
 ]
 
 
