@@ -87,18 +87,22 @@ def test_the_picture_has_a_point_and_an_interval_for_each_model(models):
         assert mean == pytest.approx((low + high) / 2, abs=0.01) and high > low + 10
 
 
-@pytest.mark.parametrize("gmacs", [(0.2, 0.8, 3.2, 12.8), (1.0, 1.0, 1.0, 1.0), (1e-3, 1e3, 1e3, 1e3)])
-def test_names_stay_inside_and_lie_on_no_other_name_and_seeds_are_shown(gmacs):
+@pytest.mark.parametrize(
+    "gmacs, low", [((0.2, 0.8, 3.2, 12.8), 1), ((1.0,) * 14, 0), ((1.0,) * 4, 1), ((1e-3, 1e3, 1e3, 1e3), 1)]
+)
+def test_names_stay_inside_and_lie_on_no_other_name_and_seeds_are_shown(gmacs, low):
     from matplotlib.collections import PathCollection
 
     from lobes.reports.figures import new_figure
 
-    names = [f"a network whose name is much too long for a picture, number {n}" for n in range(4)]
+    names = [f"a network whose name is much too long for a picture, number {n}" for n in range(len(gmacs))]
     compared = [
-        comparison.compared_model(name, [outcome({"x": n, "y": n + 1}), outcome({"x": n + 2, "y": n + 3})], macs, 0.01)
-        for n, (name, macs) in enumerate(zip(names, gmacs, strict=True))
+        comparison.compared_model(
+            name, [outcome({"x": n, "y": n + 1}), outcome({"x": n + 2 * low, "y": n + 2 * low + 1})], macs, 0.01
+        )
+        for name, macs, n in zip(names, gmacs, [low * number for number in range(len(gmacs))], strict=True)
     ]
-    compared += [comparison.compared_model("same score", [outcome({"x": 0, "y": 1})] * 2, gmacs[0], 0.01)]
+    compared += [comparison.compared_model("far below", [outcome({"x": -20, "y": -19})] * 2, gmacs[0], 0.01)]
     with new_figure(7, 4.5) as figure:
         comparison.draw(figure, compared, "a")
         figure.draw_without_rendering()

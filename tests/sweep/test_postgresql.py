@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.slow
-LONG_S = 180
+LONG_S = 400
 
 
 def program(name: str) -> str:

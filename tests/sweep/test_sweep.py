@@ -15,7 +15,7 @@ from lobes.errors import UserError
 pytest.importorskip("optuna", reason="the extra hpo is not installed")
 
 STORAGES = ("trials.db", "trials.journal")
-LONG_S = 120
+LONG_S = 400
 
 
 def study_of(file: Path, place, folder: Path):
