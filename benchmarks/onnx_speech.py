@@ -48,7 +48,7 @@ def main() -> None:
     print(f"float32 minus int8: {loss.mean:.3f} dB [{loss.low:.3f}, {loss.high:.3f}] in {overall.n} mixtures")
     numbers = {"loss_db": round(loss.mean, 4), "interval": [round(loss.low, 4), round(loss.high, 4)]}
     facts = {"run": options.run.name, "mixtures": overall.n, "speakers": overall.speakers}
-    write(about(**facts, **numbers), options.output)
+    write(about(**facts, **numbers) | {"command": "python benchmarks/onnx_speech.py RUN MANIFEST"}, options.output)
 
 
 def parse() -> argparse.Namespace:

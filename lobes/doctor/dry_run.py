@@ -50,7 +50,7 @@ def measure(
     import speechbrain as sb
 
     h = brain.hparams
-    seconds = {split: _durations(h, split) for split in datasets}
+    seconds = {split: durations_of(h, split) for split in datasets}
     brain.epoch_clock, brain.grad_accumulation_factor = clock, 1
     batch, reading = _longest(brain, datasets["train"], seconds["train"], h.batch_size, sb.Stage.TRAIN)
     at(f"training step (a batch of {h.batch_size} items of {_length(batch)} samples)")
@@ -72,7 +72,8 @@ def measure(
     yield _checkpoint(brain, output_folder)
 
 
-def _durations(h: Any, split: str) -> Durations:
+def durations_of(h: Any, split: str) -> Durations:
+    """Seconds of each row of a split's manifest, by its ID; `h` holds the settings of the recipe."""
     rows = read_manifest(Path(h.save_folder, f"{split}.csv"), h.data_folder, needed=("ID", "duration"))
     return {row["ID"]: row["duration"] for row in rows}
 

@@ -14,7 +14,7 @@ from scipy.signal import resample_poly
 from lobes.data.datasets import made_mixtures
 from lobes.data.manifest import read_manifest
 from lobes.data.on_the_fly import FADE, NEEDED, TYPES, MadeParts, extended
-from lobes.doctor.dry_run import _durations
+from lobes.doctor.dry_run import durations_of
 from lobes.errors import UserError
 
 SPLITS = {"train-clean-360": (100, "tr", 3), "dev-clean": (200, "cv", 1), "test-clean": (300, "tt", 1)}
@@ -135,7 +135,7 @@ def test_dynamic_mixing_of_what_is_made(sets, recipe_module):
     assert all(len(item["mix_sig"]) == 4000 for item in (*stored["train"], *mixed["train"]))
     assert not any((a["mix_sig"] == b["mix_sig"]).all() for a, b in zip(stored["train"], mixed["train"], strict=True))
     assert all((a["mix_sig"] == b["mix_sig"]).all() for a, b in zip(stored["test"], mixed["test"], strict=True))
-    assert min(_durations(SimpleNamespace(save_folder=settings[0], data_folder=settings[1]), "train").values()) > 0.5
+    assert min(durations_of(SimpleNamespace(save_folder=settings[0], data_folder=settings[1]), "train").values()) > 0.5
     assert len(stored["test"][0]["mix_sig"]) > 4000 and stored["test"].data[stored["test"][0]["id"]]["speaker"]
 
 
