@@ -218,6 +218,7 @@ def test_segments(recipe_module):
 def test_a_pcs_target_keeps_the_level(recipe_module, data):
     recipe = recipe_module("VoiceBank", "train")
     hparams = {"seed": 1, "sample_rate": 16000, "training_signal_len": 8000, "pcs_target": False}
+    hparams |= {**dict.fromkeys(recipe.KEYS), "augment_share": 1.0}
     paths = {
         f"{p}_wav": str(data / f"{kind}_testset_wav" / "p232_001.wav")
         for p, kind in (("mix", "noisy"), ("s1", "clean"))
