@@ -109,7 +109,8 @@ def _check_lengths(lengths: Tensor, batch: int, steps: int) -> None:
         )
     if tuple(lengths.shape) != (batch,):
         raise ValueError(f"selective_scan: lengths must have shape [{batch}], got {list(lengths.shape)}")
-    # On an accelerator this would wait for the device, and the mask makes any value harmless there.
+    # On an accelerator this would wait for the device. There the Triton kernels cut lengths to 0..L themselves, and to
+    # the other backends they are masks.
     if _readable(lengths) and batch and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
         raise ValueError(f"selective_scan: lengths must lie in 0..{steps} (L), got {lengths.tolist()}")
 
