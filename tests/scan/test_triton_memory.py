@@ -20,16 +20,16 @@ STEPS = 19
 
 
 def guarded(values: torch.Tensor, poison: float) -> torch.Tensor:
-    """A copy in the middle of a larger buffer that is `poison` outside; the buffer is `._buffer`."""
+    """A copy in the middle of a larger buffer that is `poison` outside; the buffer is `.buffer`."""
     buffer = torch.full((values.numel() + 2 * GUARD,), poison, dtype=values.dtype)
     view = buffer[GUARD:-GUARD].view(values.shape)
     view.copy_(values)
-    view._buffer = buffer
+    view.buffer = buffer
     return view
 
 
 def outside(view: torch.Tensor) -> torch.Tensor:
-    return torch.cat([view._buffer[:GUARD], view._buffer[-GUARD:]])
+    return torch.cat([view.buffer[:GUARD], view.buffer[-GUARD:]])
 
 
 @pytest.fixture(params=[19, 16], ids=["whole", "segments"])

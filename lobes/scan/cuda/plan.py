@@ -19,7 +19,7 @@ LOOK = 4  # steps by which the forward pass reads B and C ahead; from 4 on they 
 JOINED = 8  # segments that are read at once where they are chained
 
 
-class Plan(NamedTuple):
+class ScanPlan(NamedTuple):
     """A scan of at most MOST_STATES states as the kernels see it."""
 
     blocks: int  # of channels
@@ -89,7 +89,7 @@ def groups_of(states: int) -> list[slice]:
 
 
 @lru_cache(maxsize=256)
-def plan(batch: int, steps: int, channels: int, states: int) -> Plan:
+def plan(batch: int, steps: int, channels: int, states: int) -> ScanPlan:
     """Cut a scan.
 
     Example
@@ -104,4 +104,4 @@ def plan(batch: int, steps: int, channels: int, states: int) -> Plan:
     pieces, tile = batch * segments, tile_of(states)
     even = channels % WIDTH == 0 and states == tile
     constants = {"STATES": states, "N": tile, "W": WIDTH, "EVEN": even, "num_warps": 1}
-    return Plan(blocks, segment, segments, pieces, constants)
+    return ScanPlan(blocks, segment, segments, pieces, constants)
