@@ -42,7 +42,9 @@ def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> 
         parts = [_backward(part, chunk, saved[i], gy, ends[i]) for i, part in enumerate(groups)]
         gradients = tuple(_together(i, of_groups) for i, of_groups in enumerate(zip(*parts, strict=True)))
     pairs = zip(gradients, x.differentiable(), strict=True)
-    return tuple(x.A.new_empty(0) if g is None or t is None else g.to(t.dtype) for g, t in pairs)
+    return tuple(
+        x.A.new_empty(0) if g is None or t is None else g if g.dtype == t.dtype else g.to(t.dtype) for g, t in pairs
+    )
 
 
 def _groups(x: ScanInputs) -> list[ScanInputs]:
@@ -78,7 +80,9 @@ def _backward(x: ScanInputs, chunk: int, saved: Tensor, gy: Tensor, glast: Tenso
     gD, gbias = (None if t is None else t.new_empty(p.pieces, channels) for t in (x.D, x.delta_bias))
     gfirst = None if x.initial_state is None else x.A.new_empty(batch, channels, states)
     launch.backward(saved, gy, glast, (gu, gdelta, gz, maps, maps.stride(0), gA, gD, gbias, gfirst))
-    gC, gB = (half.sum(1)[:, :, :states] for half in maps)
+    gC, gB = maps[0].sum(1), maps[1].sum(1)
+    if states < p.constants["N"]:
+        gC, gB = gC[:, :, :states], gB[:, :, :states]
     gD, gbias = (None if t is None else t.sum(0) for t in (gD, gbias))
     return gu, gdelta, gA.sum(0), gB, gC, gD, gz, gbias, gfirst
 

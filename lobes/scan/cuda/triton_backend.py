@@ -16,7 +16,9 @@ from lobes.scan.backend import Backend, Operate
 from lobes.scan.cuda import passes
 from lobes.scan.cuda.launch import kernels
 from lobes.scan.cuda.plan import saved_shape
+from lobes.scan.cuda.probe import failure
 from lobes.scan.inputs import Facts, ScanInputs
+from lobes.scan.trial import by_passes
 
 
 def interpreted() -> bool:
@@ -25,7 +27,7 @@ def interpreted() -> bool:
 
 
 class TritonBackend(Backend):
-    """`passes` as a backend. It looks for Triton once."""
+    """`passes` as a backend. It looks for Triton, and tries a small scan, once."""
 
     def unavailable(self) -> str | None:
         """The reason for which this backend cannot run on this machine; None if it can."""
@@ -39,7 +41,7 @@ class TritonBackend(Backend):
             kernels()
         except Exception as error:  # not installed, or not for this platform
             return f"triton cannot be imported ({type(error).__name__}: {error})"
-        return None
+        return None if interpreted() else failure("triton", lambda device: by_passes(self, device), started=True)
 
     def refuses(self, x: Facts) -> str | None:
         """The reason for which this backend cannot take these inputs; None if it can."""
