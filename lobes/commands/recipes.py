@@ -23,7 +23,7 @@ from lobes.config.recipe_folders import (
 from lobes.errors import UserError
 
 # What a recipe needs for a training; its other scripts repeat the results of RESULTS.md.
-COPIED = ("train.py", "*_prepare.py", "*_download.py", "README.md", "hparams/*.yaml")
+COPIED = ("train.py", "*_prepare.py", "*_metadata.py", "*_download.py", "README.md", "hparams/*.yaml")
 # Every word behind the recipe file belongs to the recipe, `--help` too.
 PASSED_ON = {"allow_interspersed_args": False, "allow_extra_args": True, "ignore_unknown_options": True}
 EXEC_RETURNS = os.name == "nt"  # there, exec gives the shell back before the training ends
