@@ -51,7 +51,7 @@ def child(folder: Path) -> dict[str, float]:
     """The times of a checkout, from a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, CHILD]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", check=True)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 

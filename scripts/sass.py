@@ -80,5 +80,6 @@ def _run(tool: str, cubin: bytes, option: str) -> str:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        done = subprocess.run([TOOLS / tool, option, file.name], capture_output=True, text=True, check=True)
+        command = [TOOLS / tool, option, file.name]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
     return done.stdout + done.stderr

@@ -8,7 +8,7 @@ import sys
 from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from lobes.errors import UserError
 
@@ -89,8 +89,21 @@ def _problem(text: Any, kind: Any) -> str:
     return "" if fits else f": expected {words}, got {text!r}"
 
 
+class StrictGroup(TyperGroup):
+    """Refuses an empty word in the place of a sub-command."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Look at the first word before typer looks it up."""
+        if args[0] == "":
+            raise UserError(f"COMMAND{_problem('', str)}. See: {ctx.command_path} --help")
+        return super().resolve_command(ctx, args)
+
+
 class App(typer.Typer):
     """A typer app with strict commands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"cls": StrictGroup, **options})
 
     def command(self, *arguments: Any, **options: Any) -> Any:
         """Register a sub-command."""
