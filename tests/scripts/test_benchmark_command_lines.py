@@ -18,6 +18,7 @@ PROGRAMS = {
     "benchmarks/enhancement_memory.py": "--batch",
     "benchmarks/evaluation.py": "--files",
     "benchmarks/inference.py": "--threads",
+    "benchmarks/long_files.py": "--threads",
     "benchmarks/memory.py": None,
     "benchmarks/onnx_graphs.py": "--repeats",
     "benchmarks/onnx_speech.py": None,
