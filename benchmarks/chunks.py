@@ -30,8 +30,6 @@ from lobes.inference import Separator
 from lobes.inference.options import Options
 from lobes.objectives import pit_si_snr
 
-NOISE_DB = 15.0  # how far the noise lies below the speech
-
 
 def main() -> None:
     """Mix, separate both ways, write the JSON file."""
@@ -44,15 +42,15 @@ def main() -> None:
     speakers, noise = voices(options.data, rate), noises(options.data, rate)
     rng, rows = np.random.default_rng(0), []
     for number in range(options.mixtures):
-        names, sources, mix = mixture(rng, speakers, noise, count, round(options.seconds * rate))
+        names, sources, mix = mixture(rng, speakers, noise, count, round(options.seconds * rate), options.noise_db)
         rows += [{"mixture": number, "speakers": names, **row} for row in scores(separator, mix, sources, options)]
         print(f"mixture {number + 1} of {options.mixtures}: {rows[-1]}", flush=True)
     found = [summary(rows, chunk) for chunk in options.chunk_s]
     for row in found:
         print(row)
-    command = f"python benchmarks/chunks.py MODEL DATA --seconds {options.seconds:g} --mixtures {options.mixtures}"
+    command = f"python benchmarks/chunks.py MODEL DATA --seconds {options.seconds:g} --noise_db {options.noise_db:g}"
     about_it = about(model=options.model.name, rate=rate, sources=count, seconds=options.seconds)
-    write({**about_it, "command": command, "rows": found}, options.output)
+    write({**about_it, "command": f"{command} --mixtures {options.mixtures}", "rows": found}, options.output)
 
 
 def parse() -> argparse.Namespace:
@@ -61,6 +59,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("model", type=Path, nargs="?", help="without it nothing is measured")
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--seconds", type=arguments.positive, default=60.0, help="of a mixture (default: %(default)s)")
+    parser.add_argument(
+        "--noise_db", type=float, default=15.0, help="of the noise below the speech (default: %(default)s)"
+    )
     parser.add_argument("--mixtures", type=arguments.count, default=20, help="default: %(default)s")
     parser.add_argument("--chunk_s", nargs="+", type=arguments.positive, default=[30.0, 15.0, 8.0])
     parser.add_argument("--output", type=result_file, default=RESULTS / "chunks.json")
@@ -79,13 +80,18 @@ def noises(data: Path, rate: int) -> np.ndarray:
 
 
 def mixture(
-    rng: np.random.Generator, speakers: Mapping[str, np.ndarray], noise: np.ndarray, count: int, samples: int
+    rng: np.random.Generator,
+    speakers: Mapping[str, np.ndarray],
+    noise: np.ndarray,
+    count: int,
+    samples: int,
+    below_db: float,
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Speakers [S], their speech [T,S] at levels within 5 dB, and the mixture [T] with noise."""
     names = [str(name) for name in rng.choice(sorted(speakers), count, replace=False)]
     parts = [_stretch(rng, speakers[name], samples) * 10 ** (rng.uniform(-2.5, 2.5) / 20) for name in names]
     sources = np.stack(parts, 1).astype(np.float32)
-    sound = _stretch(rng, noise, samples) * np.sqrt(count) * 10 ** (-NOISE_DB / 20)
+    sound = _stretch(rng, noise, samples) * np.sqrt(count) * 10 ** (-below_db / 20)
     return names, sources, (sources.sum(1) + sound).astype(np.float32)
 
 
