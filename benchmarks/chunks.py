@@ -60,7 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--seconds", type=arguments.positive, default=60.0, help="of a mixture (default: %(default)s)")
     parser.add_argument(
-        "--noise_db", type=float, default=15.0, help="of the noise below the speech (default: %(default)s)"
+        "--noise_db", type=arguments.positive, default=15.0, help="of the noise below the speech (default: %(default)s)"
     )
     parser.add_argument("--mixtures", type=arguments.count, default=20, help="default: %(default)s")
     parser.add_argument("--chunk_s", nargs="+", type=arguments.positive, default=[30.0, 15.0, 8.0])
