@@ -148,4 +148,4 @@ def test_a_copy_trains_and_writes_down_a_command_that_can_be_typed(tmp_path, lob
 
 
 def test_the_files_of_a_copy_are_few():
-    assert COPIED == ("train.py", "*_prepare.py", "*_download.py", "README.md", "hparams/*.yaml")
+    assert COPIED == ("train.py", "*_prepare.py", "*_metadata.py", "*_download.py", "README.md", "hparams/*.yaml")
