@@ -78,7 +78,8 @@ def about(**more: Any) -> dict[str, Any]:
     """Command, commit, machine: what it takes to run a benchmark again."""
     from lobes.runs.provenance import commit, machine
 
-    command = " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
+    words = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]  # no place of one machine
+    command = " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *words])
     return {
         "command": command,
         "commit": commit(),
