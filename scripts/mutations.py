@@ -989,6 +989,20 @@ MUTATIONS = [
         ("tests/nnet/test_band_attention.py",),
     ),
     Mutation(
+        "slices: windows count as what they come from",
+        "lobes/nnet/gridnet.py",
+        "in_slices(self._along, x, dim=1, expansion=self.merge.size // self.merge.hop)",
+        "in_slices(self._along, x, dim=1)",
+        ("tests/nnet/test_slices.py",),
+    ),
+    Mutation(
+        "chunks: what fits follows from the shorter mixture",
+        "lobes/inference/chunks.py",
+        "line = max(high / long - square * long, 1e-9)",
+        "line = max(low / short - square * short, 1e-9)",
+        ("tests/inference/test_long_files.py",),
+    ),
+    Mutation(
         "attention: the weights of all frames are there at once",
         "lobes/nnet/attention.py",
         "return in_slices(attend, query, dim=2, size=QUERIES * (query.numel() // query.shape[2]))",

@@ -136,7 +136,7 @@ def fitting_samples(run: Callable[[Tensor], Tensor], sample_rate: int) -> int:
     short, long = (int(seconds * sample_rate) for seconds in PROBES_S)
     low, high = bytes_of(run, short), bytes_of(run, long)
     square = max((high / long - low / short) / (long - short), 0.0)
-    line = max(low / short - square * short, 1e-9)
+    line = max(high / long - square * long, 1e-9)  # of the longer: short ones are not cut into slices
     if square * MEMORY < 1e-9 * line**2:
         return int(MEMORY / line)
     return int(((line**2 + 4 * square * MEMORY) ** 0.5 - line) / (2 * square))

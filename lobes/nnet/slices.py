@@ -11,7 +11,7 @@ from torch import Tensor
 SLICE, WHOLE = 2**15, 2**20
 
 
-def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int = SLICE) -> Tensor:
+def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int = SLICE, expansion: int = 1) -> Tensor:
     """Apply a layer that never mixes positions along `dim`, and keeps their number, a few positions at a time.
 
     With gradients, on a GPU, and where PyTorch traces or compiles, the layer sees all at once.
@@ -26,6 +26,8 @@ def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int 
         The dimension that is cut.
     size : int
         Numbers of the input in a slice, at most.
+    expansion : int
+        Numbers that the layer makes of one: the more, the sooner slices pay.
 
     Returns
     -------
@@ -39,7 +41,7 @@ def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int 
     ...     bool(torch.equal(in_slices(torch.sin, x, 1), x.sin()))
     True
     """
-    if x.numel() <= WHOLE or torch.is_grad_enabled() or x.device.type != "cpu" or _is_traced():
+    if x.numel() * expansion <= WHOLE or torch.is_grad_enabled() or x.device.type != "cpu" or _is_traced():
         return layer(x)
     most = max(size * x.shape[dim] // x.numel(), 1)
     positions = -(-x.shape[dim] // -(-x.shape[dim] // most))  # slices of one size: products of few rows round otherwise

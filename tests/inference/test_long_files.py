@@ -15,7 +15,7 @@ from lobes.data import audio
 from lobes.data.rates import resample
 from lobes.errors import UserError
 from lobes.inference import Separator
-from lobes.inference.chunks import ChunkPlan, plan_chunks
+from lobes.inference.chunks import MEMORY, ChunkPlan, fitting_samples, plan_chunks
 from lobes.inference.options import Options
 from lobes.inference.speechbrain_adapter import adapt
 from lobes.inference.stitching import SpeakerOrder
@@ -171,6 +171,13 @@ def test_longer_ones_stay_whole_where_memory_allows_it(fitting_s, seconds, cut):
     plan = plan_chunks(Local(), lambda: fitting_s * RATE, RATE, seconds * RATE)
     assert plan.cuts(seconds * RATE) is cut
     assert plan.length <= min(fitting_s, 30) * RATE
+
+
+def test_what_fits_follows_from_the_longer_mixture_where_only_that_is_cut_into_slices():
+    numbers = {8000: 8_000_000, 24000: 6_000_000}
+    fits = fitting_samples(lambda mix: torch.zeros(numbers[mix.shape[1]]), RATE)
+    per_sample = 4 * (6_000_000 + 24000) / 24000  # with the mixture itself
+    assert MEMORY / per_sample * 0.98 < fits <= MEMORY / per_sample * 1.02
 
 
 def test_spans_cover_the_mixture_and_the_last_has_the_context_of_the_others():

@@ -17,7 +17,7 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counted: list[int] = []
     narrow = torch.Tensor.narrow
     monkeypatch.setattr(slices, "WHOLE", 100)
-    monkeypatch.setattr(slices.in_slices, "__defaults__", (2**12,))
+    monkeypatch.setattr(slices.in_slices, "__defaults__", (2**12, 1))
     monkeypatch.setattr(band_mamba, "SLICE", 2**12)
     monkeypatch.setattr(band_attention, "SLICE", 2**12)
     monkeypatch.setattr(torch.Tensor, "narrow", lambda x, *where: counted.append(1) or narrow(x, *where))
@@ -58,3 +58,21 @@ def test_attention_to_all_frames_never_holds_all_weights():
     frames, features = 4000, 65 * 4
     needed = bytes_of(lambda mix: attention(mix.view(1, frames, 65, 4)), frames * features)
     assert needed < 4 * frames * frames, "the weights of one head alone take as much"
+
+
+def test_windows_count_as_what_they_become():
+    seen: list[int] = []
+
+    def layer(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.shape[0])
+        return x
+
+    with torch.no_grad():
+        slices.in_slices(layer, torch.zeros(2**18), 0, expansion=8)
+        slices.in_slices(layer, torch.zeros(2**18), 0)
+    assert seen == [2**15] * 8 + [2**18]
+
+
+def test_a_wide_network_takes_little_memory_for_a_second():
+    model = get_model("spmamba_8k", n_layers=1).eval()
+    assert bytes_of(model, model.sample_rate) < 80 * 2**20
