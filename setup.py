@@ -33,6 +33,7 @@ REQUIRES = [
 
 EXTRAS = {
     "cuda": ["mamba-ssm>=1.2", "causal-conv1d>=1.2"],
+    "hub": ["kernels>=0.15"],
     "demo": ["espeakng-loader>=0.2.4", "pyroomacoustics>=0.8"],
     "live": ["sounddevice>=0.4.6"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],

@@ -161,8 +161,8 @@ class Separator(SepformerSeparation):
         batch = to_batch(mix, dtype).to(self.device)  # [B,T]
         samples = None
         if lengths is not None:
-            lengths = checked_lengths(lengths, len(batch)).to(self.device)
-            samples = to_samples(lengths, batch.shape[1], len(batch))
+            lengths = checked_lengths(lengths, len(batch)).cpu()  # where they can be read
+            samples = to_samples(lengths, batch.shape[1], len(batch), batch.device)
         return at_level(self._network(batch, lengths), batch, self.level, samples)
 
     def _network(self, batch: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -19,7 +19,9 @@ logger = logging.getLogger(__name__)
 AGREEMENT = 1e-5  # largest error that compiled code may have in a small call, as a share of the largest value
 
 
-def check_small_call(name: str, fast: Callable[[], list[Tensor]], slow: Callable[[], list[Tensor]]) -> None:
+def check_small_call(
+    name: str, fast: Callable[[], list[Tensor]], slow: Callable[[], list[Tensor]], agreement: float = AGREEMENT
+) -> None:
     """Raise ValueError if the results of `fast`, which is called `name`, are not those of `slow`.
 
     Both run in a new thread, which has none of the caller's modes: no inference mode, and no hooks of a checkpoint
@@ -36,7 +38,7 @@ def check_small_call(name: str, fast: Callable[[], list[Tensor]], slow: Callable
     with ThreadPoolExecutor(1) as apart:
         errors = apart.submit(lambda: [_error(*pair) for pair in zip(fast(), slow(), strict=True)]).result()
     for error in errors:
-        if not error <= AGREEMENT:  # a NaN is no agreement
+        if not error <= agreement:  # a NaN is no agreement
             raise ValueError(f"a small call of {name} is off by {error:.1e}")
 
 

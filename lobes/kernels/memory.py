@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -54,3 +55,14 @@ def dense(tensor: Tensor) -> Tensor:
     (False, True)
     """
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether values can be read without waiting for a device or breaking a compiled graph.
+
+    Example
+    -------
+    >>> readable(torch.ones(2)), readable(torch.ones(2, device="meta"))
+    (True, False)
+    """
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -28,7 +28,8 @@ class MaskingSeparator(nn.Module):
     the last whole frame. The lobes' global norms (gLN, and the norms of
     dual-path networks) include padding and take no lengths. Therefore items are run in groups of equal length, each
     cropped to that length. This is exact, but a batch whose lengths all differ costs as much as its items one by one:
-    train on crops of one length.
+    train on crops of one length. One pass over the padded batch would not be exact: even where norms look at past
+    frames only, how many frames an item has, and so what its last samples are added from, follows from its length.
 
     Arguments
     ---------
@@ -129,13 +130,14 @@ class MaskingSeparator(nn.Module):
         self._check_tracing(mix, lengths)
         if lengths is None:
             return self._separate(mix)
-        n = to_samples(lengths, mix.shape[1], mix.shape[0], mix.device)
-        sizes = n.unique().tolist()
+        n = to_samples(lengths, mix.shape[1], mix.shape[0]).tolist()  # waits for no device if lengths are on the CPU
+        sizes = sorted(set(n))
         if sizes == [mix.shape[1]]:
             return self._separate(mix)
         estimates = mix.new_zeros(*mix.shape, self.num_sources)
         for size in sizes:
-            items = (n == size).nonzero()[:, 0]
+            items = torch.tensor([i for i, samples in enumerate(n) if samples == size])
+            items = items.to(mix.device, non_blocking=True)
             group = self._separate(mix[items, :size])
             estimates = estimates.index_put((items,), F.pad(group, (0, 0, 0, mix.shape[1] - size)))
         return estimates

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lobes.kernels.compiled import check_small_call, keep_compiled
-from lobes.kernels.operators import constant_of_trace, operator
+from lobes.kernels.operators import constant_of_trace, differentiate, operator
 
 logger = logging.getLogger(__name__)
 
@@ -135,4 +135,4 @@ def _differentiate(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
     return *torch.ops.lobes.conv_silu_backward(gy, *ctx.saved_tensors, ctx.reverse), None
 
 
-torch.library.register_autograd("lobes::conv_silu", _differentiate, setup_context=_keep)
+differentiate("conv_silu", _keep, _differentiate)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lobes.kernels.memory import readable
+
 
 def to_samples(lengths: Tensor | None, total: int, batch: int, device: torch.device | str | None = None) -> Tensor:
     """Turn SpeechBrain's relative lengths in (0, 1], [B], into round(lengths * total), between 1 and total, Long [B].
 
-    Without lengths all items of the `batch` are full. The device is by default that of the lengths.
+    Without lengths all items of the `batch` are full. The device is by default that of the lengths. Keep lengths on the
+    CPU: there they are checked, and nothing waits for the device of the result. On an accelerator nobody reads them.
 
     Raises
     ------
@@ -28,10 +31,10 @@ def to_samples(lengths: Tensor | None, total: int, batch: int, device: torch.dev
     if lengths.shape != (batch,):
         raise ValueError(f"lengths: expected one relative length per item, [{batch}], got {list(lengths.shape)}")
     # fp64: 0.1 in fp32 times some millions of samples would be off by one
-    counts = torch.round(lengths.detach().to(device or lengths.device).double() * total)
-    if not bool(torch.isfinite(counts).all()):
+    counts = torch.round(lengths.detach().double() * total)
+    if readable(lengths) and not bool(torch.isfinite(counts).all()):
         raise ValueError(f"lengths: expected finite relative lengths in (0, 1], got {lengths.tolist()}")
-    return counts.long().clamp(1, total)
+    return counts.long().clamp(1, total).to(device or lengths.device, non_blocking=True)
 
 
 def mask(n: Tensor, total: int) -> Tensor:

@@ -62,7 +62,7 @@ def compressed_spectrum_loss(
     (torch.Size([2]), ['complex', 'consistency', 'magnitude', 'phase', 'time'])
     """
     with no_autocast(estimate):
-        share = 1.0 if lengths is None else lengths
+        share = 1.0 if lengths is None else lengths.to(wave.device, non_blocking=True)
         functions = {
             "magnitude": lambda: mean_over((magnitude(estimate) - magnitude(target)).square(), frames),
             "phase": lambda: phase_loss(estimate, target, frames),

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lobes.kernels.memory import readable
+
 
 class ScanInputs(NamedTuple):
     """Checked arguments: rows (u, delta, B, C, z) in the dtype they came in, everything else in the compute dtype.
@@ -109,8 +111,9 @@ def _check_lengths(lengths: Tensor, batch: int, steps: int) -> None:
         )
     if tuple(lengths.shape) != (batch,):
         raise ValueError(f"selective_scan: lengths must have shape [{batch}], got {list(lengths.shape)}")
-    # On an accelerator this would wait for the device, and the mask makes any value harmless there.
-    if _readable(lengths) and batch and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
+    # On an accelerator this would wait for the device. There the Triton kernels cut lengths to 0..L themselves, and to
+    # the other backends they are masks.
+    if readable(lengths) and batch and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
         raise ValueError(f"selective_scan: lengths must lie in 0..{steps} (L), got {lengths.tolist()}")
 
 
@@ -118,10 +121,10 @@ def cast(x: ScanInputs) -> ScanInputs:
     """Bring all but the rows to the compute dtype and `lengths` to int64 on u's device, or to None if all are full."""
     dtype = torch.float64 if x.u.dtype == torch.float64 else torch.float32
     lengths = x.lengths
-    if lengths is not None and _readable(lengths) and bool((lengths == x.u.shape[1]).all()):
+    if lengths is not None and readable(lengths) and bool((lengths == x.u.shape[1]).all()):
         lengths = None
     if lengths is not None:
-        lengths = lengths.to(device=x.u.device, dtype=torch.int64)
+        lengths = lengths.to(device=x.u.device, dtype=torch.int64, non_blocking=True)
     return _to(x._replace(lengths=lengths), ("A", "D", "delta_bias", "initial_state"), dtype)
 
 
@@ -133,8 +136,3 @@ def cast_rows(x: ScanInputs) -> ScanInputs:
 def _to(x: ScanInputs, names: tuple[str, ...], dtype: torch.dtype) -> ScanInputs:
     present = {name: getattr(x, name) for name in names}
     return x._replace(**{name: tensor.to(dtype) for name, tensor in present.items() if tensor is not None})
-
-
-def _readable(lengths: Tensor) -> bool:
-    """Whether values can be read without waiting for a device or breaking a compiled graph."""
-    return lengths.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from functools import partial
 from typing import Any
 
 import torch
@@ -97,9 +99,11 @@ def selective_scan(
     """
     x = ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, delta_softplus, reverse)
     check(x)
-    with torch.autocast(device_type=u.device.type, enabled=False):
+    device = u.device.type
+    off = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
+    with off:
         x = cast(x)
         name = choose(backend, *facts(x, return_last_state))
-        y, last_state = BACKENDS[name].scan(x, return_last_state, lambda *scan: operate(name, *scan))
-    y = y.to(u.dtype)
+        y, last_state = BACKENDS[name].scan(x, return_last_state, partial(operate, name))
+    y = y if y.dtype == u.dtype else y.to(u.dtype)
     return (y, last_state) if return_last_state else y

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from lobes.kernels.operators import operator
+from lobes.kernels.operators import differentiate, operator
 from lobes.scan.backend import Passes
 from lobes.scan.inputs import ScanInputs
 from lobes.scan.registry import BACKENDS
@@ -82,4 +82,4 @@ def _differentiate(ctx: Any, gy: Tensor | None, glast: Tensor | None, _: Any) ->
     return *present, *[None] * 6
 
 
-torch.library.register_autograd("lobes::selective_scan", _differentiate, setup_context=_keep)
+differentiate("selective_scan", _keep, _differentiate)

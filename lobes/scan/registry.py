@@ -11,6 +11,7 @@ from lobes.errors import UserError, did_you_mean
 from lobes.kernels.operators import constant_of_trace
 from lobes.scan.backend import Backend
 from lobes.scan.cpu.numba_backend import NumbaBackend
+from lobes.scan.cuda.kernels_backend import KernelsBackend
 from lobes.scan.cuda.mamba_ssm_backend import MambaSSMBackend
 from lobes.scan.cuda.triton_backend import TritonBackend
 from lobes.scan.inputs import Facts
@@ -26,6 +27,7 @@ BACKENDS: dict[str, Backend] = {
     "numba": NumbaBackend(),
     "triton": TritonBackend(),
     "mamba_ssm": MambaSSMBackend(),
+    "kernels": KernelsBackend(),
 }
 FASTEST = {"cpu": ("numba",), "cuda": ("mamba_ssm", "triton")}  # by device, best first; `torch` runs everywhere
 

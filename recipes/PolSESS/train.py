@@ -35,6 +35,7 @@ from lobes.polsess.manifest import TYPES
 from lobes.polsess.mmipc import draw_variant, render, render_parts
 from lobes.polsess.remix import Remixer, layers_of
 from lobes.polsess.variants import ALL_VARIANTS, all_parts, check_variants, compatible, in_improvement_mean
+from lobes.training.batches import to_device
 from lobes.training.brain import SeparationBrain
 from lobes.training.launch import start
 
@@ -48,7 +49,7 @@ class Separation(SeparationBrain):
 
     def compute_forward(self, batch, stage):
         """Estimate the sources [B,T,S] of the mixtures [B,T]."""
-        batch = batch.to(self.device)
+        batch = to_device(batch, self.device)
         mix, lengths = batch.mix_sig
         return self.modules.separator(mix, lengths)
 

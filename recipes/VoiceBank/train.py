@@ -34,6 +34,7 @@ from lobes.metrics.pcs import pcs_at_level
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.power import to_power
 from lobes.objectives.spectrum import compressed_spectrum_loss, magnitude, published_loss
+from lobes.training.batches import to_device
 from lobes.training.enhancement import EnhancementBrain
 from lobes.training.launch import start
 
@@ -56,7 +57,7 @@ class Enhancement(EnhancementBrain):
 
     def compute_forward(self, batch, stage):
         """Enhance the noisy speech [B,T]: estimates, and the spectra that they were made from."""
-        batch = batch.to(self.device)
+        batch = to_device(batch, self.device)
         noisy, lengths = batch.mix_sig
         return self.modules.separator(noisy, lengths, details=True)
 

@@ -22,6 +22,7 @@ from lobes.data.datasets import stored_mixtures
 from lobes.data.sample import check_sample
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import OPTIONS, separation_loss
+from lobes.training.batches import to_device
 from lobes.training.brain import SeparationBrain
 from lobes.training.launch import start
 
@@ -31,7 +32,7 @@ class Separation(SeparationBrain):
 
     def compute_forward(self, batch, stage):
         """Estimate the sources [B,T,S] of the mixtures [B,T]."""
-        batch = batch.to(self.device)
+        batch = to_device(batch, self.device)
         mix, lengths = batch.mix_sig
         return self.modules.separator(mix, lengths)
 

@@ -33,7 +33,7 @@ def chosen(caplog) -> list[str]:
 
 def test_backends_on_a_cpu():
     status = backends()
-    assert list(status) == ["reference", "torch", "numba", "triton", "mamba_ssm"]
+    assert list(status) == ["reference", "torch", "numba", "triton", "mamba_ssm", "kernels"]
     assert status["reference"] == status["torch"] == status["numba"] == "available"
     assert status["mamba_ssm"] == "available" or "cannot be imported" in status["mamba_ssm"]
 

@@ -23,6 +23,7 @@ PROGRAMS = {
     "benchmarks/onnx_speech.py": None,
     "benchmarks/pesq_labels.py": "--rounds",
     "benchmarks/scan.py": "--repeats",
+    "benchmarks/scan_host.py": "--rounds",
     "benchmarks/speaker_order.py": "--pauses",
     "benchmarks/startup.py": "--repeats",
     "benchmarks/step_profile.py": "--steps",

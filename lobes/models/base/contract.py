@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lobes.errors import UserError
+from lobes.kernels.memory import readable
 from lobes.models.registry import streaming_presets
 from lobes.nnet.lengths import to_samples
 from lobes.nnet.memory import Memory
@@ -24,7 +25,7 @@ def check_mixtures(model: nn.Module, mix: Tensor) -> None:
 
 
 def samples_unless_full(lengths: Tensor | None, mix: Tensor) -> Tensor | None:
-    """Valid samples of each item of `mix` [B, T], Long [B]; None if all items are full.
+    """Valid samples of each item of `mix` [B, T], Long [B]; None if all items are full and that can be read.
 
     Example
     -------
@@ -35,8 +36,10 @@ def samples_unless_full(lengths: Tensor | None, mix: Tensor) -> Tensor | None:
     """
     if lengths is None:
         return None
-    n = to_samples(lengths, mix.shape[1], mix.shape[0], mix.device)
-    return None if bool((n == mix.shape[1]).all()) else n
+    n = to_samples(lengths, mix.shape[1], mix.shape[0])
+    if readable(n) and bool((n == mix.shape[1]).all()):
+        return None
+    return n.to(mix.device, non_blocking=True)
 
 
 def check_streams(model: nn.Module, streams: bool = True) -> None:

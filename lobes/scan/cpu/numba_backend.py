@@ -19,7 +19,7 @@ from torch import Tensor
 from lobes.kernels.compiled import check_small_call, keep_compiled
 from lobes.scan.backend import Backend, Operate
 from lobes.scan.inputs import Facts, ScanInputs, cast_rows
-from lobes.scan.reference import scan_step_by_step
+from lobes.scan.trial import by_autograd, by_passes
 
 ENGINE = "lobes.scan.cpu.vector_engine"
 
@@ -45,7 +45,7 @@ class NumbaBackend(Backend):
         """The module `vector_engine`, once a small scan of it has agreed with the reference."""
         engine = importlib.import_module(ENGINE)
         keep_compiled(engine.KERNELS, engine.SOURCES)
-        check_small_call(ENGINE, lambda: _small_scan(engine), lambda: _small_scan(None))
+        check_small_call(ENGINE, lambda: by_passes(engine), by_autograd)
         return engine
 
     def refuses(self, x: Facts) -> str | None:
@@ -77,20 +77,3 @@ class NumbaBackend(Backend):
     def saved_like(self, x: ScanInputs) -> Tensor:
         """An empty tensor of the shape of what `forward` saves."""
         return self.engine.saved_like(x)
-
-
-def _small_scan(engine: ModuleType | None) -> list[Tensor]:
-    """y, last state and all gradients of a scan with a gap in every vector; by the reference if there is no engine."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(2, 18, 35), (2, 18, 35), (35, 3), (2, 18, 3), (2, 18, 3), (35,), (2, 18, 35), (35,), (2, 35, 3)]
-    shapes += [(2, 18, 35), (2, 35, 3)]
-    numbers = [torch.randn(shape, generator=generator, dtype=torch.float32) for shape in shapes]
-    u, delta, A, B, C, D, z, bias, first, gy, glast = numbers
-    x = ScanInputs(u, delta, -A.abs(), B, C, D, z, bias, first, torch.tensor([18, 16]), True, True)
-    if engine is not None:
-        y, last, saved = engine.forward(x, True, True)
-        return [y, last, *engine.backward(x, saved, gy, glast)]
-    leaves = [tensor.requires_grad_() for tensor in x.differentiable() if tensor is not None]
-    y, last = scan_step_by_step(x)
-    loss = (y * gy).sum() + (last * glast).sum()  # gradients of a scalar import no sympy
-    return [y.detach(), last.detach(), *torch.autograd.grad(loss, leaves)]

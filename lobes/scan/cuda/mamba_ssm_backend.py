@@ -1,75 +1,24 @@
 """The CUDA kernel of the mamba_ssm package (1.2 to HEAD) as a backend.
 
 It needs the compiled module `selective_scan_cuda`, not only the package: since pull request 977 a plain
-`pip install mamba-ssm` has no such module, and a build for another torch fails at import in many ways. The
-kernel knows no lengths and no direction, so padded steps get dt = 0 (the state passes through them) and a
-reverse scan is flipped; it has no initial state.
+`pip install mamba-ssm` has no such module, and a build for another torch fails at import in many ways.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from lobes.scan.backend import Backend, Operate
-from lobes.scan.inputs import Facts, ScanInputs, cast_rows
-from lobes.scan.reference import prepare
-
-MOST_STATES = 256  # the kernel's limit on N
+from lobes.scan.cuda.bridge import BridgeBackend
 
 
-class MambaSSMBackend(Backend):
-    """The package's CUDA kernel as a backend. It looks for the package once."""
+class MambaSSMBackend(BridgeBackend):
+    """The package's CUDA kernel as a backend."""
 
-    def unavailable(self) -> str | None:
-        """The reason for which this backend cannot run on this machine; None if it can."""
-        return self._kernel if isinstance(self._kernel, str) else None
+    name = "mamba_ssm"
 
-    def refuses(self, x: Facts) -> str | None:
-        """The reason for which this backend cannot take these inputs; None if it can."""
-        if x.device != "cuda":
-            return f"mamba_ssm runs on CUDA tensors, and u is on {x.device}"
-        if x.dtype != torch.float32:
-            return f"mamba_ssm computes in float32, and u is {x.dtype}"
-        if x.states > MOST_STATES:
-            return f"mamba_ssm takes at most {MOST_STATES} states, and A has {x.states}"
-        if x.started:
-            return "mamba_ssm takes no initial_state"
-        if x.wants_last and x.needs_grad:
-            return "mamba_ssm would silently drop the gradient of the last state (it gives one under torch.no_grad())"
-        return None
-
-    def scan(self, x: ScanInputs, want_last: bool, operate: Operate) -> tuple[Tensor, Tensor | None]:
-        """Return y [B, L, D] and the last state [B, D, N] of the scan over `x`."""
-        assert not isinstance(self._kernel, str), self._kernel
-        x = cast_rows(x)
-        padding = x.padding()
-        if padding is not None:
-            x, dt = prepare(x)
-            x = x._replace(delta=dt, delta_bias=None, delta_softplus=False)
-
-        def turned(tensor: Tensor | None) -> Tensor | None:
-            if tensor is None:
-                return None
-            return (tensor.flip(1) if x.reverse else tensor).transpose(1, 2).contiguous()  # [B, D or N, L]
-
-        u, delta, B, C, z = map(turned, (x.u, x.delta, x.B, x.C, x.z))
-        options = {"delta_bias": x.delta_bias, "delta_softplus": x.delta_softplus, "return_last_state": True}
-        y, last_state = self._kernel(u, delta, x.A.contiguous(), B, C, D=x.D, z=z, **options)
-        y = y.transpose(1, 2)  # [B, L, D]
-        y = y.flip(1) if x.reverse else y
-        return (y if padding is None else y.masked_fill(padding, 0)), last_state
-
-    @cached_property
-    def _kernel(self) -> Callable[..., Any] | str:
-        """The package's scan function, or the reason why there is none."""
-        try:
-            importlib.import_module("selective_scan_cuda")
-            return importlib.import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn  # type: ignore
-        except Exception as error:  # not installed, another torch's ABI, no driver, a missing dependency...
-            return f"its CUDA kernel cannot be imported ({type(error).__name__}: {error})"
+    def load(self) -> Callable[..., Any]:
+        """Import the package's scan function."""
+        importlib.import_module("selective_scan_cuda")
+        return importlib.import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn  # type: ignore

@@ -1,0 +1,92 @@
+"""The two passes of the Triton backend: tensors for what the kernels fill, and the sums of their parts.
+
+No tensor that is returned shares memory with another, as the operator demands. B batch, L steps, D channels, N state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lobes.scan.cuda.launch import Launch
+from lobes.scan.cuda.plan import chunk_steps, groups_of, saved_shape
+from lobes.scan.inputs import ScanInputs, cast_rows
+
+
+def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y, the last state and, if a backward pass may follow, the states before every chunk.
+
+    y is linear in the states, also through the gate: groups of states give parts of y that are added up.
+    """
+    states, chunk = x.A.shape[1], chunk_steps(x.A.shape[1])
+    saved = _to_fill(x, x.A, saved_shape(x.u.shape, states) if save else (0,))
+    groups = _groups(x)
+    ys = [_to_fill(x, part.u, x.u.shape) for part in groups]
+    ends = [part.A.new_empty((x.u.shape[0], *part.A.shape) if want_last else 0) for part in groups]
+    for i, part in enumerate(groups):
+        Launch(part, chunk).forward(ys[i], ends[i] if want_last else None, saved[i] if save else None)
+    if len(groups) == 1:
+        return ys[0], ends[0], saved
+    return torch.stack(ys).sum(0).to(x.u.dtype), torch.cat(ends, 2) if want_last else ends[0], saved
+
+
+def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
+    """Return the gradients of the nine tensors of `x.differentiable()`; empty tensors for those that are absent."""
+    groups, chunk = _groups(x), chunk_steps(x.A.shape[1])
+    if len(groups) == 1:
+        gradients = _backward(x, chunk, saved[0], gy, glast)
+    else:
+        ends = [None if glast is None else glast[:, :, states] for states in groups_of(x.A.shape[1])]
+        parts = [_backward(part, chunk, saved[i], gy, ends[i]) for i, part in enumerate(groups)]
+        gradients = tuple(_together(i, of_groups) for i, of_groups in enumerate(zip(*parts, strict=True)))
+    pairs = zip(gradients, x.differentiable(), strict=True)
+    return tuple(
+        x.A.new_empty(0) if g is None or t is None else g if g.dtype == t.dtype else g.to(t.dtype) for g, t in pairs
+    )
+
+
+def _groups(x: ScanInputs) -> list[ScanInputs]:
+    """A scan for each group of states. More than one have float32 rows, so that their sums are rounded once."""
+    groups = groups_of(x.A.shape[1])
+    if len(groups) == 1:
+        return [x]
+    x, first = cast_rows(x), x.initial_state
+    parts = []
+    for n in groups:
+        start, D = None if first is None else first[:, :, n], x.D if n.start == 0 else None  # D counts once
+        parts.append(x._replace(A=x.A[:, n], B=x.B[:, :, n], C=x.C[:, :, n], D=D, initial_state=start))
+    return parts
+
+
+def _together(place: int, parts: tuple[Tensor | None, ...]) -> Tensor | None:
+    """One of the nine gradients from those of the groups."""
+    name, known = ScanInputs._fields[place], [part for part in parts if part is not None]
+    if not known:
+        return None
+    if name in ("A", "B", "C", "initial_state"):
+        return torch.cat(known, -1)
+    return torch.stack(known).sum(0)
+
+
+def _backward(x: ScanInputs, chunk: int, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor | None, ...]:
+    """The nine gradients of one group of states."""
+    launch = Launch(x, chunk)
+    (batch, steps, channels), states, p = x.u.shape, x.A.shape[1], launch.plan
+    gu, gdelta, gz = (None if t is None else _to_fill(x, t, x.u.shape) for t in (x.u, x.delta, x.z))
+    maps = _to_fill(x, x.A, (2, batch, p.blocks, steps, p.constants["N"]))  # of C and B: a sum over a block of channels
+    gA = x.A.new_empty(p.pieces, channels, states)
+    gD, gbias = (None if t is None else t.new_empty(p.pieces, channels) for t in (x.D, x.delta_bias))
+    gfirst = None if x.initial_state is None else x.A.new_empty(batch, channels, states)
+    launch.backward(saved, gy, glast, (gu, gdelta, gz, maps, maps.stride(0), gA, gD, gbias, gfirst))
+    gC, gB = maps[0].sum(1), maps[1].sum(1)
+    if states < p.constants["N"]:
+        gC, gB = gC[:, :, :states], gB[:, :, :states]
+    gD, gbias = (None if t is None else t.sum(0) for t in (gD, gbias))
+    return gu, gdelta, gA.sum(0), gB, gC, gD, gz, gbias, gfirst
+
+
+def _to_fill(x: ScanInputs, like: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor of the type of `like` that kernels fill up to the items' ends; zeros past them."""
+    return like.new_empty(shape) if x.lengths is None else like.new_zeros(shape)
