@@ -40,6 +40,7 @@ EXTRAS = {
     "asr": ["jiwer>=3", "pocketsphinx>=5"],
     "hpo": ["optuna>=4.2,<6", "psycopg2-binary>=2.9.9"],
     "track": ["tensorboard>=2.14"],
+    "scale": ["webdataset>=0.2.86,<2"],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5",

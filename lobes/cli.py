@@ -27,6 +27,7 @@ from lobes.commands.options import (
     run_on_files,
 )  # fmt: skip
 from lobes.commands.recipes import PASSED_ON, recipe, train
+from lobes.commands.shard import shard
 from lobes.commands.strict import App, run
 from lobes.doctor.info import info
 from lobes.errors import UserError, exit_on_user_error, visible
@@ -57,6 +58,7 @@ def _main(
 
 
 app.command()(corpus)
+app.command()(shard)
 app.add_typer(recipe, name="recipe")
 app.command(options_metavar="[OPTIONS OF THE RECIPE]", context_settings=PASSED_ON)(train)
 

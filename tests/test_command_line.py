@@ -21,6 +21,7 @@ WORDS = {
     "models": [],
     "profile": ["model"],
     "recipe": ["copy", "custom", "mine"],
+    "shard": ["train.csv", "-o", "out"],
     "size": ["preset", "--mixer", "lstm"],
     "stream": ["model", "mix.wav", "out.wav"],
     "sweep": ["sweep.yaml"],
@@ -39,7 +40,7 @@ NUMBERS = [
     ("compare", "--level"), ("corpus", "--indoor-share"), ("corpus", "--sample-rate"), ("corpus", "--seconds"),
     ("corpus", "--seed"), ("corpus", "--train"), ("evaluate", "--save-audio"), ("evaluate", "--workers"),
     ("profile", "--minutes"), ("profile", "--seconds"), ("profile", "--threads"), ("stream", "--chunk-ms"),
-    ("sweep", "--workers"), ("sweep", "--threads"),
+    ("shard", "--megabytes"), ("shard", "--seed"), ("sweep", "--workers"), ("sweep", "--threads"),
 ]  # fmt: skip
 
 

@@ -24,6 +24,8 @@ KNOWN = {
     "train_logger": Kind(str, choices=("tensorboard", "wandb"), null=True),
     # data
     "data_folder": _FOLDER,
+    "data_format": Kind(str, choices=("files", "shards")),
+    "shard_folder": Kind(str, low=1, null=True),
     "task_description": Kind(str),
     "sample_rate": Kind(int, low=1000, high=768_000),
     "num_spks": _COUNT,

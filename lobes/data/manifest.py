@@ -17,6 +17,7 @@ from typing import Any
 
 from lobes.data.files import replacing
 from lobes.data.paths import absolute
+from lobes.data.shards.member import member_of
 from lobes.data.tables import TextTable, read_table
 from lobes.errors import UserError, did_you_mean
 
@@ -249,7 +250,7 @@ def _path(where: str, column: str, cell: str, root: str | None) -> str:
         return cell
     file = os.path.abspath(cell.replace(DATA_ROOT, root, 1))
     inside = file.startswith(os.path.join(root, ""))
-    if not inside and not (os.path.isabs(cell) and os.path.isfile(file)):
+    if not inside and not (os.path.isabs(cell) and (os.path.isfile(file) or member_of(cell))):
         raise UserError(f"{where}: {column} lies outside the data folder {root}: {cell}. Write it as {DATA_ROOT}/...")
     return file
 

@@ -25,7 +25,7 @@ FREE = {
     "output_folder", "train_log", "experiment_name", "task_description", "limits", "num_workers", "scoring_workers",
     "pesq_workers", "workers", "noprogressbar", "ckpt_interval_minutes", "nonfinite_patience", "gradient_checkpointing",
     "skip_prep", "download", "check_files", "verify_sum", "sample_checks", "valid_batch_size", "eval_precision",
-    "test_metrics", "recogniser", "n_audio_to_save", "train_logger",
+    "test_metrics", "recogniser", "n_audio_to_save", "train_logger", "shard_folder",
 }  # fmt: skip
 # Keys with which a run may go on though its numbers change. All that is in neither set makes another run.
 TRAINING = {
@@ -37,7 +37,7 @@ TRAINING = {
 ADDED = {
     "level": "item", "dropout": 0.0, "level_weight": 0.0, "loss": "si_snr", "spectral_weight": 0.0,
     "consistency_weight": 0.0, "dynamic_mixing": False, "mixing_levels": [-5.0, 5.0], "mixing_snr": [0.0, 15.0],
-    "max_shift": 0, "noise_snr": [0.0, 20.0], "augment_share": 1.0,
+    "max_shift": 0, "noise_snr": [0.0, 20.0], "augment_share": 1.0, "data_format": "files",
 }  # fmt: skip
 # Classes that files of earlier versions name, and those that take their place and their arguments.
 RENAMED = {

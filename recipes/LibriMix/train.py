@@ -22,6 +22,7 @@ from lobes.data.augmentation.chain import KEYS
 from lobes.data.datasets import made_mixtures, stored_mixtures
 from lobes.data.on_the_fly import MadeParts
 from lobes.data.sample import check_sample
+from lobes.data.shards.prepare import by_format
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import OPTIONS, separation_loss
 from lobes.training.batches import to_device
@@ -64,9 +65,9 @@ def prepare(hparams):
     options, folders = {name: hparams[name] for name in shared}, [hparams["data_folder"], hparams["save_folder"]]
     more = {name: hparams[name] for name in ("metadata_folder", "wham_folder")}
     if hparams["metadata_folder"]:
-        run_on_main(prepare_on_the_fly, folders, {**options, **more})
+        run_on_main(by_format(prepare_on_the_fly, hparams), folders, {**options, **more})
         return
-    run_on_main(prepare_librimix, folders, {**options, "verify_sum": hparams["verify_sum"]})
+    run_on_main(by_format(prepare_librimix, hparams), folders, {**options, "verify_sum": hparams["verify_sum"]})
     run_on_main(check_sample, folders, {name: hparams[name] for name in ("sample_checks", "verify_sum")})
 
 

@@ -26,6 +26,7 @@ from lobes.data.datasets import epoch_clock, examples, read_rows
 from lobes.data.manifest import SPLITS
 from lobes.data.sample import check_sample
 from lobes.data.seeding import item_rng
+from lobes.data.shards.prepare import by_format
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import OPTIONS, separation_loss
 from lobes.polsess.curriculum import check_curriculum, variants_at
@@ -146,7 +147,9 @@ def main(argv):
     options = ("seed", "drop_same_speaker", "verify_sum", "check_files", "sample_rate", "skip_prep")
     most = hparams["max_train_items"] and {"train": hparams["max_train_items"]}
     folders = [hparams["data_folder"], hparams["save_folder"]]
-    run_on_main(prepare_polsess, folders, {"max_samples": most, **{name: hparams[name] for name in options}})
+    run_on_main(
+        by_format(prepare_polsess, hparams), folders, {"max_samples": most, **{name: hparams[name] for name in options}}
+    )
     checks = {name: hparams[name] for name in ("sample_checks", "verify_sum")}
     run_on_main(check_sample, folders, {"limited_parts": LIMITED, **checks})
     datasets, clock = dataio_prep(hparams)

@@ -29,6 +29,7 @@ from lobes.data.datasets import epoch_clock, examples, read_rows
 from lobes.data.manifest import SPLITS
 from lobes.data.sample import check_sample
 from lobes.data.seeding import item_rng
+from lobes.data.shards.prepare import by_format
 from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics.pcs import pcs_at_level
 from lobes.nnet.level import item_level, to_unit_level
@@ -179,7 +180,7 @@ def main(argv):
         raise UserError(f"objective: expected {' or '.join(OBJECTIVES)}, got {hparams['objective']!r}")
     options = ("download", "train_set", "valid_speakers", "resampled_folder", "check_files", "sample_rate", "skip_prep")
     folders = [hparams["data_folder"], hparams["save_folder"]]
-    run_on_main(prepare, folders, {name: hparams[name] for name in options})
+    run_on_main(by_format(prepare, hparams), folders, {name: hparams[name] for name in options})
     run_on_main(check_sample, folders, {"sample_checks": hparams["sample_checks"]})
     datasets, clock = dataio_prep(hparams)
     brain = Enhancement(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])

@@ -20,6 +20,7 @@ from wsj0mix_prepare import are_sums, prepare_wsj0mix
 from lobes.data.augmentation.chain import KEYS, refuse_without_sums
 from lobes.data.datasets import stored_mixtures
 from lobes.data.sample import check_sample
+from lobes.data.shards.prepare import by_format
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import OPTIONS, separation_loss
 from lobes.training.batches import to_device
@@ -63,7 +64,7 @@ def main(argv):
     hparams, run_opts = start(argv, __file__, check)
     options = ("num_spks", "sample_rate", "mode", "mixtures", "targets", "check_files", "verify_sum", "skip_prep")
     folders = [hparams["data_folder"], hparams["save_folder"]]
-    run_on_main(prepare_wsj0mix, folders, {name: hparams[name] for name in options})
+    run_on_main(by_format(prepare_wsj0mix, hparams), folders, {name: hparams[name] for name in options})
     sums = {"sums": are_sums(hparams["mixtures"], hparams["targets"])}
     run_on_main(check_sample, folders, {name: hparams[name] for name in ("sample_checks", "verify_sum")} | sums)
     datasets, clock = dataio_prep(hparams)

@@ -18,6 +18,8 @@ from lobes.data.containers import chunked, fixed, flac, foreign, mpeg, ogg, riff
 from lobes.data.containers.extent import DamagedError, Data, Extent, corrected, refuse_second_header
 from lobes.data.containers.tags import after_id3
 from lobes.data.containers.view import View, printable
+from lobes.data.shards.member import member_of
+from lobes.data.shards.opening import opened_in_shard
 from lobes.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ SIZELESS = {rb"\x64\xa3|[\x00-\x04]\x00\xa3\x64": 24, rb"PVF1\n": 15, rb" paf|fa
 def opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
     """Open for reading: one file, or one for each stream where several follow each other in it.
 
+    A path may also name a signal in a shard (`lobes.data.shards.member`).
+
     Raises
     ------
     UserError
@@ -59,6 +63,10 @@ def opened(path: str | os.PathLike[str]) -> Iterator[list[sf.SoundFile]]:
     ...         [file.frames for file in files]
     [100]
     """
+    if (member := member_of(path)) is not None:
+        with opened_in_shard(member) as sound:
+            yield [sound]
+        return
     _refuse_no_file(path)
     with contextlib.ExitStack() as stack:
         try:
