@@ -1,6 +1,6 @@
 # Every target makes .venv first when it is missing or no longer as requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup hello demo test test-recipes test-slow mutate fuzz campaign other-projects check format bench lock wheel test-wheel clean
+.PHONY: help setup hello demo test test-recipes test-slow mutate fuzz campaign other-projects check docs format bench lock wheel test-wheel clean
 export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
@@ -40,6 +40,9 @@ other-projects: setup  ## the adapters to Asteroid, ClearVoice, DTLN and DeepFil
 
 check: setup  ## lint, format, types, YAML, spelling
 	@sh scripts/check.sh
+
+docs: setup  ## the site in build/site (open index.html), searchable without a server; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
 
 format: setup  ## fix what ruff can fix
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

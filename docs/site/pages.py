@@ -1,0 +1,90 @@
+"""The pages of the site, for mkdocs: every document of the checkout at its own path, and the public names.
+
+The paths of the site are those of the checkout, so that a link between two pages leads to the same place on a code host
+and on the site. A linked file that is no page is copied; a linked folder has no page, and its link becomes its text.
+The public names are those that docs/architecture.md lists.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from pymdownx.slugs import slugify
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("*.md", "docs/*.md", "docs/*/*.md", "recipes/*/*.md", "benchmarks/results/*.md")
+ASSETS = ("docs/images/*", "docs/site/*.js")
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]+)(#[\w-]+)?\)")
+NAME = re.compile(r"lobes(?:\.\w+)+")
+
+
+def documents() -> list[str]:
+    """Paths of the documents of the checkout, from its root."""
+    return sorted(path.relative_to(ROOT).as_posix() for pattern in PAGES for path in ROOT.glob(pattern))
+
+
+def target(page: str, link: str) -> Path:
+    """Where a link of a page leads in the checkout."""
+    return (ROOT / page).parent.joinpath(link).resolve()
+
+
+def linked_files(page: str) -> set[str]:
+    """The files that a document links to, from the root of the checkout."""
+    found = LINK.finditer((ROOT / page).read_text(encoding="utf-8"))
+    paths = (target(page, match[3]) for match in found)
+    return {path.relative_to(ROOT).as_posix() for path in paths if path.is_file()}
+
+
+def public_names() -> dict[str, list[str]]:
+    """Folder of the library -> its public names, as docs/architecture.md lists them."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed = text.split("\n## Public names\n")[1].split("```")[1]
+    names: dict[str, list[str]] = {}
+    for name in NAME.findall(listed.replace("python -m lobes.compat.mamba_ssm", "")):
+        parts = name.split(".")
+        folder = ".".join(parts[:2]) if len(parts) > 2 else "lobes"
+        names.setdefault(folder, []).append(name)
+    return names
+
+
+def names_page(folder: str, names: list[str]) -> str:
+    """The page of a folder's public names, in the language of mkdocstrings."""
+    return "\n".join([f"# {folder}", "", *(f"::: {name}\n" for name in names)])
+
+
+def names_paths() -> dict[str, str]:
+    """Folder -> path of the page of its names."""
+    return {folder: f"names/{folder}.md" for folder in public_names()}
+
+
+# ------------------------------------------------------------------ called by mkdocs
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Anchors as code hosts make them, and the public names in the navigation."""
+    config.mdx_configs.setdefault("toc", {})["slugify"] = slugify(case="lower")
+    config.nav.append({"Names": [{folder: path} for folder, path in names_paths().items()]})
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """The documents and what they link to, in the place of the folder docs alone."""
+    kept = Files([file for file in files if file.src_dir != config.docs_dir])
+    pages = documents()
+    assets = [path.relative_to(ROOT).as_posix() for pattern in ASSETS for path in ROOT.glob(pattern)]
+    for path in sorted({*pages, *assets, *(file for page in pages for file in linked_files(page))}):
+        kept.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
+    for folder, path in names_paths().items():
+        kept.append(File.generated(config, path, content=names_page(folder, public_names()[folder])))
+    return kept
+
+
+def on_page_markdown(markdown: str, page: Page, **_) -> str:
+    """A link to a folder becomes its text."""
+
+    def replaced(match: re.Match[str]) -> str:
+        return match[2] if target(page.file.src_uri, match[3]).is_dir() else match[0]
+
+    return LINK.sub(replaced, markdown)
