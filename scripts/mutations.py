@@ -19,6 +19,14 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = [
+    # ---- on a GPU
+    Mutation(
+        "loss: the floor of spectra is read from the device",
+        "lobes/objectives/resolutions.py",
+        "power.clamp(min=FLOOR * window.square().sum())",
+        "power.clamp(min=float(FLOOR * window.square().sum()))",
+        ("tests/devices/test_objectives.py::test_separation",),
+    ),
     # ---- recipes by name
     Mutation(
         "recipes: a folder of that name next to an installed package counts",
