@@ -20,7 +20,7 @@ _ADVICE = {
     errno.EMFILE: "Raise the limit (ulimit -n) or use fewer workers.",
 }
 _FULL_DISK = re.compile(r"unexpected pos \d+|PytorchStreamWriter failed")  # how torch.save says that a write failed
-_NO_MEMORY = re.compile(r"CUDA out of memory|can't allocate memory|not enough memory")
+_NO_MEMORY = re.compile(r"(CUDA|HIP|XPU) out of memory|STATUS_ALLOC_FAILED|can't allocate memory|not enough memory")
 _OF_WORKER = re.compile(r"^Caught \w+ in (?:DataLoader worker|pin memory)")
 # Names that functions of torch, shutil and ours give to the file they write, where an error has no file name.
 _LOCALS = ("f", "path", "partial", "target", "dst")

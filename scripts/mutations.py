@@ -19,6 +19,21 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = [
+    # ---- on a GPU
+    Mutation(
+        "loss: the floor of spectra is read from the device",
+        "lobes/objectives/resolutions.py",
+        "power.clamp(min=FLOOR * window.square().sum())",
+        "power.clamp(min=float(FLOOR * window.square().sum()))",
+        ("tests/devices/test_objectives.py::test_separation",),
+    ),
+    Mutation(
+        "step: the scale of fp16 stays as it is",
+        "lobes/training/safe_step.py",
+        "        self.scaler.update()\n",
+        "",
+        ("tests/training/test_gradients.py::test_fp16_lowers_its_scale_until_a_step_is_taken",),
+    ),
     # ---- recipes by name
     Mutation(
         "recipes: a folder of that name next to an installed package counts",

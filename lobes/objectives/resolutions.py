@@ -51,4 +51,4 @@ def _magnitudes(x: Tensor, size: int) -> Tensor:
     signals = x.transpose(1, 2).flatten(0, 1)  # [B*S,T]
     spectra = torch.stft(signals, size, size // 4, window=window, pad_mode="constant", return_complex=True)
     power = torch.view_as_real(spectra).square().sum(-1).transpose(1, 2)  # [B*S,L,F]
-    return power.clamp(min=float(FLOOR * window.square().sum())).sqrt()
+    return power.clamp(min=FLOOR * window.square().sum()).sqrt()

@@ -61,3 +61,17 @@ def test_a_loss_that_is_not_finite_is_not_trained_on_though_its_gradient_is_fini
     brain, moved = fitted([batch(offset=offset, name="broken")])
     assert moved == 0 and brain.counts.skipped == 1 and brain.optimizer_step == 0
     assert "loss" in caplog.text and "broken" in caplog.text
+
+
+def test_fp16_lowers_its_scale_until_a_step_is_taken():
+    """The gradients of 8 overflow at scales of 2^127 to 2^125; such steps are skipped and counted as any other."""
+    torch.manual_seed(0)
+    line = torch.nn.Linear(3, 1)
+    before = torch.nn.utils.parameters_to_vector(line.parameters()).detach().clone()
+    options = {"noprogressbar": True, "device": "cpu", "max_grad_norm": 5.0, "nonfinite_patience": 20}
+    brain = Line({"line": line}, one_group, run_opts=options)
+    brain.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    brain.fit(range(1), DataLoader([batch(scale=8.0)] * 5, batch_size=None, collate_fn=lambda one: one))
+    moved = float((torch.nn.utils.parameters_to_vector(line.parameters()) - before).detach().norm())
+    assert (brain.counts.skipped, brain.counts.taken, brain.scaler.get_scale()) == (3, 2, 2.0**124)
+    assert moved == pytest.approx(2 * LR * 5.0, rel=1e-4)

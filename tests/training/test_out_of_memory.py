@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from resuming import Dropping, live
+from resuming import Dropping, curve, live, weights
 
-from lobes.errors import UserError
+from lobes.errors import UserError, exit_on_user_error, is_out_of_memory
 
 CPU = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
 CUDA = "CUDA out of memory. Tried to allocate 2.69 GiB. GPU 0 has a total capacity of 7.00 GiB."
@@ -66,3 +66,38 @@ def test_N11_other_errors_stay_what_they_are(tmp_path):
     network = type("Network", (TooLarge,), {"error": RuntimeError("shapes differ")})
     with pytest.raises(RuntimeError, match="^shapes differ$"):
         live(tmp_path / "run", network=network, epochs=1)
+
+
+class Once(Dropping):
+    """Does not fit into memory in one training batch, the eighth of this process."""
+
+    left = 8
+
+    def forward(self, mix, lengths=None):
+        type(self).left -= self.training
+        if self.training and self.left == 0:
+            raise torch.OutOfMemoryError(CUDA)
+        return super().forward(mix, lengths)
+
+
+def test_the_same_command_goes_on_after_it_as_if_nothing_had_been(tmp_path, capsys):
+    """The exit code is 2, with one line; the next start takes the checkpoint of batch 6."""
+    network = type("Network", (Once,), {"left": 8})
+    with pytest.raises(SystemExit) as end, exit_on_user_error():
+        live(tmp_path / "stopped", network=network)
+    assert end.value.code == 2 and "batch of 1 item, the longest of 0.04 s" in capsys.readouterr().err
+    again, whole = live(tmp_path / "stopped", network=network), live(tmp_path / "whole")
+    assert torch.equal(weights(again), weights(whole))
+    assert curve(tmp_path / "stopped") == curve(tmp_path / "whole")
+
+
+WORDS = [
+    torch.OutOfMemoryError("HIP out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+]
+
+
+@pytest.mark.parametrize("error", WORDS, ids=str)
+def test_other_words_for_it(error):
+    assert is_out_of_memory(error)
