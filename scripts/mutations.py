@@ -315,8 +315,8 @@ MUTATIONS = [
     Mutation(
         "variants: task ES keeps speaker 2",
         "lobes/polsess/variants.py",
-        '_DROPPED[variant] + (_SPEAKER_2 if task == "ES" else ())',
-        "_DROPPED[variant]",
+        'DROPPED[variant] + (_SPEAKER_2 if task == "ES" else ())',
+        "DROPPED[variant]",
         ("tests/polsess/test_mmipc.py::test_kept_parts_follow_the_letters",),
     ),
     Mutation(

@@ -19,7 +19,7 @@ ALL_VARIANTS = ("SER", "SR", "ER", "R", "SE", "S", "E", "C")
 
 _EVENT = ("event", "ev_reverb")
 _SPEAKER_2 = ("s2", "sp2_reverb")
-_DROPPED = {
+DROPPED = {
     "SER": (),
     "SR": _EVENT,
     "ER": ("scene",),
@@ -120,7 +120,7 @@ def kept_parts(task: str, variant: str, indoor: bool) -> tuple[str, ...]:
     if not variants_for(indoor, [variant]):
         kind, known = ("indoor", INDOOR_VARIANTS) if indoor else ("outdoor", OUTDOOR_VARIANTS)
         raise UserError(f"Variant {variant!r} does not fit an {kind} row, which knows {list_names(known)}.")
-    dropped = _DROPPED[variant] + (_SPEAKER_2 if task == "ES" else ())
+    dropped = DROPPED[variant] + (_SPEAKER_2 if task == "ES" else ())
     return tuple(part for part in all_parts(indoor) if part not in dropped)
 
 

@@ -23,7 +23,7 @@ def make_figure():
 @pytest.mark.parametrize("variant", variants.ALL_VARIANTS)
 def test_layers_are_those_of_the_recipe(make_figure, variant):
     parts = {"scene": "scene", "event": "event", "reverb": "sp1_reverb"}
-    dropped = variants._DROPPED[variant]
+    dropped = variants.DROPPED[variant]
     expected = [layer for layer, part in parts.items() if part not in dropped]
     if variant in variants.OUTDOOR_VARIANTS:  # no room
         expected = [layer for layer in expected if layer != "reverb"]
