@@ -133,7 +133,11 @@ def test_python_of_the_documents_runs(page, number, run, tmp_path, monkeypatch):
             (tmp_path / title).write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    exec(compile(blocks[number][1], str(page), "exec"), {"__name__": "page"})
+    try:
+        exec(compile(blocks[number][1], str(page), "exec"), {"__name__": "page"})
+    finally:  # files of these names are made by other pages and tests, too
+        for title, _ in blocks:
+            sys.modules.pop(Path(title).stem, None)
 
 
 def commands(name: str) -> list[str]:

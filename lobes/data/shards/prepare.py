@@ -31,15 +31,23 @@ def by_format(prepare: Callable[..., None], hparams: Mapping[str, Any]) -> Calla
 
     Example
     -------
-    >>> by_format(print, {"data_format": "files"}) is print
+    >>> by_format(print, {"data_format": "files", "shard_folder": None}) is print
     True
+
+    Raises
+    ------
+    UserError
+        A folder for shards, but no shards.
     """
+    shard_folder = hparams["shard_folder"]
     if hparams["data_format"] == "files":
+        if shard_folder:
+            raise UserError("shard_folder: is for shards from elsewhere. Leave it out, or give --data_format shards.")
         return prepare
     place = str(hparams["data_folder"])
     if not is_remote(place):
         return prepare_shards
-    here = Path(hparams["shard_folder"] or Path(hparams["save_folder"], "shards")).absolute()
+    here = Path(shard_folder or Path(hparams["save_folder"], "shards")).absolute()
     from filelock import FileLock
 
     here.mkdir(parents=True, exist_ok=True)

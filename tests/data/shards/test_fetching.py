@@ -115,7 +115,9 @@ def test_other_shards_than_before_are_refused(store, tmp_path):
 def test_local_shards_are_all_there_and_of_their_size(store, tmp_path):
     prepared(tmp_path, str(store))
     with pytest.raises(UserError, match="num_spks is 1"):
-        by_format(None, {"data_format": "shards", "data_folder": store})(store, tmp_path / "save", num_spks=1)
+        by_format(None, {"data_format": "shards", "shard_folder": None, "data_folder": store})(
+            store, tmp_path / "save", num_spks=1
+        )
     shard = store / "test" / "000000.tar"
     shard.write_bytes(shard.read_bytes()[:-512])
     with pytest.raises(UserError, match=r"000000.tar: has \d+ bytes, expected \d+. Copy it again"):
@@ -129,3 +131,8 @@ def test_local_shards_are_all_there_and_of_their_size(store, tmp_path):
     (store / "test" / "index.json").unlink()
     with pytest.raises(UserError, match="no such index. Expected a folder that `lobes shard` has finished"):
         prepared(tmp_path, str(store))
+
+
+def test_a_folder_for_shards_needs_shards():
+    with pytest.raises(UserError, match="shard_folder: is for shards"):
+        by_format(print, {"data_format": "files", "shard_folder": "here"})
