@@ -1006,7 +1006,7 @@ MUTATIONS = [
     Mutation(
         "slices: windows count as what they come from",
         "lobes/nnet/gridnet.py",
-        "in_slices(self._along, x, dim=1, expansion=self.merge.size // self.merge.hop)",
+        "in_slices(self._along, x, dim=1, expansion=self.merge.overlap)",
         "in_slices(self._along, x, dim=1)",
         ("tests/nnet/test_slices.py",),
     ),

@@ -115,7 +115,7 @@ class AlongBins(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run over `x` [B, L, F, D], where windows cover F exactly."""
-        return in_slices(self._along, x, dim=1, expansion=self.merge.size // self.merge.hop)
+        return in_slices(self._along, x, dim=1, expansion=self.merge.overlap)
 
     def _along(self, x: Tensor) -> Tensor:
         h = self.norm(x).flatten(0, 1)  # [B L, F, D]
@@ -142,8 +142,7 @@ class AlongFrames(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Run over `x` [B, L, F, D], where windows cover L exactly, with `frames` valid frames per item (Long [B])."""
-        expansion = self.merge.size // self.merge.hop
-        return in_slices(lambda part: self._along(part, frames), x, dim=2, expansion=expansion)
+        return in_slices(lambda part: self._along(part, frames), x, dim=2, expansion=self.merge.overlap)
 
     def _along(self, x: Tensor, frames: Tensor | None) -> Tensor:
         size, hop, bins = self.merge.size, self.merge.hop, x.shape[2]

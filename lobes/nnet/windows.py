@@ -73,6 +73,11 @@ class MergeWindows(nn.ConvTranspose1d):
         super().__init__(n_features, n_channels, size, hop)
         self.size, self.hop = size, hop
 
+    @property
+    def overlap(self) -> int:
+        """The number of windows in which a position lies, rounded down."""
+        return self.size // self.hop
+
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Merge `x` [M, W, features] to [M, S, D]."""
         return self.spread(x) + self.bias  # type: ignore[operator]
