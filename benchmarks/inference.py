@@ -6,38 +6,50 @@
 Each figure comes from a fresh process: it loads the preset with random weights, separates a short mixture, so that all
 code is compiled, and then one of each length as files are separated, in chunks where it is long. The real-time factor
 is seconds of work over seconds of audio; memory is the highest of the process, and that over what it held before. With
---before another checkout takes turns with this one.
+--before another checkout takes turns with this one. A stopped run goes on with what its output lacks.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from _common import RESULTS, ROOT, about, result_file, save, write
+from tqdm import tqdm
 
 from lobes.data import arguments
 from lobes.errors import exit_on_user_error
 from lobes.inference.measuring import measured
 from lobes.models import list_models
 
+CASE = ("preset", "threads", "seconds", "version")
+
 
 def main() -> None:
-    """Measure in fresh processes, print, write the JSON file."""
+    """Measure in fresh processes what the output lacks, print, write the JSON file."""
     options = parse()
     checkouts = {"now": ROOT, **({"before": options.before.resolve()} if options.before else {})}
-    rows: list[dict[str, Any]] = []
     where = about()
-    for preset in options.presets or list_models():
-        for threads in options.threads:
-            for seconds in options.seconds:
-                found = {name: fresh(root, preset, seconds, threads) for name, root in checkouts.items()}
-                rows += [{"version": name, **row} for name, row in found.items()]
-                for name, row in found.items():
-                    print(f"{preset:24}{name:7}{seconds:6g} s {threads} threads  {in_words(row)}")
-                save({**where, "rows": rows}, options.output)
+    rows = rows_so_far(options.output, where)
+    done = {tuple(row[key] for key in CASE) for row in rows}
+    cases = list(product(options.presets or list_models(), options.threads, options.seconds, checkouts))
+    for preset, threads, seconds, version in tqdm([case for case in cases if case not in done], unit="measurement"):
+        row = fresh(checkouts[version], preset, seconds, threads)
+        tqdm.write(f"{preset:32}{version:7}{seconds:6g} s {threads} threads  {in_words(row)}")
+        rows.append({"version": version, **row})
+        save({**where, "rows": rows}, options.output)
     write({**where, "rows": rows}, options.output)
+
+
+def rows_so_far(path: Path, where: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of an earlier, stopped run of this commit on this machine."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    same = all(found.get(key) == where[key] for key in ("commit", "machine", "torch"))
+    return [row for row in found.get("rows", []) if "failed" not in row] if same else []
 
 
 def parse() -> argparse.Namespace:
