@@ -1,6 +1,6 @@
 # Every target makes .venv first when it is missing or no longer as requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup hello demo test test-recipes test-slow mutate fuzz campaign other-projects check docs format bench lock wheel test-wheel clean
+.PHONY: help setup hello demo test test-recipes test-slow mutate fuzz campaign other-projects gpu-day check docs format bench lock wheel test-wheel clean
 export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
@@ -37,6 +37,9 @@ campaign: setup  ## kill trainings 200 times, start them again and compare their
 
 other-projects: setup  ## the adapters to Asteroid, ClearVoice, DTLN and DeepFilterNet3, in environments of their own (about 15 GB, 10 minutes)
 	@sh scripts/other_projects.sh
+
+gpu-day: setup  ## on a GPU: check, measure and tune the scan, time and train the presets; ARGS="-o FOLDER" (docs/gpu.md)
+	@$(BIN)/python scripts/gpu_day.py $(ARGS)
 
 check: setup  ## lint, format, types, YAML, spelling
 	@sh scripts/check.sh

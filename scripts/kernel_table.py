@@ -34,6 +34,7 @@ ARCHITECTURES = (80, 90, 120)  # A100, H100, RTX 5090
 STATES = (8, 16, 32, 64)
 SHAPE = (4, 500, 256)  # so few items that sequences are cut into segments
 POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
+OF_COMPILER = ("num_warps", "maxnreg")  # options that are no arguments of a kernel
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 
@@ -120,7 +121,7 @@ def compiled(call: Call, architecture: int) -> bytes:
     kernel = launch.kernels()[name]
     given = dict(zip(kernel.arg_names, arguments, strict=False))
     fixed = {
-        **{k: v for k, v in options.items() if k != "num_warps"},
+        **{k: v for k, v in options.items() if k not in OF_COMPILER},
         **{k: None for k, v in given.items() if v is None},
     }
     signature, aligned = {}, {}
@@ -137,7 +138,8 @@ def compiled(call: Call, architecture: int) -> bytes:
     constants = {(kernel.arg_names.index(k),): v for k, v in fixed.items()}
     source = ASTSource(kernel, signature, constants, aligned)
     target = GPUTarget("cuda", architecture, 32)
-    return triton.compile(source, target=target, options={"num_warps": options["num_warps"]}).asm["cubin"]
+    of_compiler = {name: options[name] for name in OF_COMPILER if name in options}
+    return triton.compile(source, target=target, options=of_compiler).asm["cubin"]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 
 from lobes.errors import UserError
 from lobes.scan import selective_scan
-from lobes.scan.cuda import plan, triton_backend
+from lobes.scan.cuda import plan, triton_backend, tuning
 from lobes.scan.inputs import Facts
 from lobes.scan.registry import BACKENDS, choose
 
@@ -20,7 +20,7 @@ interpreted = pytest.mark.skipif(not triton_backend.interpreted(), reason="Trito
 @pytest.fixture
 def segments(monkeypatch):
     """Sequences are cut into segments of 16 steps."""
-    monkeypatch.setattr(plan, "SHORTEST_SEGMENT", 16)
+    monkeypatch.setattr(tuning, "TUNED", tuple(row._replace(shortest=16) for row in tuning.TUNED))
     plan.plan.cache_clear()
     yield
     plan.plan.cache_clear()
@@ -126,11 +126,45 @@ def test_half_precision_rows_are_read_as_they_are(make, run, assert_agrees, monk
     assert_agrees(got, truth, tolerance=1e-2)
 
 
+ROW = tuning.Tuning(float("inf"), programs=2112, shortest=32, look=4, turn=4, turn_back=4, registers=None)
+
+
 def test_sequences_are_cut_only_where_programs_are_few():
-    assert plan.segment_steps(programs=4000, steps=129) >= 129
-    assert plan.segment_steps(programs=128, steps=500) == 32
-    assert plan.segment_steps(programs=8, steps=64000) == 256
-    assert plan.segment_steps(programs=0, steps=5) % 16 == 0  # chunks of 4, 8 and 16 steps begin where segments do
+    assert plan.segment_steps(4000, 129, ROW) >= 129
+    assert plan.segment_steps(128, 500, ROW) == 32
+    assert plan.segment_steps(8, 64000, ROW) == 256
+    assert plan.segment_steps(0, 5, ROW) % 16 == 0  # chunks of 4, 8 and 16 steps begin where segments do
+
+
+@pytest.fixture
+def tuned(monkeypatch):
+    """Put other rows into the table."""
+
+    def put(*rows):
+        monkeypatch.setattr(tuning, "TUNED", rows)
+        plan.plan.cache_clear()
+
+    yield put
+    plan.plan.cache_clear()
+
+
+def test_the_row_of_a_scan_follows_from_its_programs(tuned):
+    tuned(ROW._replace(below=512, look=2), ROW)
+    looks = [plan.plan(batch, 100, 64, 16).tuning.look for batch in (1, 255, 256, 4000)]  # two programs an item
+    assert looks == [2, 2, 4, 4]
+
+
+@interpreted
+@pytest.mark.parametrize(
+    "change",
+    [{"look": 0}, {"look": 2, "turn_back": 2}, {"turn": 8, "registers": 128}, {"programs": 1}, {"shortest": 16}],
+    ids=str,
+)
+def test_every_tuning_is_right(make, run, assert_agrees, tuned, change):
+    tuned(ROW._replace(**change))
+    for states in (2, 12):  # chunks of 4 and of 8 steps
+        inputs = make(1, 21, 3, states)
+        assert_agrees(run(inputs, backend="triton"), run(inputs, torch.float64, backend="reference"), 1e-6)
 
 
 def on(device: str, dtype: torch.dtype = torch.float32) -> Facts:

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from lobes.scan.cuda import launch, plan, triton_backend
+from lobes.scan.cuda import launch, plan, triton_backend, tuning
 from lobes.scan.inputs import ScanInputs
 
 triton = pytest.importorskip("triton")  # there is none for macOS and Windows
@@ -34,7 +34,7 @@ def outside(view: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(params=[19, 16], ids=["whole", "segments"])
 def shortest(request, monkeypatch):
-    monkeypatch.setattr(plan, "SHORTEST_SEGMENT", request.param)
+    monkeypatch.setattr(tuning, "TUNED", tuple(row._replace(shortest=request.param) for row in tuning.TUNED))
     plan.plan.cache_clear()
     yield
     plan.plan.cache_clear()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lobes.kernels.memory import dense
-from lobes.scan.cuda.plan import JOINED, LOOK, TURN, plan
+from lobes.scan.cuda.plan import JOINED, SUMMARY_LOOK, plan
 from lobes.scan.inputs import ScanInputs
 
 ALIGNED = 16  # bytes, and elements between steps, from which the kernels read four numbers at once
@@ -44,14 +44,18 @@ class Launch:
     def forward(self, y: Tensor, last: Tensor | None, saved: Tensor | None) -> None:
         """Fill y [B, L, D], the last state [B, D, N] and the states that the backward pass wants."""
         first = self._entering(self.x.initial_state, self.x.u, self.maps[0], back=False)
-        options = {"CHUNK": self.chunk, "T": TURN, "LOOK": LOOK}
+        tuning = self.plan.tuning
+        options: dict[str, Any] = {"CHUNK": self.chunk, "T": min(tuning.turn, self.chunk), "LOOK": tuning.look}
+        if tuning.registers:
+            options["maxnreg"] = tuning.registers
         self._run("forward", self.plan.pieces, *self.known, first, y, last, saved, **self.flags, **options)
 
     def backward(self, saved: Tensor, gy: Tensor, glast: Tensor | None, outputs: tuple[Any, ...]) -> None:
         """Fill the gradients gu, gdelta, gz, gmaps (and the size of its half), gA, gD, gbias and gfirst."""
         entering = self._entering(glast, gy, self.maps[1], back=True)
         arguments = (*self.known, saved, *row(gy), entering, *outputs)
-        self._run("backward", self.plan.pieces, *arguments, **self.flags, CHUNK=self.chunk, T=TURN)
+        options = {"CHUNK": self.chunk, "T": min(self.plan.tuning.turn_back, self.chunk)}
+        self._run("backward", self.plan.pieces, *arguments, **self.flags, **options)
 
     def _entering(self, state: Tensor | None, values: Tensor, maps: Tensor, back: bool) -> Tensor | None:
         """The state before each piece, [B, segments, D, N], if `state` [B, D, N] enters the first (back: the last)."""
@@ -62,7 +66,7 @@ class Launch:
         total, ends = self.A.new_empty(p.pieces, channels), self.A.new_empty(p.pieces, *self.A.shape)
         rows = (*row(values), *self.rows[3:6], *(self.rows[6:] if back else (None, 0, 0)))
         arguments = (*rows, maps, *self.maps[2:], self.A, self.bias, self.lengths, *self.sizes, total, ends)
-        self._run("summarize", p.pieces, *arguments, **self.flags, BACK=back, LOOK=LOOK)
+        self._run("summarize", p.pieces, *arguments, **self.flags, BACK=back, LOOK=SUMMARY_LOOK)
         sizes = {name: p.constants[name] for name in ("STATES", "N", "W", "num_warps")}
         items = p.pieces // p.segments
         self._run("join", items, self.A, channels, p.segments, state, total, ends, **sizes, BACK=back, T=JOINED)

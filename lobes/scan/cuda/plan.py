@@ -1,7 +1,7 @@
 """How a scan is cut for the Triton kernels: tiles of states, blocks of channels, segments, and steps at a time.
 
-All sizes are constants of the compiled kernels or numbers that they are given; no tensor is looked at. B batch,
-L steps, D channels, N state.
+All sizes are constants of the compiled kernels or numbers that they are given; no tensor is looked at. Those that
+depend on the GPU stand in `tuning.py`. B batch, L steps, D channels, N state.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from lobes.scan.cuda.tuning import CHUNKS, Tuning, tuning_of
+
 WIDTH = 32  # channels of a program, one for each lane of a warp
 MOST_STATES = 16  # of a program: with more, registers would be spilled, and the states are scanned in groups
-TURN = 4  # steps that a turn of the loops takes
-ENOUGH_PROGRAMS = 2112  # with fewer, sequences are cut into segments: four warps for each scheduler of an H100
-SHORTEST_SEGMENT = 32
-LOOK = 4  # steps by which the forward pass reads B and C ahead; from 4 on they wait in shared memory, not in registers
+SUMMARY_LOOK = 4  # steps by which a segment is read ahead where it is summarised
 JOINED = 8  # segments that are read at once where they are chained
 
 
@@ -26,6 +25,7 @@ class ScanPlan(NamedTuple):
     segment: int  # steps
     segments: int
     pieces: int  # items times segments: there is a program for each block of each piece
+    tuning: Tuning
     constants: dict[str, Any]  # of all kernels but `join`
 
 
@@ -45,10 +45,10 @@ def chunk_steps(states: int) -> int:
 
     Example
     -------
-    >>> chunk_steps(8), chunk_steps(16), chunk_steps(32)
-    (4, 8, 16)
+    >>> chunk_steps(8) <= chunk_steps(16) <= chunk_steps(32) == chunk_steps(64)
+    True
     """
-    return 4 if states <= 8 else 8 if states <= 16 else 16
+    return next((steps for most, steps in CHUNKS.items() if states <= most), max(CHUNKS.values()))
 
 
 def saved_shape(rows: Sequence[int], states: int) -> tuple[int, ...]:
@@ -64,16 +64,17 @@ def saved_shape(rows: Sequence[int], states: int) -> tuple[int, ...]:
     return len(groups_of(states)), batch, chunks, blocks, tile_of(states), WIDTH
 
 
-def segment_steps(programs: int, steps: int) -> int:
+def segment_steps(programs: int, steps: int, tuning: Tuning) -> int:
     """The number of steps that a program walks: all, unless so few programs would leave most of the device idle.
 
     Example
     -------
-    >>> segment_steps(programs=4000, steps=129) >= 129, segment_steps(programs=8, steps=16000)
+    >>> tuning = tuning_of(8)._replace(programs=2112, shortest=32)
+    >>> segment_steps(4000, 129, tuning) >= 129, segment_steps(8, 16000, tuning)
     (True, 64)
     """
-    wanted = -(-ENOUGH_PROGRAMS // max(programs, 1))
-    length = max(SHORTEST_SEGMENT, -(-steps // wanted))
+    wanted = -(-tuning.programs // max(programs, 1))
+    length = max(tuning.shortest, -(-steps // wanted))
     return -(-length // 16) * 16  # a multiple of every `chunk_steps`
 
 
@@ -95,13 +96,14 @@ def plan(batch: int, steps: int, channels: int, states: int) -> ScanPlan:
     Example
     -------
     >>> p = plan(batch=2, steps=1000, channels=40, states=12)
-    >>> p.blocks, p.segment, p.segments, p.pieces, p.constants["N"]
-    (2, 32, 32, 64, 16)
+    >>> p.blocks, p.pieces == 2 * p.segments, p.constants["N"]
+    (2, True, 16)
     """
     blocks = -(-channels // WIDTH)
-    segment = segment_steps(batch * blocks, steps)
+    tuning = tuning_of(batch * blocks)
+    segment = segment_steps(batch * blocks, steps, tuning)
     segments = max(1, -(-steps // segment))
     pieces, tile = batch * segments, tile_of(states)
     even = channels % WIDTH == 0 and states == tile
     constants = {"STATES": states, "N": tile, "W": WIDTH, "EVEN": even, "num_warps": 1}
-    return ScanPlan(blocks, segment, segments, pieces, constants)
+    return ScanPlan(blocks, segment, segments, pieces, tuning, constants)
