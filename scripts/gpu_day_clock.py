@@ -21,7 +21,7 @@ class Effort(NamedTuple):
 
 FULL = Effort(20, 100)  # what is published
 QUICK = Effort(5, 25)  # what is compared
-DRY = Effort(1, 2)
+DRY = Effort(0, 1)
 
 
 def times(works: Sequence[Work], effort: Effort, device: str) -> dict[str, Any]:

@@ -110,10 +110,10 @@ def variant(settings: Settings, works: list[Any], kind: str, change: Choice) -> 
 def together(settings: Settings, shapes: Mapping[str, Shape]) -> Row:
     """The constants that the times speak for, checked, and their times next to those of the present ones."""
     known = PartFile(path_of(settings.out, 2)).rows
-    asked = [known[name] for name in shapes if name in known and FAILED not in known[name]]
-    if not asked:
+    shapes = {name: shape for name, shape in shapes.items() if name in known and FAILED not in known[name]}
+    if not shapes:
         raise UserError("no shape was measured: nothing to put together")
-    choices = choose(asked)
+    choices = choose([known[name] for name in shapes])
     with trying(*choices):
         errors = {name: right(settings, small_shapes(settings)[name]) for name in shapes}
         megabytes = None if settings.dry else memory(settings)
@@ -194,7 +194,8 @@ def compare(settings: Settings, shape: Shape, choices: list[Choice]) -> dict[str
     """Forward with backward, now and with the choices, in turns; the least of three."""
     works = [ours_of(settings, drawn(shape, seed)) for seed in range(SETS)]
     row = tuning_row(programs(shape), choices)
-    pairs = [(variant(settings, works, KINDS[1], {}), variant(settings, works, KINDS[1], row)) for _ in range(3)]
+    turns = range(1 if settings.dry else 3)
+    pairs = [(variant(settings, works, KINDS[1], {}), variant(settings, works, KINDS[1], row)) for _ in turns]
     now, new = (min(float(value) for value in values) for values in zip(*pairs, strict=True))
     return {"now_ms": now, "ms": new}
 
