@@ -101,7 +101,7 @@ def synchronize(settings: Settings) -> None:
 # ------------------------------------------------------------------ is the scan right
 def compare(settings: Settings, shape: Shape) -> Row:
     """The largest error of each kind of call, as a share of the largest value."""
-    seed = secrets.randbelow(2**31)
+    seed = 1 if settings.dry else secrets.randbelow(2**31)  # sums of a few numbers may cancel: a dry run is the same
     errors = {}
     with poisoned():
         for reverse in (False, True):
