@@ -25,6 +25,8 @@ from lobes.errors import UserError
 SOURCES = ("selective_scan.cpp", "selective_scan_fwd_fp32.cu", "selective_scan_bwd_fp32_real.cu")
 # as in its setup.py
 FLAGS = ["-O3", "-std=c++17", "--use_fast_math", "--expt-relaxed-constexpr", "--expt-extended-lambda"]
+HALF = ("HALF_OPERATORS", "HALF_CONVERSIONS", "BFLOAT16_OPERATORS", "BFLOAT16_CONVERSIONS", "BFLOAT162_OPERATORS")
+FLAGS += [f"-U__CUDA_NO_{name}__" for name in HALF]
 FIXED = {"kIsEvenLen": False, "kIsVariableB": True, "kIsVariableC": True, "kHasZ": True, "kDeltaSoftplus": True}
 SWITCH = (
     "#define BOOL_SWITCH(COND, CONST_NAME, ...) "

@@ -8,8 +8,6 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from lobes.config.recipe_folders import name_of, script_of
-
 
 def command(script: str, argv: list[str]) -> str:
     """The command line as somebody would type it into a shell: in the folder of the script, or `lobes train` elsewhere.
@@ -23,6 +21,8 @@ def command(script: str, argv: list[str]) -> str:
     >>> command(f"{custom}/train.py", [f"{custom}/hparams/spmamba.yaml", "--num_spks", "1"])
     'lobes train custom/spmamba.yaml --num_spks 1'
     """
+    from lobes.config.recipe_folders import name_of, script_of  # which need YAML; commit and machine do not
+
     place = Path(script).absolute()
     if argv and place.parent != Path.cwd() and script_of(Path(argv[0])) == place:
         return shlex.join(["lobes", "train", name_of(Path(argv[0])), *argv[1:]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,25 @@ def test_part_4_takes_steps(rows_of, load):
     assert row["step_seconds"] > 0 and row["megabytes"] > 1 and row["parameters"] > 1000
     full = load("gpu_day_steps").full_presets()
     assert {"spmamba_8k", "tf_gridnet", "mbs_net", "sepformer"} <= set(full) and "spmamba_mini" not in full
+
+
+BARE = """
+import sys
+sys.modules.update(dict.fromkeys(("hyperpyyaml", "ruamel", "speechbrain", "torchaudio", "scipy", "soundfile", "numba")))
+import gpu_day, gpu_day_rows
+from _common import about
+from pathlib import Path
+settings = gpu_day_rows.Settings(Path(), True)
+print(about()["commit"], [len(gpu_day_rows.part(number).rows(settings)) for number in range(4)])
+"""
+
+
+def test_parts_0_to_3_need_pytorch_alone():
+    """A machine with a GPU may have no more, and no network."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")])}
+    done = subprocess.run([sys.executable, "-c", BARE], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\[12, 10, 3, \d+\]$", done.stdout.strip())
 
 
 @pytest.fixture
