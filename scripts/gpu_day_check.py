@@ -61,7 +61,7 @@ def facts(settings: Settings) -> Row:
         return found
     known = torch.cuda.get_device_properties(0)
     ask = ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"]
-    said = subprocess.run(ask, capture_output=True, text=True).stdout.strip().splitlines()
+    said = subprocess.run(ask, capture_output=True, text=True, encoding="utf-8").stdout.strip().splitlines()
     values = [value.strip() for value in said[0].split(",")] if said else []
     return {
         **found,

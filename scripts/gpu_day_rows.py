@@ -149,7 +149,7 @@ def work_off(number: int, settings: Settings, words: list[str], until: float, mi
         file.set(running=label)
         row = outcome(work)
         file.add(label, row)
-        print(f"  {number} {label}: {row.get(FAILED, 'done')} ({row['seconds']} s)", flush=True)
+        print(f"  {number} {label}: {row.get(FAILED, 'done')} ({row['took_seconds']} s)", flush=True)
         if FAILED in row and not usable(settings.device):
             return AGAIN
     file.set(finished=not words)
@@ -175,7 +175,7 @@ def outcome(work: Callable[[], Row]) -> Row:
     except Exception as error:  # of one row; the others are worked off all the same
         traceback.print_exc()
         row = {FAILED: in_a_line(error)}
-    return {**row, "seconds": round(time.monotonic() - begin, 1)}
+    return {**row, "took_seconds": round(time.monotonic() - begin, 1)}
 
 
 def in_a_line(error: BaseException) -> str:

@@ -92,6 +92,7 @@ def test_part_4_takes_steps(rows_of, load):
     found = rows_of(4, "convtasnet_tiny")
     assert set(found) == {"convtasnet_tiny bf16", "convtasnet_tiny fp32"}
     row = found["convtasnet_tiny bf16"]
+    assert row["seconds"] == 0.1  # of audio
     assert row["step_seconds"] > 0 and row["megabytes"] > 1 and row["parameters"] > 1000
     full = load("gpu_day_steps").full_presets()
     assert {"spmamba_8k", "tf_gridnet", "mbs_net", "sepformer"} <= set(full) and "spmamba_mini" not in full
