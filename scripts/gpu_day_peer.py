@@ -149,7 +149,7 @@ class PeerScan(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the eight tensors."""
         u, delta, A, B, C, D, z, bias, states, out = ctx.saved_tensors
-        dout = gradients[0].contiguous()
-        found = ctx.extension.bwd(u, delta, A, B, C, D, z, bias, dout, states, out, None, True, False)
+        gradient = gradients[0].contiguous()
+        found = ctx.extension.bwd(u, delta, A, B, C, D, z, bias, gradient, states, out, None, True, False)
         du, ddelta, dA, dB, dC, dD, dbias, dz = found
         return None, du, ddelta, dA, dB.squeeze(1), dC.squeeze(1), dD, dz, dbias
