@@ -74,7 +74,9 @@ def test_numbers_are_those_of_the_runs(demo, tmp_path):
     assert page.count("<audio") == page.count('class="spectrogram"') == 3 * 4
     assert ">spmamba_tiny</text>" in page and ">convtasnet_tiny</text>" in page  # the curves' legend
     assert "One seed and no interval" in page
-    assert "spmamba_tiny, SI-SDRi 1.5 dB" in page and "Test item 1, variant SER (item0)" in page
+    assert "spmamba_tiny, SI-SDRi 1.5 dB" in page
+    for kind, item in (("Best", "item0"), ("Median", "item1"), ("Worst", "item3")):
+        assert f"{kind} of 4 test items by the SI-SDRi of spmamba_tiny: variant SER ({item})" in page
 
 
 def test_no_word_of_a_winner(demo, tmp_path, capsys):
