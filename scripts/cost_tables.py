@@ -34,7 +34,7 @@ MOST_STEPS = 10.0  # in a second that are predicted: reading data and starting k
 # Data set -> training examples and hours, where all users have the same.
 SETS = {"WSJ0Mix": (20_000, 30.0), "LibriMix": (50_800, 212.0), "VoiceBank": (11_572, 9.4)}
 ENHANCEMENT, SEPARATION = ("VoiceBank", "bsrnn.yaml"), ("custom", "spmamba.yaml")  # recipe files for presets
-UNKNOWN = "-"
+UNKNOWN, NO_BREAK = "-", "\u00a0"
 RECIPE_HEAD = (
     "Recipe file", "Network", "Batch", "TMAC a step", "GPU memory, predicted", "GPU steps/s, predicted",
     "Steps an epoch", "GPU hours an epoch, predicted", "Epochs at most",
@@ -177,7 +177,7 @@ def training_of(path: Path, preset: str | None, name: str) -> Training:
 
 def batch_words(one: Training) -> str:
     """A batch in words."""
-    return f"{one.batch} x {one.seconds:.2g} s, {one.precision}"
+    return f"{one.batch} x {one.seconds:.2g} s, {one.precision}".replace(" ", NO_BREAK, 3)
 
 
 def as_table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int) -> str:

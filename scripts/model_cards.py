@@ -53,7 +53,7 @@ def families() -> list[str]:
 
 
 def family_of(preset: str) -> str:
-    """The family of a preset: the longest one with which its name begins.
+    """The family with which a preset's name begins.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def family_of(preset: str) -> str:
     found = [family for family in families() if preset == family or preset.startswith(f"{family}_")]
     if not found:
         raise UserError(f"{preset}: no family of docs/models/flows.yaml begins its name; give it a flow and a card.")
-    return max(found, key=len)
+    return found[0]
 
 
 def model_rows() -> dict[str, dict[str, str]]:

@@ -79,6 +79,23 @@ def test_numbers_are_those_of_the_runs(demo, tmp_path):
         assert f"{kind} of 4 test items by the SI-SDRi of spmamba_tiny: variant SER ({item})" in page
 
 
+def test_examples_are_chosen_among_those_that_were_kept_as_sound(demo, tmp_path):
+    out = tmp_path / "out"
+    demo.main(["--output", str(out), "--steps", "40", "--seed", "5"])
+    runs = {name: out / name for name in (demo.FIRST, demo.SECOND)}
+    for folder in runs.values():
+        shutil.rmtree(folder / "audio" / "item0")
+    page = importlib.import_module("demo_page")
+    outcomes = {name: demo.collect(folder) for name, folder in runs.items()}
+    outcomes[demo.FIRST].utterances[2]["si_sdri"] = 9.0
+    titles = [example.title for example in page.page_examples(out, outcomes)]
+    assert [(title.split()[0], title.split()[2], title[-7:]) for title in titles] == [
+        ("Best", "3", "(item2)"),
+        ("Median", "3", "(item1)"),
+        ("Worst", "3", "(item3)"),
+    ]
+
+
 def test_no_word_of_a_winner(demo, tmp_path, capsys):
     demo.main(["--output", str(tmp_path / "out"), "--steps", "40"])
     page = re.sub(
