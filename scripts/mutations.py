@@ -34,7 +34,44 @@ MUTATIONS = [
         "",
         ("tests/training/test_gradients.py::test_fp16_lowers_its_scale_until_a_step_is_taken",),
     ),
+    # ---- what a training costs
+    Mutation(
+        "costs: the memory holds all batches of a step",
+        "scripts/cost_tables.py",
+        "one.seconds * one.at_once / 1024",
+        "one.seconds * one.batch / 1024",
+        ("tests/scripts/test_cost_tables.py::test_predictions_follow_from_the_formulas_of_the_page",),
+    ),
+    Mutation(
+        "costs: a length that failed counts as measured",
+        "scripts/cost_tables.py",
+        "if len(known.megabytes) < 2:",
+        "if not known.megabytes:",
+        ("tests/scripts/test_cost_tables.py::test_what_was_not_measured_is_not_predicted",),
+    ),
+    Mutation(
+        "costs: a step is one forward pass",
+        "scripts/cost_tables.py",
+        "PASSES = 3  #",
+        "PASSES = 1  #",
+        ("tests/scripts/test_cost_tables.py",),
+    ),
+    # ---- the demo's page
+    Mutation(
+        "demo: the best item has the least gain",
+        "lobes/reports/evaluation_page.py",
+        "np.argsort(-gain, kind=",
+        "np.argsort(gain, kind=",
+        ("tests/recipes/test_demo.py::test_examples_are_chosen_among_those_that_were_kept_as_sound",),
+    ),
     # ---- recipes by name
+    Mutation(
+        "recipes: tables are written into an installed package",
+        "lobes/config/recipe_folders.py",
+        'installed = recipe.parent == _PACKAGE / "recipes"',
+        "installed = False",
+        ("tests/config/test_recipe_folders.py::test_an_installed_package_has_them_inside",),
+    ),
     Mutation(
         "recipes: a folder of that name next to an installed package counts",
         "lobes/config/recipe_folders.py",

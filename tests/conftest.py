@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -31,6 +32,21 @@ def realdata() -> Path:
     if not folder.is_dir():
         pytest.skip("no real recordings on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium; the test is skipped where there is none."""
+    if sys.platform == "win32":
+        pytest.skip("the browser is driven over pipes with the numbers 3 and 4")
+    spec = importlib.util.spec_from_file_location("devtools", Path(__file__).with_name("devtools.py"))
+    devtools = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(devtools)
+    if devtools.program() is None:
+        pytest.skip("no Chromium on this machine")
+    found = devtools.Browser(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from pymdownx.slugs import slugify
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("*.md", "docs/*.md", "docs/*/*.md", "recipes/*/*.md", "benchmarks/results/*.md")
-ASSETS = ("docs/images/*", "docs/site/*.js")
+ASSETS = ("docs/images/*.*", "docs/images/*/*", "docs/site/*.js", "docs/site/*.css")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]+)(#[\w-]+)?\)")
 NAME = re.compile(r"lobes(?:\.\w+)+")
 

@@ -45,6 +45,20 @@ def results_folder() -> Path:
     return Path("results") if folder.parent == _PACKAGE else folder.parent / "results"
 
 
+def results_page(recipe: Path) -> Path:
+    """The page in which the scripts of a recipe's folder keep their tables: RESULTS.md in it.
+
+    An installed package is no place to write to: its recipes have the page below `results` in the current folder.
+
+    Example
+    -------
+    >>> results_page(recipes_folder() / "PolSESS").parts[-2:]
+    ('PolSESS', 'RESULTS.md')
+    """
+    installed = recipe.parent == _PACKAGE / "recipes"
+    return (results_folder() / recipe.name if installed else recipe) / "RESULTS.md"
+
+
 def script_of(recipe_file: Path) -> Path:
     """The train.py of a recipe file, which lies in `hparams` next to it.
 

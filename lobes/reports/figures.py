@@ -61,6 +61,22 @@ class Curve:
         """The finite points."""
         return [(x, y) for x, y in zip(self.x, self.y, strict=True) if math.isfinite(x) and math.isfinite(y)]
 
+    @property
+    def words(self) -> str:
+        """The line for who does not see it.
+
+        Example
+        -------
+        >>> Curve("a", [0, 10, 20], [1.0, 3.25, 3.0]).words
+        'a from 1 at 0 to 3 at 20, highest 3.25 at 10'
+        """
+        points = self.points()
+        if not points:
+            return f"{self.label} without a point"
+        first, last, top = points[0], points[-1], max(points, key=lambda point: point[1])
+        ends = f"{self.label} from {first[1]:.4g} at {first[0]:.4g} to {last[1]:.4g} at {last[0]:.4g}"
+        return f"{ends}, highest {top[1]:.4g} at {top[0]:.4g}"
+
 
 def wav_uri(samples: np.ndarray, sample_rate: int) -> str:
     """Return a 16-bit WAV file as a data URI.

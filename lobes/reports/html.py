@@ -1,4 +1,4 @@
-"""A report as one HTML file: tables, curves, spectrograms and players; nothing to fetch and no script."""
+"""A report as one HTML file: tables, curves, spectrograms and players. It fetches nothing, and needs no script."""
 
 from __future__ import annotations
 

@@ -12,12 +12,14 @@ from counted_variants import CLEAN, counted_variants
 from lobes.data.audio import read
 from lobes.data.files import write_whole
 from lobes.evaluation.results import folder_name
+from lobes.evaluation.score_tables import ScoreTable, System
 from lobes.reports import tables as table
+from lobes.reports.evaluation_page import chosen_examples
 from lobes.reports.html import AudioExample, Curve, Table, write_report
 from lobes.runs.record import Outcome, number
 from lobes.runs.table import write_per_utterance
 
-SHOWN = 3  # test items on the page
+MEASURE = "si_sdri"  # that chooses the examples
 VARIANTS = "The letters name what the mixture holds in addition to speech: S scene, E sound event, R reverb."
 ONE_SEED = "One seed and no interval: a small difference between two rows says nothing."
 Outcomes = dict[str, Outcome]  # by model
@@ -80,23 +82,38 @@ def result_rows(outcomes: Outcomes, task: str) -> list[list[str]]:
 
 
 def page_examples(output: Path, outcomes: Outcomes) -> list[AudioExample]:
-    """Mixture, target and the models' estimates of the first test items, whatever their scores."""
-    folders = sorted(path.parent for path in (output / next(iter(outcomes)) / "audio").glob("*/mix.wav"))
-    return [example(output, outcomes, place, folder) for place, folder in enumerate(folders[:SHOWN], start=1)]
+    """Mixture, target and the models' estimates of some of the test items that were kept as sound.
 
-
-def example(output: Path, outcomes: Outcomes, place: int, folder: Path) -> AudioExample:
-    """Read the signals of one test item and say what each model made of it."""
+    They are those with the best, the median and the worst gain of the first model.
+    """
+    folders = {path.parent.name: path.parent for path in (output / next(iter(outcomes)) / "audio").glob("*/mix.wav")}
     rows = {
-        name: next(row for row in o.utterances if folder_name(row["id"]) == folder.name) for name, o in outcomes.items()
+        name: {row["id"]: row for row in outcome.utterances if folder_name(row["id"]) in folders}
+        for name, outcome in outcomes.items()
     }
+    systems = [
+        System(name, [ScoreTable(name, {MEASURE: {ID: row[MEASURE] for ID, row in found.items()}}, {}, list(found))])
+        for name, found in rows.items()
+    ]
+    of_items = f"of {len(folders)} test items by the SI-SDRi of {systems[0].label}"
+    labels = table.short_labels([row["id"] for row in next(iter(outcomes.values())).utterances])
+    return [
+        example(
+            f"{kind.capitalize()} {of_items}: variant {rows[systems[0].label][ID]['variant']} ({labels[ID]})",
+            folders[folder_name(ID)],
+            {name: found[ID] for name, found in rows.items()},
+            output,
+        )
+        for kind, ID in chosen_examples(systems, MEASURE)
+    ]
+
+
+def example(title: str, folder: Path, rows: dict[str, dict[str, Any]], output: Path) -> AudioExample:
+    """Read the signals of one test item and say what each model made of it."""
     files = {"mixture": folder / "mix.wav", "target: speaker 1, dry": folder / "s1.wav"}
     for name, row in rows.items():
         files[f"{name}, {gain(row)}"] = output / name / "audio" / folder.name / "s1_hat.wav"
     signals = {label: read(path)[0] for label, path in files.items()}
-    first = next(iter(rows.values()))
-    labels = table.short_labels([row["id"] for row in next(iter(outcomes.values())).utterances])
-    title = f"Test item {place}, variant {first['variant']} ({labels[first['id']]})"
     return AudioExample(title, signals, read(folder / "mix.wav")[1])
 
 

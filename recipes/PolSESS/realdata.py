@@ -10,7 +10,7 @@ FOLDER holds manifest.csv with the columns path and split (train, valid, test), 
 noise/ that this file names. One corpus is for task ES (enhance one speaker) and one for SB (separate both); speakers,
 recordings and simulated rooms of the test are never heard in training. Each run is also tested on a corpus of another
 domain, which it has seen nothing of (`out_of_domain_corpus.py`). Finished runs are kept: the same command after an
-interruption goes on where it stopped. The tables go into RESULTS.md in this folder.
+interruption goes on where it stopped. The tables go into RESULTS.md in this folder, or into --results.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import out_of_domain
 import out_of_domain_corpus
 from counted_variants import CLEAN, counted_variants
 
-from lobes.config.recipe_folders import results_folder
+from lobes.config.recipe_folders import results_folder, results_page
 from lobes.data import arguments
 from lobes.data.files import ENDING
 from lobes.errors import UserError, exit_on_user_error
@@ -41,7 +41,7 @@ from lobes.runs.record import Outcome, collect
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TRAIN_SCRIPT = HERE / "train.py"
-RESULTS = HERE / "RESULTS.md"
+RESULTS = results_page(HERE)
 RECORDINGS = ROOT.parent / "shared" / "realdata"
 SPEECH = ("speech/librispeech", "speech/ljspeech", "speech/vctk")
 # PolSESS scene class -> recordings. Home is indoors: its rooms are simulated for each mixture, as PolSESS does.
@@ -101,7 +101,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="with manifest.csv (default: shared/realdata near the checkout)",
     )
     add("--output", type=Path, default=results_folder() / "realdata", help="default: results/realdata")
-    add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
+    add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: %(default)s)")
     add("--hparams", default="spmamba_mini", help="hparams/<name>.yaml, the training (default: %(default)s)")
     add("--preset", default="spmamba_mini", help="a network of hparams_shared/models (default: %(default)s)")
     add("--baseline", default="convtasnet_tiny", help="the other network (default: %(default)s)")

@@ -9,7 +9,8 @@
 FOLDER holds manifest.csv with the columns path, kind, speaker, split and sample_rate, the recordings that it names, and
 voicebank/clean and voicebank/noisy. Speakers and recordings of noise of the test are never heard in training. Finished
 runs are kept: the same command after an interruption goes on where it stopped. Each run is also tested on pairs of
-another domain, which it has seen nothing of (`out_of_domain_pairs.py`). The tables go into RESULTS.md in this folder.
+another domain, which it has seen nothing of (`out_of_domain_pairs.py`). The tables go into RESULTS.md in this folder or
+into --results.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import out_of_domain
 import out_of_domain_pairs
 from realdata_set import describe, find_recordings, make_set
 
-from lobes.config.recipe_folders import results_folder
+from lobes.config.recipe_folders import results_folder, results_page
 from lobes.data import arguments
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.inputs import shared_in
@@ -39,7 +40,7 @@ from lobes.runs.table import read_per_utterance
 
 HERE = Path(__file__).resolve().parent
 TRAIN_SCRIPT = HERE / "train.py"
-RESULTS = HERE / "RESULTS.md"
+RESULTS = results_page(HERE)
 # name -> preset, all trained as hparams/bsrnn_mini.yaml says
 MODELS = {"bsrnn_mini": "bsrnn", "bsrnn_local_norms_mini": "bsrnn_local_norms"}
 MODELS |= {f"bs_bimamba_abl{number}_mini": f"bs_bimamba_abl{number}_small" for number in (1, 2, 3)}
@@ -116,7 +117,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="with manifest.csv (default: shared/realdata near the checkout)",
     )
     add("--output", type=Path, default=results_folder() / "voicebank_realdata", help="default: %(default)s")
-    add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
+    add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: %(default)s)")
     add("--models", nargs="+", default=list(MODELS), choices=list(MODELS), help="default: all")
     add("--seeds", nargs="+", type=arguments.from_zero, default=list(SEEDS))
     add("--minutes", type=arguments.positive, help=f"training minutes of each run (default: {MINUTES:g})")

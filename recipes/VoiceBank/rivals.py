@@ -96,7 +96,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=results_folder() / "voicebank_realdata",
         help="realdata.py's (default: %(default)s)",
     )
-    add("--results", type=Path, default=RESULTS, help="Markdown file for the tables (default: RESULTS.md)")
+    add("--results", type=Path, default=RESULTS, help="Markdown file for the tables (default: %(default)s)")
     add("--recogniser", default=POCKETSPHINX, help="as of lobes evaluate (default: %(default)s)")
     add("--workers", type=arguments.from_zero, help="scoring processes; 0 scores in this one")
     add("--device", help="for example cuda, for the runs")

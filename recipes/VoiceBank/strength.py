@@ -7,7 +7,7 @@
 Of each file a share of the enhanced signal and the rest of the input are added, as `lobes enhance --strength` does, and
 scored: DNSMOS, word errors, PESQ, SI-SDR. Where the manifest has no texts, the words are those that the recogniser
 hears in the clean file. What is scored is kept: the same command after an interruption goes on where it stopped. Table
-and picture go into RESULTS.md in this folder.
+and picture go into RESULTS.md in this folder, or into --results.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import strength_report as report
 
-from lobes.config.recipe_folders import results_folder
+from lobes.config.recipe_folders import results_folder, results_page
 from lobes.data import arguments
 from lobes.data.audio import read_mono_with_rate
 from lobes.data.files import write_whole
@@ -44,7 +44,7 @@ from lobes.runs.launcher import stage
 from lobes.runs.provenance import command
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "RESULTS.md"
+RESULTS = results_page(HERE)
 METRICS = ("si_sdr", "pesq", "dnsmos")
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 
@@ -93,7 +93,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--name", help="of the model, in file names and headings (default: that of the first model)")
     add("--recogniser", default=POCKETSPHINX, help="as for `lobes evaluate` (default: %(default)s)")
     add("--output", type=Path, default=results_folder() / "strength", help="default: results/strength")
-    add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: RESULTS.md)")
+    add("--results", type=Path, default=RESULTS, help="Markdown file for the table (default: %(default)s)")
     add("--workers", type=arguments.from_zero, help="scoring processes; 0 scores in this one")
     add("--device", help="cpu or cuda (default: the GPU if any)")
     options = parser.parse_args(argv)

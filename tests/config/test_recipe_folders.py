@@ -16,6 +16,7 @@ from lobes.config.recipe_folders import (
     recipe_folder,
     recipes_folder,
     results_folder,
+    results_page,
     script_of,
     shared_folder,
 )
@@ -47,7 +48,14 @@ def test_an_installed_package_has_them_inside(installed):
     found = find_recipe_file("PolSESS/spmamba_tiny.yaml")
     assert found == installed / "recipes" / "PolSESS" / "hparams" / "spmamba_tiny.yaml"
     assert results_folder() == Path("results")  # nothing is written into a package
+    assert results_page(installed / "recipes" / "PolSESS") == Path("results", "PolSESS", "RESULTS.md")
     assert script_of(found).is_file() and name_of(found) == "PolSESS/spmamba_tiny.yaml"
+
+
+def test_tables_stand_next_to_the_scripts_but_in_an_installed_package(installed, tmp_path):
+    copy = tmp_path / "PolSESS"
+    assert results_page(copy) == copy / "RESULTS.md"
+    assert results_page(ROOT / "recipes" / "PolSESS") == ROOT / "recipes" / "PolSESS" / "RESULTS.md"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from lobes.data import audio
 from lobes.models import list_models
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "recipes").glob("*/*.md")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").glob("*/*.md")]
 
 
 def text_of(name: str) -> str:

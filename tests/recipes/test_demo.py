@@ -74,7 +74,26 @@ def test_numbers_are_those_of_the_runs(demo, tmp_path):
     assert page.count("<audio") == page.count('class="spectrogram"') == 3 * 4
     assert ">spmamba_tiny</text>" in page and ">convtasnet_tiny</text>" in page  # the curves' legend
     assert "One seed and no interval" in page
-    assert "spmamba_tiny, SI-SDRi 1.5 dB" in page and "Test item 1, variant SER (item0)" in page
+    assert "spmamba_tiny, SI-SDRi 1.5 dB" in page
+    for kind, item in (("Best", "item0"), ("Median", "item1"), ("Worst", "item3")):
+        assert f"{kind} of 4 test items by the SI-SDRi of spmamba_tiny: variant SER ({item})" in page
+
+
+def test_examples_are_chosen_among_those_that_were_kept_as_sound(demo, tmp_path):
+    out = tmp_path / "out"
+    demo.main(["--output", str(out), "--steps", "40", "--seed", "5"])
+    runs = {name: out / name for name in (demo.FIRST, demo.SECOND)}
+    for folder in runs.values():
+        shutil.rmtree(folder / "audio" / "item0")
+    page = importlib.import_module("demo_page")
+    outcomes = {name: demo.collect(folder) for name, folder in runs.items()}
+    outcomes[demo.FIRST].utterances[2]["si_sdri"] = 9.0
+    titles = [example.title for example in page.page_examples(out, outcomes)]
+    assert [(title.split()[0], title.split()[2], title[-7:]) for title in titles] == [
+        ("Best", "3", "(item2)"),
+        ("Median", "3", "(item1)"),
+        ("Worst", "3", "(item3)"),
+    ]
 
 
 def test_no_word_of_a_winner(demo, tmp_path, capsys):

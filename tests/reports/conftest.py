@@ -1,31 +1,11 @@
-"""Small systems with known scores, and a browser where the machine has one."""
+"""Small systems with known scores."""
 
 from __future__ import annotations
-
-import importlib.util
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lobes.evaluation.score_tables import ScoreTable, System
-
-_SPEC = importlib.util.spec_from_file_location("devtools", Path(__file__).with_name("devtools.py"))
-_DEVTOOLS = importlib.util.module_from_spec(_SPEC)
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """A headless Chromium."""
-    if sys.platform == "win32":
-        pytest.skip("the browser is driven over pipes with the numbers 3 and 4")
-    _SPEC.loader.exec_module(_DEVTOOLS)
-    if _DEVTOOLS.program() is None:
-        pytest.skip("no Chromium on this machine")
-    found = _DEVTOOLS.Browser(tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="session")

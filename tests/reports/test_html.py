@@ -76,7 +76,7 @@ def test_page_is_well_formed_and_needs_no_network(page, elements):
     assert len(ids) == len(set(ids))
     assert sum(source.startswith("data:") for source in sources) == 6 + 6  # players and spectrograms
     assert all(source.startswith("data:") or source.removeprefix("#") in ids for source in sources)
-    assert "url(" not in text and "<script" not in text and "@import" not in text
+    assert "url(" not in text and "<script src" not in text and "@import" not in text
 
 
 def test_page_shows_everything_that_was_given(page, elements):
@@ -108,6 +108,9 @@ def test_screen_readers_get_a_name_for_each_picture_and_player(elements):
         assert re.fullmatch(r"item \d: (mixture|target)", attrs["aria-label"])
     for _, around in elements.of("svg"):
         assert around[-1]["role"] == "img" and around[-1]["aria-label"]
+    chart = next(attrs for attrs, _ in elements.of("div") if attrs.get("class") == "chart")
+    for words in ("first from 0 at 0 to 3 at 10", "second from 0 at 0 to 0 at 0"):
+        assert words in chart["aria-label"]
     assert len(elements.of("svg")) == 7
 
 

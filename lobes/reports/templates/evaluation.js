@@ -1,5 +1,4 @@
-"use strict";
-// The page is whole without this: it sorts and filters rows, says where a table scrolls, and lets one player play.
+// The page is whole without this: it sorts and filters rows.
 const status_line = document.getElementById("status");
 const first_number = /-?\d+(\.\d+)?/;
 
@@ -43,13 +42,6 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
   }
 }
 
-const widths = new ResizeObserver((boxes) => {
-  for (const { target } of boxes) {
-    target.previousElementSibling.hidden = target.scrollWidth <= target.clientWidth + 1;
-  }
-});
-for (const box of document.querySelectorAll(".hint + .scroll")) widths.observe(box);
-
 const filter = document.getElementById("filter");
 const lines = Array.from(document.querySelectorAll("#all-utterances tbody tr"), (row) => [row, row.textContent.toLowerCase()]);
 filter.closest("p").hidden = false;
@@ -62,7 +54,3 @@ filter.addEventListener("input", () => {
   }
   document.querySelector("output").textContent = `${shown} of ${lines.length} rows`;
 });
-
-document.addEventListener("play", (event) => {
-  for (const player of document.querySelectorAll("audio")) if (player !== event.target) player.pause();
-}, true); // a play event does not bubble

@@ -25,6 +25,10 @@ FLAGS = (
 )
 SECONDS = 60
 KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), " ": (32, " ")}
+TOO_WIDE = """((inside) => Array.from(document.querySelectorAll("body *")).filter((element) =>
+  !element.closest(inside) && element.checkVisibility({visibilityProperty: true, opacityProperty: true})
+  && element.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .map((element) => element.outerHTML.slice(0, 200)))"""
 
 
 def program() -> str | None:
@@ -76,7 +80,7 @@ class Browser:
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.send("Emulation.setDeviceMetricsOverride", **metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Emulation.setEmulatedMedia", media="", features=[scheme])
         self.events.clear()
         loader = self.send("Page.navigate", url=page.as_uri())["loaderId"]
         while not any(_is_load(event, loader) for event in self.events):
@@ -100,6 +104,15 @@ class Browser:
         found = self.send("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(found["data"]))
 
+    def print_preview(self) -> None:
+        """Show the page as it is printed."""
+        self.send("Emulation.setEmulatedMedia", media="print")
+
+    def too_wide(self, may_scroll: str = ".scroll, .skip, svg") -> list[str]:
+        """What is seen of the page beyond the window's right edge, and does not lie in a part that may scroll."""
+        width = self.run("document.documentElement.scrollWidth - window.innerWidth")
+        return [f"the page, by {width} pixels"] * (width > 0) + self.run(f"{TOO_WIDE}({json.dumps(may_scroll)})")
+
     def errors(self) -> list[dict]:
         """What the page has reported as wrong."""
         self.run("1")  # all events before this have arrived
@@ -107,10 +120,11 @@ class Browser:
         return [event for event in self.events if event.get("method") in wrong]
 
     def requests(self) -> list[str]:
-        """The addresses that the page asked for."""
+        """The addresses that the page asked for; what it brings itself is no request."""
         self.run("1")
         asked = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]
-        return [event["params"]["request"]["url"] for event in asked]
+        urls = (event["params"]["request"]["url"] for event in asked)
+        return [url for url in urls if not url.startswith(("data:", "blob:"))]
 
     def close(self) -> None:
         """End the browser."""
