@@ -47,20 +47,6 @@ def test_training_compiles_as_one_graph(preset, lengths):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-6 * float(other.abs().max()))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("preset", ["spmamba_tiny", "bsrnn_8k_tiny"])
-def test_lengths_of_all_kinds_share_two_graphs(preset):
-    """The first length is compiled as it is; with the second PyTorch notices that it varies."""
-    model, testing = get_model(preset, n_layers=1).train(), importlib.import_module("torch._dynamo.testing")
-    torch.compiler.reset()
-    counter = testing.CompileCounter()
-    with importlib.import_module("torch._dynamo.config").patch(allow_rnn=True):
-        compiled = torch.compile(model, fullgraph=True, backend=counter)
-        for samples in (1200, 1300, 1777, 1999, 2048, 3001, 3500):
-            compiled(torch.randn(2, samples)).square().mean().backward()
-    assert counter.frame_count == 2
-
-
 @pytest.mark.parametrize("preset", ["spmamba_tiny", "bsrnn_8k_tiny"])
 def test_a_forward_pass_reads_nothing_from_the_device(monkeypatch, preset):
     """Reading a number from a GPU waits for all its work. Here the CPU passes for one."""
