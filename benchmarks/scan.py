@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How fast are the scan's backends, against each other, against the unbound loop over time and against mambapy?
+"""How fast are the scan's backends, against each other, the unbound loop over time, mambapy and the first prototype?
 
 > python benchmarks/scan.py [--threads 1] [--repeats 7] [--shapes intra inter cross] [--device cpu]
 
@@ -7,11 +7,16 @@ All of them take turns in one process. A time is one call in float32 with all in
 forward with backward. Factors are ratios of minima: of CPU time, which other processes disturb less, with one thread;
 else of wall time. With one thread on a CPU the table ends with what a second thread gains, and with the time for a step
 of the sequence, from short ones to long ones. Accuracy is that of float32 against the `torch` backend in float64.
+
+The prototype is the code from which the backend `numba` was written; it takes part on a CPU where its file lies next to
+the checkout, as PROTOTYPE says.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +24,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from _common import RESULTS, about, in_turns, known_device, result_file, write
+from _common import RESULTS, ROOT, about, in_turns, known_device, result_file, write
 from torch import Tensor
 
 from lobes.data import arguments
@@ -45,8 +50,15 @@ LARGEST_PSCAN = 2**26  # states (B L D N) beyond which mambapy's memory would no
 CALLS = 10  # in a turn, where threads are compared
 LENGTHS = (1000, 4000, 16000, 64000)  # each a part of the last
 KINDS = ("forward", "forward+backward")
-# Forward with backward on one thread against the reference, within frames and over time.
-AT_LEAST = {"torch": 2.5, "numba": 20.0}
+PROTOTYPE = ROOT.parent / "shared" / "prototypes" / "scan_numba.py"
+PEERS = {"reference": 1, "pscan": 1, "prototype": 2}  # that the others are compared with -> digits of the factor
+# Factors, forward with backward on one thread, while freed memory goes back to the system: over the reference by shape,
+# and over the prototype.
+AT_LEAST = {
+    "torch": {"intra": 2.5, "inter": 2.5},
+    "numba": {"intra": 20.0, "inter": 20.0, "cross": 12.0},
+}
+OVER_PROTOTYPE = 1.1
 Inputs = list[Tensor]
 
 
@@ -80,7 +92,7 @@ def parse() -> argparse.Namespace:
     add("--device", type=known_device, default="cpu")
     add("--shapes", nargs="+", choices=list(SHAPES), default=list(DEFAULT))
     add("--keep_memory", action="store_true", help="keep freed memory in the process, as training does")
-    add("--backends", nargs="+", choices=[*backends(), "pscan"], help="default: all that run here, and pscan")
+    add("--backends", nargs="+", choices=[*backends(), "pscan", "prototype"], help="default: all that run here")
     add("--output", type=result_file, default=RESULTS / "scan.json")
     options = parser.parse_args()
     options.backends = options.backends or default_peers(options.device)
@@ -88,10 +100,11 @@ def parse() -> argparse.Namespace:
 
 
 def default_peers(device: str) -> list[str]:
-    """The backends that run on a device, and mambapy's parallel scan where it is installed."""
+    """The backends that run on a device, mambapy's parallel scan and the prototype where there are such."""
     names = ("reference", "torch", "numba") if device == "cpu" else ("torch", "triton", "mamba_ssm")
     found = [name for name in names if backends()[name] == "available"]
-    return [*found, "pscan"] if find_spec("mambapy") else found
+    found += ["pscan"] if find_spec("mambapy") else []
+    return found + (["prototype"] if device == "cpu" and PROTOTYPE.exists() else [])
 
 
 def make_inputs(shape: tuple[int, int, int, int], device: str = "cpu") -> Inputs:
@@ -112,9 +125,11 @@ def make_inputs(shape: tuple[int, int, int, int], device: str = "cpu") -> Inputs
 
 
 def scan_by(name: str) -> Callable[..., Tensor]:
-    """The function of eight inputs behind a name: a backend, or mambapy's parallel scan."""
+    """The function of eight inputs behind a name: a backend, mambapy's parallel scan or the prototype."""
     if name == "pscan":
         return pscan
+    if name == "prototype":
+        return prototype()
     return lambda *inputs: selective_scan(*inputs, delta_softplus=True, backend=name)
 
 
@@ -125,6 +140,14 @@ def pscan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, 
     dt = F.softplus(delta + bias)
     states = parallel(torch.exp(dt.unsqueeze(-1) * A), (dt * u).unsqueeze(-1) * B.unsqueeze(2))
     return ((states @ C.unsqueeze(-1)).squeeze(-1) + D * u) * F.silu(z)
+
+
+def prototype() -> Callable[..., Tensor]:
+    """The prototype's scan, on as many threads as PyTorch has."""
+    if str(PROTOTYPE.parent) not in sys.path:
+        sys.path.append(str(PROTOTYPE.parent))
+    importlib.import_module("numba").set_num_threads(torch.get_num_threads())
+    return importlib.import_module(PROTOTYPE.stem).nv_cl  # type: ignore[no-any-return]
 
 
 def work_of(name: str, kind: str, inputs: Inputs, gradient: Tensor) -> Callable[[], object]:
@@ -163,17 +186,24 @@ def largest_error(got: list[Tensor], truth: list[Tensor]) -> float:
 
 
 def report(shape: str, rows: dict[str, dict[str, Any]], clock: str) -> None:
-    """Print one line for each backend, with the factors over the reference and over pscan."""
+    """Print one line for each backend, with the factors over its peers, and what is expected of them."""
     print(f"\n{shape} {SHAPES[shape]}, {clock}")
-    print(f"{'backend':11}{'forward ms':>12}{'fwd+bwd ms':>12}{'x reference':>13}{'x pscan':>9}{'error':>10}")
+    columns = "".join(f"{f'x {peer}':>13}" for peer in PEERS)
+    print(f"{'backend':11}{'forward ms':>12}{'fwd+bwd ms':>12}{columns}{'error':>10}")
     for name, row in rows.items():
-        for peer in ("reference", "pscan"):
-            factors = {kind: round(rows[peer][kind][clock] / row[kind][clock], 1) for kind in KINDS if peer in rows}
-            row[f"times {peer}"] = factors
-        shown = [f"{row[f'times {peer}'].get(KINDS[1], float('nan')):.1f}" for peer in ("reference", "pscan")]
+        for peer, digits in PEERS.items():
+            base = rows.get(peer, {})
+            row[f"times {peer}"] = {kind: round(base[kind][clock] / row[kind][clock], digits) for kind in KINDS if base}
+        shown = "".join(f"{row[f'times {peer}'].get(KINDS[1], '-'):>13}" for peer in PEERS)
         alone, both = (f"{1e3 * row[kind][clock]:.1f}" for kind in KINDS)
-        wanted = f"   at least {AT_LEAST[name]:g} x reference" if name in AT_LEAST and shape in DEFAULT[:2] else ""
-        print(f"{name:11}{alone:>12}{both:>12}{shown[0]:>13}{shown[1]:>9}{row['error']:>10.0e}{wanted}")
+        print(f"{name:11}{alone:>12}{both:>12}{shown}{row['error']:>10.0e}{expected(name, shape, rows)}")
+
+
+def expected(name: str, shape: str, rows: dict[str, dict[str, Any]]) -> str:
+    """The bounds of a backend at a shape, as the end of its line."""
+    bounds = [(AT_LEAST.get(name, {}).get(shape), "reference"), (OVER_PROTOTYPE * (name == "numba"), "prototype")]
+    words = [f"{bound:g} x {peer}" for bound, peer in bounds if bound and peer in rows and shape in DEFAULT]
+    return f"   at least {', '.join(words)}" if words else ""
 
 
 def often(call: Callable[[], object], times: int) -> Callable[[], None]:

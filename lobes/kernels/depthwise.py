@@ -37,11 +37,11 @@ class ConvGradients(NamedTuple):
 
 
 @njit(**PART)
-def convolve(x, x_step, taps, bias, s, width, room):
+def convolve(rows, x, x_step, taps, bias, s, width, room):
     """bias + sum over k of taps[k] x[s + k - width + 1]; zeros lie before the first step."""
     y = bias
     for k in range(max(0, width - 1 - s), width):
-        y = read(x + (s + k - width + 1) * x_step, room) * load(taps + k * BYTES) + y
+        y = read(rows, x + (s + k - width + 1) * x_step, room) * load(taps + k * BYTES) + y
     return y
 
 
@@ -51,29 +51,29 @@ def forward(start, stop, p, out):
     for j in range(start, stop):
         b, block = j // p.blocks, j % p.blocks
         room, taps, bias = p.channels - block * LANES, p.taps + block * p.width * BYTES, load(p.bias + block * BYTES)
-        x, x_step = first_row(p.x, b, p.steps, p.reverse, block * BYTES)
-        y, y_step = first_row(out, b, p.steps, p.reverse, block * BYTES)
+        x, x_step = first_row(p.x, b, p.steps, p.reverse, block * LANES)
+        y, y_step = first_row(out, b, p.steps, p.reverse, block * LANES)
         for s in range(p.steps):
-            c = convolve(x, x_step, taps, bias, s, p.width, room)
-            write(y + s * y_step, c * sigmoid(c), room)
+            c = convolve(p.x, x, x_step, taps, bias, s, p.width, room)
+            write(out, y + s * y_step, c * sigmoid(c), room)
 
 
 @njit(**PART)
 def through_silu(p, g, b, block, grad_taps, inner):
     """Fill `inner` [L, LANES], the gradient before SiLU; add to the gradient of the taps, return that of the bias."""
     room, taps, bias = p.channels - block * LANES, p.taps + block * p.width * BYTES, load(p.bias + block * BYTES)
-    x, x_step = first_row(p.x, b, p.steps, p.reverse, block * BYTES)
-    gy, gy_step = first_row(g.y, b, p.steps, p.reverse, block * BYTES)
+    x, x_step = first_row(p.x, b, p.steps, p.reverse, block * LANES)
+    gy, gy_step = first_row(g.y, b, p.steps, p.reverse, block * LANES)
     grad_bias = splat(ZERO)
     for s in range(p.steps):
-        c = convolve(x, x_step, taps, bias, s, p.width, room)
+        c = convolve(p.x, x, x_step, taps, bias, s, p.width, room)
         o = sigmoid(c)
-        d = read(gy + s * gy_step, room) * (o * (c * (ONE - o) + ONE))
+        d = read(g.y, gy + s * gy_step, room) * (o * (c * (ONE - o) + ONE))
         store(inner + s * BYTES, d)
         grad_bias = grad_bias + d
         for k in range(max(0, p.width - 1 - s), p.width):
             at = grad_taps + k * BYTES
-            store(at, read(x + (s + k - p.width + 1) * x_step, room) * d + load(at))
+            store(at, read(p.x, x + (s + k - p.width + 1) * x_step, room) * d + load(at))
     return grad_bias
 
 
@@ -81,12 +81,12 @@ def through_silu(p, g, b, block, grad_taps, inner):
 def through_taps(p, g, b, block, inner):
     """Fill the gradient of x: the same taps the other way."""
     room, taps = p.channels - block * LANES, p.taps + block * p.width * BYTES
-    gx, gx_step = first_row(g.x, b, p.steps, p.reverse, block * BYTES)
+    gx, gx_step = first_row(g.x, b, p.steps, p.reverse, block * LANES)
     for s in range(p.steps):
         d = splat(ZERO)
         for k in range(max(0, p.width - p.steps + s), p.width):
             d = load(inner + (s + p.width - 1 - k) * BYTES) * load(taps + k * BYTES) + d
-        write(gx + s * gx_step, d, room)
+        write(g.x, gx + s * gx_step, d, room)
 
 
 @njit(**OPTIONS)

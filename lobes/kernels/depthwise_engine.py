@@ -1,6 +1,6 @@
 """The kernels of the depthwise convolution between tensors: blocked copies of taps and bias, addresses of the rest.
 
-B batch, L steps, D channels, K taps. Everything is float32 on the CPU.
+B batch, L steps, D channels, K taps. Everything is on the CPU: weights are float32, rows float32 or bfloat16.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
 def backward(gy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of x, weight and bias."""
     c, gy = Convolution(x, weight, bias, reverse), dense(gy)
-    gx, inner = c.new_rows(), x.new_empty(c.workers, x.shape[1], LANES)
+    gx, inner = c.new_rows(), weight.new_empty(c.workers, x.shape[1], LANES)
     gtaps, gbias = (tensor.new_zeros(len(c.shares), *tensor.shape) for tensor in (c.taps, c.bias))
     g = kernels.ConvGradients(rows(gy), rows(gx), address(gtaps), address(gbias))
     run(c.workers, c.shares, lambda a, b, w, i: kernels.backward(a, b, i, inner[w].data_ptr(), c.view, g))

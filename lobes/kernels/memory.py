@@ -19,8 +19,16 @@ class Rows(NamedTuple):
     step: int  # bytes from a step to the next
 
 
-def rows(tensor: Tensor) -> Rows:
-    """The place of the rows of a float32 tensor [B, L, ...]; its last dimension must be contiguous.
+class HalfRows(NamedTuple):
+    """The same of a bfloat16 tensor: kernels are compiled once more for this type."""
+
+    start: int
+    item: int
+    step: int
+
+
+def rows(tensor: Tensor) -> Rows | HalfRows:
+    """The place of the rows of a float32 or bfloat16 tensor [B, L, ...]; its last dimension must be contiguous.
 
     Example
     -------
@@ -28,9 +36,12 @@ def rows(tensor: Tensor) -> Rows:
     >>> x = torch.zeros(2, 5, 7)
     >>> rows(x[:, :, 2:6]) == (x.data_ptr() + 8, 140, 28)
     True
+    >>> type(rows(x.bfloat16())).__name__
+    'HalfRows'
     """
+    size = tensor.element_size()
     item, step, _ = tensor.stride()
-    return Rows(tensor.data_ptr(), 4 * item, 4 * step)
+    return (HalfRows if size == 2 else Rows)(tensor.data_ptr(), size * item, size * step)
 
 
 def address(tensor: Tensor | None) -> int:

@@ -3,7 +3,8 @@
 numba leaves it to LLVM to find loops that can run in vectors. LLVM gives up where a loop reads and writes many arrays
 that might overlap, as the scan's do. Here the vectors are written out: a `Vector` is LANES float32 in an LLVM vector,
 which LLVM splits into the registers that the machine has. Memory is addressed by plain integers, in bytes, so that one
-compiled form serves all strides.
+compiled form serves all strides. Rows of tensors may be bfloat16: they are widened when read, and rounded when they
+are written.
 
 The operators + - * / work between vectors, and between a vector and a float32. The compiler may fuse a product with a
 sum, and nothing else: no sum is reordered, and a NaN is never assumed away.
@@ -23,6 +24,8 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic as _intrinsic
 from numba.extending import lower_builtin, models, register_model
 
+from lobes.kernels.memory import HalfRows
+
 intrinsic: Any = _intrinsic  # numba's type stubs show the typing context as an argument
 
 
@@ -35,9 +38,10 @@ ROOTS = 32  # of two: what two registers of AVX-512 hold
 
 _FLOAT, _INT, _BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
 _FLOATS, _INTS, _MASK = (ir.VectorType(kind, LANES) for kind in (_FLOAT, _INT, _BIT))
+_SHORTS = ir.VectorType(ir.IntType(16), LANES)  # bfloat16: the upper half of a float32
 _HALF = ir.VectorType(_FLOAT, LANES // 2)
 _LOW, _HIGH = (list(range(start, start + LANES // 2)) for start in (0, LANES // 2))
-_NAME, _HALF_NAME = f"v{LANES}f32", f"v{LANES // 2}f32"
+_NAME, _HALF_NAME, _SHORT_NAME = f"v{LANES}f32", f"v{LANES // 2}f32", f"v{LANES}i16"
 _UNALIGNED = 4
 _PLACES = ir.VectorType(_INT, LANES // 2)
 # Further arguments of AVX-512's instructions: the value of masked lanes, the mask, and the rounding that is set.
@@ -142,32 +146,6 @@ def store(typing_context, address, x):
 
 
 @intrinsic
-def load_some(typing_context, address, count):
-    """The first `count` floats at an address, then zeros; nothing behind them is read."""
-
-    def generate(context, builder, signature, args):
-        pointer, mask = _pointer(builder, args[0]), _first(builder, args[1])
-        zeros = ir.Constant(_FLOATS, [0.0] * LANES)
-        args = [pointer, ir.Constant(_INT, _UNALIGNED), mask, zeros]
-        return _call(builder, f"llvm.masked.load.{_NAME}.p0", _FLOATS, args)
-
-    return Vector(Address, Count), generate
-
-
-@intrinsic
-def store_some(typing_context, address, x, count):
-    """Write the first `count` floats of a vector."""
-
-    def generate(context, builder, signature, args):
-        pointer, mask = _pointer(builder, args[0]), _first(builder, args[2])
-        args = [args[1], pointer, ir.Constant(_INT, _UNALIGNED), mask]
-        _call(builder, f"llvm.masked.store.{_NAME}.p0", ir.VoidType(), args)
-        return context.get_dummy_value()
-
-    return types.void(Address, Vector, Count), generate
-
-
-@intrinsic
 def load_float(typing_context, address):
     """The one float32 at an address."""
 
@@ -196,6 +174,93 @@ def load_int(typing_context, address):
         return builder.load(_pointer(builder, args[0], ir.IntType(64)))
 
     return Count(Address), generate
+
+
+def _is_half(rows: Any) -> bool:
+    """Whether a type is that of rows of bfloat16; `Rows` and None stand for float32."""
+    return getattr(rows, "instance_class", None) is HalfRows
+
+
+def _form(rows: Any) -> tuple[Any, str, int]:
+    """The vector that lies in rows: type, name and alignment."""
+    return (_SHORTS, _SHORT_NAME, _UNALIGNED // 2) if _is_half(rows) else (_FLOATS, _NAME, _UNALIGNED)
+
+
+def _widened(builder: Any, x: Any) -> Any:
+    """The float32 of numbers from rows."""
+    if x.type != _SHORTS:
+        return x
+    up = ir.Constant(_INTS, [16] * LANES)
+    return builder.bitcast(builder.shl(builder.zext(x, _INTS), up), _FLOATS)
+
+
+def _narrowed(builder: Any, x: Any, kind: Any) -> Any:
+    """Float32 for rows: the nearest bfloat16, of two equally near ones that with an even last bit; NaN stays NaN."""
+    if kind != _SHORTS:
+        return x
+    down, one, below_half, nan = (ir.Constant(_INTS, [number] * LANES) for number in (16, 1, 0x7FFF, 0x7FC0))
+    bits = builder.bitcast(x, _INTS)
+    odd = builder.and_(builder.lshr(bits, down), one)
+    near = builder.lshr(builder.add(bits, builder.add(odd, below_half)), down)
+    return builder.trunc(builder.select(builder.fcmp_unordered("uno", x, x), nan, near), _SHORTS)
+
+
+@intrinsic
+def number_size(typing_context, rows):
+    """Bytes of one number in rows, known when a kernel is compiled."""
+    return Count(rows), lambda context, builder, signature, args: ir.Constant(
+        ir.IntType(64), 2 if _is_half(rows) else 4
+    )
+
+
+@intrinsic
+def load_row(typing_context, rows, address):
+    """`load` from rows of either type."""
+    kind, _, size = _form(rows)
+
+    def generate(context, builder, signature, args):
+        return _widened(builder, builder.load(_pointer(builder, args[1], kind), align=size))
+
+    return Vector(rows, Address), generate
+
+
+@intrinsic
+def store_row(typing_context, rows, address, x):
+    """`store` to rows of either type."""
+    kind, _, size = _form(rows)
+
+    def generate(context, builder, signature, args):
+        builder.store(_narrowed(builder, args[2], kind), _pointer(builder, args[1], kind), align=size)
+        return context.get_dummy_value()
+
+    return types.void(rows, Address, Vector), generate
+
+
+@intrinsic
+def load_some(typing_context, rows, address, count):
+    """The first `count` numbers at an address in rows, then zeros; nothing behind them is read."""
+    kind, name, size = _form(rows)
+
+    def generate(context, builder, signature, args):
+        pointer, mask = _pointer(builder, args[1], kind), _first(builder, args[2])
+        args = [pointer, ir.Constant(_INT, size), mask, ir.Constant(kind, None)]
+        return _widened(builder, _call(builder, f"llvm.masked.load.{name}.p0", kind, args))
+
+    return Vector(rows, Address, Count), generate
+
+
+@intrinsic
+def store_some(typing_context, rows, address, x, count):
+    """Write the first `count` numbers of a vector to rows."""
+    kind, name, size = _form(rows)
+
+    def generate(context, builder, signature, args):
+        pointer, mask = _pointer(builder, args[1], kind), _first(builder, args[3])
+        args = [_narrowed(builder, args[2], kind), pointer, ir.Constant(_INT, size), mask]
+        _call(builder, f"llvm.masked.store.{name}.p0", ir.VoidType(), args)
+        return context.get_dummy_value()
+
+    return types.void(rows, Address, Vector, Count), generate
 
 
 @intrinsic

@@ -9,17 +9,17 @@ import numpy as np
 
 from lobes.kernels.simd import (
     AVX512,
-    BYTES,
     LANES,
-    load,
+    load_row,
     load_some,
+    number_size,
     power_of_two,
     prefetch_to_read,
     prefetch_to_write,
     product_minus,
     root_of_two,
     splat,
-    store,
+    store_row,
     store_some,
     times_power_of_two,
     where_less,
@@ -123,32 +123,32 @@ def softplus_and_slope(x):
 
 
 @njit(**PART)
-def first_row(rows, b, length, reverse, offset):
-    """Address of the first step that is run, at a byte offset in its row, and the bytes to the next."""
-    start = rows.start + b * rows.item + offset
+def first_row(rows, b, length, reverse, channel):
+    """Address of the first step that is run, from a channel on, and the bytes to the next step."""
+    start = rows.start + b * rows.item + channel * number_size(rows)
     if reverse:
         return start + (length - 1) * rows.step, -rows.step
     return start, rows.step
 
 
 @njit(**PART)
-def read(address, room):
+def read(rows, address, room):
     """A block of a row; `room` channels are left in it from here."""
-    return load(address) if room >= LANES else load_some(address, room)
+    return load_row(rows, address) if room >= LANES else load_some(rows, address, room)
 
 
 @njit(**PART)
-def write(address, x, room):
+def write(rows, address, x, room):
     if room >= LANES:
-        store(address, x)
+        store_row(rows, address, x)
     else:
-        store_some(address, x, room)
+        store_some(rows, address, x, room)
 
 
 @njit(**PART)
-def expect(address, writing):
+def expect(rows, address, writing):
     """Fetch the memory of a block that will be needed a chunk later."""
-    for line in range(0, BYTES, CACHE_LINE):
+    for line in range(0, LANES * number_size(rows), CACHE_LINE):
         if writing:
             prefetch_to_write(address + line)
         else:

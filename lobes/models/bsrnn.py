@@ -13,6 +13,7 @@ from lobes.models.base.band_mask import BandMaskModel
 from lobes.nnet.band_split import SMALLEST
 from lobes.nnet.banded import BandNorm, cumulative_norm, frame_norm, global_norm, joint_norm
 from lobes.nnet.bilstm import BiLSTM
+from lobes.nnet.lengths import derived
 from lobes.nnet.memory import Memory
 from lobes.nnet.mixers import Directions, chosen_direction, chosen_mixer, chosen_width, make_mixers
 from lobes.nnet.precision import at_least_fp32, no_autocast
@@ -221,10 +222,12 @@ class TimeLSTM(ResidualLSTM):
     def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B]); with a `memory`, over a chunk."""
         # padding comes last: who runs forward only meets it when all is done
-        steps = None if frames is None or self.forward_only else frames.repeat_interleave(x.shape[2])
+        steps, bands = None, x.shape[2]
+        if frames is not None and not self.forward_only:
+            steps = derived(frames, lambda n: n.repeat_interleave(bands))  # [B K]
         y = self.normalised(x, frames, memory).transpose(1, 2).flatten(0, 1)  # [B K, L, D]
         y = self.linear(self.sequence(y, steps, memory))
-        return x + y.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
+        return x + y.unflatten(0, (-1, bands)).transpose(1, 2)
 
 
 class BandLSTM(ResidualLSTM):

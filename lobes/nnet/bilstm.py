@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from lobes.nnet.lengths import on_cpu
 from lobes.nnet.lstm import LSTM
 from lobes.nnet.memory import Memory
 
@@ -38,5 +39,9 @@ class BiLSTM(LSTM):
             if memory is not None:
                 memory[self] = state
             return y
-        packed = pack_padded_sequence(x, steps.cpu(), batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(run(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        # from the longest to the shortest, as PyTorch would sort them; then it would read the order from the device
+        counts, order = on_cpu(steps).sort(descending=True)
+        place, back = (indices.to(x.device, non_blocking=True) for indices in (order, order.argsort()))
+        packed = pack_padded_sequence(x.index_select(0, place), counts, batch_first=True)
+        y = pad_packed_sequence(run(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        return y.index_select(0, back)

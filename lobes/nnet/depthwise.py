@@ -22,8 +22,8 @@ _INPUTS = "Tensor x, Tensor weight, Tensor bias, bool reverse"
 def conv_silu(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) -> Tensor:
     """Convolve each channel over time, causally, or anti-causally with the kernel turned round; then apply SiLU.
 
-    In float32 on the CPU one compiled pass does both, as the operator `lobes::conv_silu` of PyTorch; elsewhere, and
-    where that pass does not work, `conv_silu_reference` runs.
+    On the CPU one compiled pass does both, as the operator `lobes::conv_silu` of PyTorch, for inputs in float32 and in
+    bfloat16, whose weights may be float32; elsewhere, and where that pass does not work, `conv_silu_reference` runs.
 
     Arguments
     ---------
@@ -46,7 +46,8 @@ def conv_silu(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) ->
     >>> conv_silu(torch.ones(2, 5, 4), torch.ones(4, 1, 3), torch.zeros(4)).shape
     torch.Size([2, 5, 4])
     """
-    if x.device.type == "cpu" and x.dtype == weight.dtype == bias.dtype == torch.float32 and _works():
+    fits = weight.dtype == bias.dtype and weight.dtype in (torch.float32, x.dtype)
+    if x.device.type == "cpu" and fits and _works(x.dtype):
         return torch.ops.lobes.conv_silu(x, weight, bias, reverse)
     return conv_silu_reference(x, weight, bias, reverse)
 
@@ -101,14 +102,22 @@ def _small_call(module: ModuleType | None) -> list[Tensor]:
 
 
 @constant_of_trace
-def _works() -> bool:
-    """Whether there is an engine; torch.compile asks once, while it traces."""
-    return engine() is not None
+def _works(dtype: torch.dtype) -> bool:
+    """Whether there is an engine for rows of this type; torch.compile asks once, while it traces."""
+    if dtype not in (torch.float32, torch.bfloat16) or engine() is None:
+        return False
+    return dtype == torch.float32 or _half_rows_work()
+
+
+def _half_rows_work() -> bool:
+    from lobes.kernels.half_rows import half_rows_work  # with it comes numba
+
+    return half_rows_work()
 
 
 @operator("conv_silu", f"({_INPUTS}) -> Tensor", differentiable=True)
 def _forward(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
-    return engine().forward(x, weight, bias, reverse)  # type: ignore[union-attr]
+    return engine().forward(x, weight.float(), bias.float(), reverse)  # type: ignore[union-attr]
 
 
 @torch.library.register_fake("lobes::conv_silu")
@@ -118,7 +127,8 @@ def _(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
 
 @operator("conv_silu_backward", f"(Tensor gy, {_INPUTS}) -> (Tensor, Tensor, Tensor)")
 def _backward(gy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
-    return engine().backward(gy, x, weight, bias, reverse)  # type: ignore[union-attr]
+    gx, gweight, gbias = engine().backward(gy, x, weight.float(), bias.float(), reverse)  # type: ignore[union-attr]
+    return gx, gweight.to(weight.dtype), gbias.to(bias.dtype)
 
 
 @torch.library.register_fake("lobes::conv_silu_backward")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lobes.errors import UserError
 from lobes.nnet.attention import CrossFrameAttention
-from lobes.nnet.lengths import zero_padding
+from lobes.nnet.lengths import derived, zero_padding
 from lobes.nnet.norms import LN4D
 from lobes.nnet.slices import in_slices
 from lobes.nnet.windows import MergeWindows, covered, n_windows, split_windows
@@ -146,7 +146,9 @@ class AlongFrames(nn.Module):
 
     def _along(self, x: Tensor, frames: Tensor | None) -> Tensor:
         size, hop, bins = self.merge.size, self.merge.hop, x.shape[2]
-        windows = None if frames is None else n_windows(frames, size, hop).repeat_interleave(bins)  # [B F]
+        windows = None
+        if frames is not None:
+            windows = derived(frames, lambda n: n_windows(n, size, hop).repeat_interleave(bins))  # [B F]
         h = self.norm(x).transpose(1, 2).flatten(0, 1)  # [B F, L, D]
         h = self.sequence(split_windows(h, size, hop), windows)  # [B F, W, outputs]
         return x + self.merge(h).unflatten(0, (-1, bins)).transpose(1, 2)  # [B, L, F, D]

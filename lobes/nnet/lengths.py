@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,46 @@ def to_samples(lengths: Tensor | None, total: int, batch: int, device: torch.dev
     if readable(lengths) and not bool(torch.isfinite(counts).all()):
         raise ValueError(f"lengths: expected finite relative lengths in (0, 1], got {lengths.tolist()}")
     return counts.long().clamp(1, total).to(device or lengths.device, non_blocking=True)
+
+
+def to_device(n: Tensor, device: torch.device) -> Tensor:
+    """Copy counts to a device. If they come from the CPU, `on_cpu` finds them there again, and waits for nothing.
+
+    Example
+    -------
+    >>> on_cpu(to_device(torch.tensor([9, 4]), torch.device("meta")))
+    tensor([9, 4])
+    """
+    copy = n.to(device, non_blocking=True)
+    if copy is not n and readable(n):
+        copy._on_cpu = n  # type: ignore[attr-defined]
+    return copy
+
+
+def on_cpu(n: Tensor) -> Tensor:
+    """Return counts on the CPU: those from which they were copied, if they were; else this waits for their device."""
+    kept = _kept(n)
+    return n.cpu() if kept is None else kept
+
+
+def derived(n: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return `change(n)`, whose values `on_cpu` finds if it finds those of `n`.
+
+    Example
+    -------
+    >>> n = to_device(torch.tensor([9, 4]), torch.device("meta"))
+    >>> on_cpu(derived(n, lambda counts: counts // 2))
+    tensor([4, 2])
+    """
+    changed, kept = change(n), _kept(n)
+    if kept is not None:
+        changed._on_cpu = change(kept)  # type: ignore[attr-defined]
+    return changed
+
+
+def _kept(n: Tensor) -> Tensor | None:
+    """What counts on a device were copied from; a compiled graph keeps no such thing."""
+    return None if torch.compiler.is_compiling() else getattr(n, "_on_cpu", None)
 
 
 def mask(n: Tensor, total: int) -> Tensor:

@@ -43,9 +43,9 @@ class ReflectedSTFT(STFT):
         """Compute spectra [B, 2, L, F] of signals `x` [B, T] with `samples` valid samples, Long [B]; None: all."""
         if self.training:
             return self.plain(x, samples)
-        full = torch.tensor(x.shape[1])
-        x = F.pad(zero_padding(x, samples), (0, int(self._at_least(full)) - x.shape[1]))
-        x = reflect(x, self._at_least(full if samples is None else samples), self.hop_length)
+        full = max(x.shape[1], self.hop_length + 1)
+        x = F.pad(zero_padding(x, samples), (0, full - x.shape[1]))
+        x = reflect(x, torch.tensor(full) if samples is None else self._at_least(samples), self.hop_length)
         return self.plain(x, None if samples is None else self._reflected(samples))
 
     def inverse(self, parts: Tensor, total: int, samples: Tensor | None = None) -> Tensor:
@@ -53,7 +53,7 @@ class ReflectedSTFT(STFT):
         if self.training:
             return self.plain.inverse(parts, total, samples)
         longer = None if samples is None else self._reflected(samples)
-        x = self.plain.inverse(parts, int(self._reflected(torch.tensor(total))), longer)
+        x = self.plain.inverse(parts, max(total, self.hop_length + 1) + 2 * self.hop_length, longer)
         return zero_padding(x[:, self.hop_length : self.hop_length + total], samples)
 
     def _at_least(self, samples: Tensor) -> Tensor:

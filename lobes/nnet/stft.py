@@ -98,9 +98,9 @@ class STFT(nn.Module):
             )
         with no_autocast(x):
             x = zero_padding(at_least_fp32(x), samples)
-            full = self._extended(torch.tensor(x.shape[1]))
-            x = F.pad(x, (0, int(full) - x.shape[1]))
-            extended = full if samples is None else self._extended(samples)
+            full = max(x.shape[1], self.n_fft // 2 + 1)  # a number: a tensor's value would be unknown to torch.compile
+            x = F.pad(x, (0, full - x.shape[1]))
+            extended = torch.tensor(full) if samples is None else self._extended(samples)
             parts = self.transform(reflect(x, extended, self.n_fft // 2))  # [B, 2, L, F]
             if samples is None:
                 return parts

@@ -35,8 +35,7 @@ class ScanInputs(NamedTuple):
 
     def needs_grad(self) -> bool:
         """True if a backward pass may follow."""
-        present = [tensor for tensor in self.differentiable() if tensor is not None]
-        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in present)
+        return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in self[:9])
 
     def padding(self) -> Tensor | None:
         """True where a step lies past the item's end, [B, L, 1]; None if all items are full."""
@@ -72,18 +71,10 @@ def check(x: ScanInputs) -> None:
         raise ValueError(f"selective_scan: A must be [D, N], got {list(x.A.shape)}")
     batch, steps, channels = x.u.shape
     state = x.A.shape[1]
-    expected = {
-        "delta": (batch, steps, channels),
-        "A": (channels, state),
-        "B": (batch, steps, state),
-        "C": (batch, steps, state),
-        "D": (channels,),
-        "z": (batch, steps, channels),
-        "delta_bias": (channels,),
-        "initial_state": (batch, channels, state),
-    }
-    for name, shape in expected.items():
-        _check_tensor(name, getattr(x, name), shape, x.u)
+    rows, maps, each = (batch, steps, channels), (batch, steps, state), (channels,)
+    shapes = (rows, (channels, state), maps, maps, each, rows, each, (batch, channels, state))
+    for name, tensor, shape in zip(ScanInputs._fields[1:9], x[1:9], shapes, strict=True):
+        _check_tensor(name, tensor, shape, x.u)
     if x.lengths is not None:
         _check_lengths(x.lengths, batch, steps)
 
@@ -91,7 +82,7 @@ def check(x: ScanInputs) -> None:
 def _check_tensor(name: str, tensor: Tensor | None, shape: tuple[int, ...], u: Tensor) -> None:
     if tensor is None:
         return
-    if tuple(tensor.shape) != shape:
+    if tensor.shape != shape:
         hint = " (the scan is channel-last: [B, L, D])" if tensor.dim() == 3 else ""
         raise ValueError(
             f"selective_scan: {name} must have shape {list(shape)} to go with u {list(u.shape)}, "
@@ -125,7 +116,9 @@ def cast(x: ScanInputs) -> ScanInputs:
         lengths = None
     if lengths is not None:
         lengths = lengths.to(device=x.u.device, dtype=torch.int64, non_blocking=True)
-    return _to(x._replace(lengths=lengths), ("A", "D", "delta_bias", "initial_state"), dtype)
+    if lengths is not x.lengths:
+        x = x._replace(lengths=lengths)
+    return _to(x, ("A", "D", "delta_bias", "initial_state"), dtype)
 
 
 def cast_rows(x: ScanInputs) -> ScanInputs:
@@ -135,4 +128,5 @@ def cast_rows(x: ScanInputs) -> ScanInputs:
 
 def _to(x: ScanInputs, names: tuple[str, ...], dtype: torch.dtype) -> ScanInputs:
     present = {name: getattr(x, name) for name in names}
-    return x._replace(**{name: tensor.to(dtype) for name, tensor in present.items() if tensor is not None})
+    others = {name: t.to(dtype) for name, t in present.items() if t is not None and t.dtype != dtype}
+    return x._replace(**others) if others else x

@@ -13,6 +13,8 @@ from lobes.scan.inputs import ScanInputs, cast, check, facts
 from lobes.scan.operator import operate
 from lobes.scan.registry import BACKENDS, choose
 
+_AS_IT_IS = contextlib.nullcontext()
+
 
 # The result's type depends on `return_last_state`. It is `Any`, as overloads would repeat all 14 arguments twice.
 def selective_scan(
@@ -100,7 +102,7 @@ def selective_scan(
     x = ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, delta_softplus, reverse)
     check(x)
     device = u.device.type
-    off = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
+    off = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _AS_IT_IS
     with off:
         x = cast(x)
         name = choose(backend, *facts(x, return_last_state))

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from lobes.kernels.operators import differentiate, operator
+from lobes.kernels.operators import caller, differentiate, operator
 from lobes.scan.backend import Passes
 from lobes.scan.inputs import ScanInputs
 from lobes.scan.registry import BACKENDS
@@ -28,7 +28,7 @@ _TENSORS = 10
 def operate(backend: str, x: ScanInputs, want_last: bool) -> tuple[Tensor, Tensor]:
     """Run the passes of a backend inside the operator; return y [B, L, D] and the last state [B, D, N] if wanted."""
     save = x.needs_grad() or torch.jit.is_tracing()  # a traced graph keeps this for ever, and may be trained
-    y, last, _ = torch.ops.lobes.selective_scan(*x, save, want_last, backend)
+    y, last, _ = _call(*x, save, want_last, backend)
     return y, last
 
 
@@ -39,7 +39,7 @@ def _passes(backend: str) -> Passes:
 @operator("selective_scan", f"({_INPUTS}, bool save, bool want_last, str backend) -> (Tensor, Tensor, Tensor)", True)
 def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     *given, save, want_last, backend = arguments
-    return _passes(backend).forward(ScanInputs(*given), save, want_last)
+    return _passes(backend).forward(ScanInputs._make(given), save, want_last)
 
 
 @torch.library.register_fake("lobes::selective_scan")
@@ -53,15 +53,16 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 @operator(
     "selective_scan_backward",
-    f"(Tensor gy, Tensor glast, Tensor saved, {_INPUTS}, str backend) -> ({', '.join(['Tensor'] * 9)})",
+    f"(Tensor gy, Tensor? glast, Tensor saved, {_INPUTS}, str backend) -> ({', '.join(['Tensor'] * 9)})",
 )
-def _backward(gy: Tensor, glast: Tensor, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+def _backward(gy: Tensor, glast: Tensor | None, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     *given, backend = arguments
-    return _passes(backend).backward(ScanInputs(*given), saved, gy, glast if glast.dim() == 3 else None)
+    glast = None if glast is None or glast.dim() != 3 else glast  # a last state that nobody wanted is empty
+    return _passes(backend).backward(ScanInputs._make(given), saved, gy, glast)
 
 
 @torch.library.register_fake("lobes::selective_scan_backward")
-def _(gy: Tensor, glast: Tensor, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+def _(gy: Tensor, glast: Tensor | None, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     tensors = ScanInputs(*arguments[:-1]).differentiable()
     return tuple(gy.new_empty(0) if tensor is None else tensor.new_empty(tensor.shape) for tensor in tensors)
 
@@ -76,10 +77,10 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 def _differentiate(ctx: Any, gy: Tensor | None, glast: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
     *tensors, saved = ctx.saved_tensors
     gy = torch.zeros_like(tensors[0]) if gy is None else gy
-    glast = gy.new_empty(0) if glast is None else glast
-    grads = torch.ops.lobes.selective_scan_backward(gy, glast, saved, *tensors, *ctx.rest)
+    grads = _call_backward(gy, glast, saved, *tensors, *ctx.rest)
     present = [None if tensor is None else grad for tensor, grad in zip(tensors, grads, strict=False)]
     return *present, *[None] * 6
 
 
 differentiate("selective_scan", _keep, _differentiate)
+_call, _call_backward = caller("selective_scan"), caller("selective_scan_backward")

@@ -45,6 +45,7 @@ class FakeCuda(TorchDispatchMode):
         super().__init__()
         self.allowed = allowed or {}
         self.reads: list[tuple[str, str]] = []
+        self.sent: list[tuple[str, str]] = []  # where values went from the CPU to the GPU
         self.fake = FakeTensorMode(allow_non_fake_inputs=True)
 
     def __enter__(self) -> FakeCuda:
@@ -67,6 +68,8 @@ class FakeCuda(TorchDispatchMode):
             return _ones_for(function, arguments, options)
         if function is aten._pack_padded_sequence.default:
             return _packed(*arguments)
+        if any(_is_sent(leaf) for leaf in leaves):
+            self.sent.append(_place())
         return function(*arguments, **options)
 
     def _note(self, function: Any) -> None:
@@ -80,6 +83,11 @@ def _is_on_cuda(leaf: Any) -> bool:
     if isinstance(leaf, torch.device):
         return leaf.type == "cuda"
     return isinstance(leaf, FakeTensor)
+
+
+def _is_sent(leaf: Any) -> bool:
+    """Whether a tensor must be copied to the GPU before an operation there: a single number goes with the call."""
+    return isinstance(leaf, Tensor) and not isinstance(leaf, FakeTensor) and leaf.dim() > 0
 
 
 def _reads(function: Any, arguments: Any, options: Any) -> bool:

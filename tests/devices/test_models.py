@@ -11,9 +11,6 @@ from lobes.models import get_model, list_models
 from lobes.nnet.lengths import to_samples
 
 LENGTHS = torch.tensor([1.0, 0.6])  # on the CPU, where lobes.training.batches leaves them
-ALLOWED = {
-    ("lobes/nnet/bilstm.py", "forward"): "PyTorch packs a padded batch by lengths on the CPU; one wait for a layer",
-}
 FAMILIES = {  # a small network of each kind of code
     "spmamba_tiny": {"n_layers": 1},
     "bsrnn_8k_tiny": {"n_layers": 1},
@@ -27,9 +24,9 @@ FAMILIES = {  # a small network of each kind of code
 }
 
 
-def trains(preset: str, patch: pytest.MonkeyPatch, samples: int, lengths: torch.Tensor | None, **options) -> None:
-    """One pass forward and back, with a padded batch or with a full one."""
-    mode = a_gpu(ALLOWED, patch)
+def trains(preset: str, patch: pytest.MonkeyPatch, samples: int, lengths: torch.Tensor | None, **options):
+    """One pass forward and back, with a padded batch or with a full one; the mode in which it was."""
+    mode = a_gpu({}, patch)
     model = placed(get_model(preset, **options).train(), mode)
     with mode:
         estimates = model(torch.empty(2, samples, device=CUDA), lengths)
@@ -37,11 +34,29 @@ def trains(preset: str, patch: pytest.MonkeyPatch, samples: int, lengths: torch.
     assert estimates.device == CUDA and estimates.shape[:2] == (2, samples)
     gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
     assert gradients and all(gradient.device == CUDA for gradient in gradients)
+    return mode
 
 
 @pytest.mark.parametrize("preset", FAMILIES)
 def test_one_of_each_family(preset, monkeypatch):
     trains(preset, monkeypatch, 800, LENGTHS, **FAMILIES[preset])
+
+
+@pytest.mark.parametrize("preset", ["spmamba_tiny", "bsrnn_8k_tiny"])
+def test_a_full_batch_can_be_captured_in_a_cuda_graph(preset, monkeypatch):
+    """A graph replays launches: it can wait for nothing, choose nothing by values, and fetch nothing from the CPU."""
+    mode = trains(preset, monkeypatch, 800, None, **FAMILIES[preset])
+    assert mode.reads == mode.sent == []
+
+
+def test_what_is_sent_to_the_device_is_noticed(monkeypatch):
+    with a_gpu({}, monkeypatch) as mode:
+        x = torch.empty(3, device=CUDA)
+        x * torch.tensor(2.0)  # a number, which goes with the call
+        assert mode.sent == []
+        torch.ones(3).to(CUDA)
+        x.copy_(torch.ones(3))
+        assert len(mode.sent) == 2
 
 
 @pytest.mark.slow
@@ -86,6 +101,14 @@ def test_every_way_of_reading_is_found(name, monkeypatch):
     mode = a_gpu({}, monkeypatch)
     with mode, pytest.raises(ReadsTheDevice):
         READINGS[name](torch.empty(3, device=CUDA))
+
+
+def test_lengths_that_are_on_the_device_alone_are_read_there(monkeypatch):
+    """Who hands over such lengths waits for them, where an LSTM needs them on the CPU."""
+    mode = a_gpu({}, monkeypatch)
+    model = placed(get_model("tf_gridnet_mini", n_layers=1), mode)
+    with mode, pytest.raises(ReadsTheDevice, match=r"lengths.py, in on_cpu: aten._to_copy"):
+        model(torch.empty(2, 800, device=CUDA), LENGTHS.to(CUDA))
 
 
 def test_lengths_on_the_cpu_keep_their_values(monkeypatch):

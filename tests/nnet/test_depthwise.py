@@ -66,11 +66,41 @@ def test_a_nan_reaches_its_channel_alone():
     assert y.isnan().nonzero()[:, 1:].tolist() == [[step, 33] for step in range(5, 9)]
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_other_types_take_the_reference(dtype):
     x, weight, bias = torch.randn(2, 7, 5), torch.randn(5, 1, 4), torch.randn(5)
     y = conv_silu(x.to(dtype), weight.to(dtype), bias.to(dtype))
-    assert y.dtype == dtype and torch.allclose(y.float(), conv_silu(x, weight, bias), atol=0.1)
+    assert torch.equal(y, conv_silu_reference(x.to(dtype), weight.to(dtype), bias.to(dtype)))
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("channels, taps", [(5, 4), (64, 3), (70, 2)])
+def test_bfloat16_equals_the_reference_with_gradients(channels, taps, reverse, weights):
+    """Rows are rounded once, when they are written: half a unit in the last place of bfloat16 is 2^-9."""
+    shapes = (3, 21, channels + 7), (channels, 1, taps), (channels,), (3, 21, channels)
+    x, weight, bias, gy = (tensor.bfloat16() for tensor in normal(*shapes))
+    given = (x, weight.to(weights), bias.to(weights), gy)
+    slow = results(conv_silu_reference, *(tensor.double() for tensor in given), reverse=reverse)
+    fast = results(conv_silu, *given, reverse=reverse)
+    for got, expected, like in zip(fast, slow, (x, *given), strict=False):
+        bound = 2**-8 if got.dtype == torch.bfloat16 else 2e-6
+        assert got.dtype == like.dtype and (got - expected).abs().max() <= bound * expected.abs().max()
+
+
+def test_bfloat16_has_the_bits_of_float32_rounded():
+    x, weight, bias, gy = normal((3, 9, 47), (40, 1, 4), (40,), (3, 9, 40), dtype=torch.float32)
+    half, gradient = x.bfloat16(), gy.bfloat16()
+    fast = results(conv_silu, half, weight, bias, gradient)
+    slow = results(conv_silu, half.float(), weight, bias, gradient.float())
+    for got, expected in zip(fast, slow, strict=True):
+        assert torch.equal(got, expected.to(got.dtype))
+
+
+def test_where_the_pass_cannot_read_bfloat16_the_reference_runs(monkeypatch):
+    monkeypatch.setattr("lobes.kernels.half_rows.half_rows_work", lambda: False)
+    x, weight, bias = (torch.randn(shape).bfloat16() for shape in ((2, 7, 5), (5, 1, 4), (5,)))
+    assert torch.equal(conv_silu(x, weight, bias), conv_silu_reference(x, weight, bias))
 
 
 def test_without_an_engine_the_reference_runs(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lobes.nnet.lengths import mask, to_samples, zero_padding
+from lobes.nnet.lengths import derived, mask, on_cpu, to_device, to_samples, zero_padding
 
 
 def test_relative_lengths_give_back_the_sample_counts():
@@ -34,3 +34,15 @@ def test_zero_padding_removes_nan():
     x[1] = 1
     assert zero_padding(x, torch.tensor([2, 4])).sum() == 2 * 3 + 4 * 3
     assert mask(torch.tensor([2]), 4).tolist() == [[True, True, False, False]]
+
+
+def test_counts_on_a_device_are_read_where_they_came_from():
+    n = to_device(torch.tensor([9, 4]), torch.device("meta"))  # a device whose values nobody can read
+    assert n.device.type == "meta" and on_cpu(n).tolist() == [9, 4]
+    repeated = derived(n, lambda counts: (counts // 2).repeat_interleave(2))
+    assert repeated.device.type == "meta" and on_cpu(repeated).tolist() == [4, 4, 2, 2]
+
+
+def test_counts_on_the_cpu_are_themselves():
+    n = torch.tensor([9, 4])
+    assert to_device(n, n.device) is n and torch.equal(on_cpu(derived(n, lambda counts: counts + 1)), n + 1)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lobes.nnet import lstm
 from lobes.nnet.bilstm import BiLSTM
@@ -34,3 +34,13 @@ def test_a_bidirectional_one_runs_with_gradients_on_this_processor(steps):
         y = layer(torch.rand(2, 5, 8), steps)
     y.float().sum().backward()
     assert torch.isfinite(layer.weight_ih_l0.grad).all()
+
+
+def test_a_padded_batch_has_the_bits_that_pytorchs_own_order_gives():
+    layer, x, steps = BiLSTM(5, 7), torch.randn(4, 9, 5), torch.tensor([3, 9, 1, 9])
+    packed = pack_padded_sequence(x, steps, batch_first=True, enforce_sorted=False)
+    expected = pad_packed_sequence(lstm.LSTM.forward(layer, packed)[0], batch_first=True, total_length=9)[0]
+    got = layer(x, steps)
+    assert torch.equal(got, expected)
+    gradients = (torch.autograd.grad(y.square().sum(), list(layer.parameters())) for y in (got, expected))
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))

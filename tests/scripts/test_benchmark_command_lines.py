@@ -17,6 +17,7 @@ PROGRAMS = {
     "benchmarks/compat.py": "--repeats",
     "benchmarks/enhancement_memory.py": "--batch",
     "benchmarks/evaluation.py": "--files",
+    "benchmarks/half_precision.py": "--rounds",
     "benchmarks/inference.py": "--threads",
     "benchmarks/long_files.py": "--threads",
     "benchmarks/memory.py": None,

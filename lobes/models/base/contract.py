@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from lobes.errors import UserError
 from lobes.kernels.memory import readable
 from lobes.models.registry import streaming_presets
-from lobes.nnet.lengths import to_samples
+from lobes.nnet.lengths import to_device, to_samples
 from lobes.nnet.memory import Memory
 
 
@@ -39,7 +39,7 @@ def samples_unless_full(lengths: Tensor | None, mix: Tensor) -> Tensor | None:
     n = to_samples(lengths, mix.shape[1], mix.shape[0])
     if readable(n) and bool((n == mix.shape[1]).all()):
         return None
-    return n.to(mix.device, non_blocking=True)
+    return to_device(n, mix.device)
 
 
 def check_streams(model: nn.Module, streams: bool = True) -> None:

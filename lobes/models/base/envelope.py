@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lobes.errors import UserError
 from lobes.models.base.contract import check_mixtures, check_streams, samples_unless_full
 from lobes.models.base.stream import SpectralStream
-from lobes.nnet.lengths import zero_padding
+from lobes.nnet.lengths import derived, zero_padding
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.precision import at_least_fp32
 from lobes.nnet.stft import STFT
@@ -127,7 +127,7 @@ class SpectralModel(nn.Module):
         """
         check_mixtures(self, mix)
         samples = samples_unless_full(lengths, mix)  # [B]
-        frames = None if samples is None else self.stft.frames(samples)  # [B]
+        frames = None if samples is None else derived(samples, self.stft.frames)  # [B]
         mix = zero_padding(mix, samples)
         level = self._level(mix, samples)  # [B, 1]
         spectra = self.spectra(self.stft(to_unit_level(mix, level), samples), frames)  # [B, S, 2, L, F]

@@ -61,19 +61,28 @@ class NumbaBackend(Backend):
         return operate(x, want_last)
 
     def forward(self, x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return y, the last state if wanted and, if a backward pass may follow, the states before every chunk.
-
-        Half-precision rows get float32 copies that live no longer than the call: a graph keeps the rows themselves.
-        """
-        y, last, saved = self.engine.forward(cast_rows(x), save, want_last)
+        """Return y, the last state if wanted and, if a backward pass may follow, the states before every chunk."""
+        y, last, saved = self.engine.forward(readable_rows(x), save, want_last)
         return y.to(x.u.dtype), last, saved
 
     def backward(self, x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
         """Return the gradients of the nine tensors of `x.differentiable()`; empty tensors for those that are absent."""
-        gradients = self.engine.backward(cast_rows(x), saved, gy.to(x.A.dtype), glast)
+        rows = readable_rows(x)
+        gradients = self.engine.backward(rows, saved, gy.to(rows.u.dtype), glast)
         pairs = zip(x.differentiable(), gradients, strict=True)
         return tuple(gy.new_empty(0) if tensor is None else gradient.to(tensor.dtype) for tensor, gradient in pairs)
 
     def saved_like(self, x: ScanInputs) -> Tensor:
         """An empty tensor of the shape of what `forward` saves."""
         return self.engine.saved_like(x)
+
+
+def readable_rows(x: ScanInputs) -> ScanInputs:
+    """The inputs themselves if the kernels read their rows: all in float32, or u, delta and z in bfloat16.
+
+    Others get float32 copies that live no longer than the call: a graph keeps the rows themselves.
+    """
+    if any(tensor is not None and tensor.dtype != torch.bfloat16 for tensor in (x.u, x.delta, x.z)):
+        return cast_rows(x)
+    half_rows = importlib.import_module("lobes.kernels.half_rows")  # with it comes numba
+    return x if half_rows.half_rows_work() else cast_rows(x)

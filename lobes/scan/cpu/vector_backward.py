@@ -89,16 +89,16 @@ def add_keeping_rest(to, rest, x):
 @njit(**PART)
 def prepare_gradients(p, g, b, k, s0, count, rows):
     """Fill the rest of the rows of the steps s0 .. s0 + count."""
-    length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
+    length, at, room = length_of(p, b), k * LANES, p.channels - k * LANES
     z, z_step = first_row(p.z, b, length, p.reverse, at)
     gy, gy_step = first_row(g.y, b, length, p.reverse, at)
     for i in range(count):
         s, row = s0 + i, rows + i * ROW
-        expect(gy + (s - CHUNK) * gy_step, False)
-        dy = read(gy + s * gy_step, room)
+        expect(g.y, gy + (s - CHUNK) * gy_step, False)
+        dy = read(g.y, gy + s * gy_step, room)
         if p.gated:
-            expect(z + (s - CHUNK) * z_step, False)
-            z_s = read(z + s * z_step, room)
+            expect(p.z, z + (s - CHUNK) * z_step, False)
+            z_s = read(p.z, z + s * z_step, room)
             o = sigmoid(z_s)
             store(row + GATE, dy * o * (z_s * (ONE - o) + ONE))
             dy = dy * (z_s * o)
@@ -135,7 +135,7 @@ def two_states_back(B, B_step, C, C_step, count, A, h0, h1, path, grad_state, gr
 @njit(**PART)
 def finish(p, g, b, k, s0, count, rows, sums, rests):
     """Write the gradients of u, delta and z of a chunk; add its part to `sums` and `rests` of D and of the bias."""
-    length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
+    length, at, room = length_of(p, b), k * LANES, p.channels - k * LANES
     u, u_step = first_row(p.u, b, length, p.reverse, at)
     gu, gu_step = first_row(g.u, b, length, p.reverse, at)
     gdelta, gdelta_step = first_row(g.delta, b, length, p.reverse, at)
@@ -144,16 +144,16 @@ def finish(p, g, b, k, s0, count, rows, sums, rests):
     for i in range(count):
         s, row = s0 + i, rows + i * ROW
         behind = s - CHUNK
-        expect(gu + behind * gu_step, True)
-        expect(gdelta + behind * gdelta_step, True)
-        u_s, dy, from_input = read(u + s * u_step, room), load(row + DY), load(row + FROM_INPUT)
+        expect(g.u, gu + behind * gu_step, True)
+        expect(g.delta, gdelta + behind * gdelta_step, True)
+        u_s, dy, from_input = read(p.u, u + s * u_step, room), load(row + DY), load(row + FROM_INPUT)
         gdt = (from_input * u_s + load(row + FROM_DECAY)) * load(row + SLOPE)
-        write(gu + s * gu_step, dy * skip + from_input * load(row + RATE) * LN2, room)
-        write(gdelta + s * gdelta_step, gdt, room)
+        write(g.u, gu + s * gu_step, dy * skip + from_input * load(row + RATE) * LN2, room)
+        write(g.delta, gdelta + s * gdelta_step, gdt, room)
         grad_skip, grad_bias = dy * u_s + grad_skip, grad_bias + gdt
         if p.gated:
-            expect(gz + behind * gz_step, True)
-            write(gz + s * gz_step, load(row + GATE) * load(row + Y), room)
+            expect(g.z, gz + behind * gz_step, True)
+            write(g.z, gz + s * gz_step, load(row + GATE) * load(row + Y), room)
     add_keeping_rest(sums, rests, grad_skip)
     add_keeping_rest(sums + BYTES, rests + BYTES, grad_bias)
 

@@ -28,11 +28,11 @@ class VectorScan:
     Arguments
     ---------
     x : ScanInputs
-        In float32, on the CPU.
+        On the CPU, in float32; u, delta and z may all be bfloat16.
     """
 
     def __init__(self, x: ScanInputs) -> None:
-        self.like = x.u
+        self.like = x.A
         self.batch, self.steps, self.channels = x.u.shape
         self.odd = x.A.shape[1] % 2  # the kernels take states in pairs: an odd one gets a partner of zeros
         self.states = x.A.shape[1] + self.odd
@@ -40,7 +40,7 @@ class VectorScan:
         self.full = x.lengths is None
         self.rows = [
             *(dense(tensor) for tensor in (x.u, x.delta, x.u if x.z is None else x.z)),
-            *(F.pad(tensor, (0, 1)) if self.odd else dense(tensor) for tensor in (x.B, x.C)),
+            *(F.pad(tensor, (0, 1)) if self.odd else dense(tensor) for tensor in (x.B.float(), x.C.float())),
         ]
         self.first = None if x.initial_state is None else self.block(x.initial_state)
         small = (x.A, x.D, x.delta_bias, x.lengths)
@@ -68,9 +68,13 @@ class VectorScan:
         """A tensor [*shape, K, N, LANES]."""
         return self.like.new_empty(*shape, self.blocks, self.states, LANES)
 
-    def new_rows(self, *shape: int) -> Tensor:
-        """A tensor [B, L, ...] that a kernel fills up to the items' ends; zeros past them."""
-        return self.like.new_empty(shape) if self.full else self.like.new_zeros(shape)
+    def new_rows(self) -> Tensor:
+        """A tensor [B, L, D] of u's type that a kernel fills up to the items' ends; zeros past them."""
+        return self.to_fill(self.rows[0], self.batch, self.steps, self.channels)
+
+    def to_fill(self, like: Tensor, *shape: int) -> Tensor:
+        """A tensor [..., L, ...] that a kernel fills in the same way."""
+        return like.new_empty(shape) if self.full else like.new_zeros(shape)
 
     def scratch(self, size: int) -> list[int]:
         """Aligned addresses of `size` bytes for each worker."""
@@ -90,26 +94,26 @@ class VectorScan:
 def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y [B, L, D], the last state [B, D, N] if wanted, and the states before every chunk if to be saved."""
     p = VectorScan(x)
-    y, last = p.new_rows(p.batch, p.steps, p.channels), p.new(p.batch) if want_last else None
+    y, last = p.new_rows(), p.new(p.batch) if want_last else None
     saved = p.new(p.batch, p.chunks) if save else None
     if saved is not None and not p.full:
         saved.zero_()  # short items leave their last chunks alone
     out = kernels.OutputAddresses(rows(y), address(last), address(saved))
     scratch = p.scratch(kernels.forward_scratch(p.states, p.blocks))
     run(p.workers, p.shares, lambda a, b, w, _: kernels.forward(a, b, p.groups, scratch[w], p.view, out))
-    last = y.new_empty(0) if last is None else p.real(p.unblock(last)).contiguous()
-    return y, last, y.new_empty(0) if saved is None else saved
+    last = p.like.new_empty(0) if last is None else p.real(p.unblock(last)).contiguous()
+    return y, last, p.like.new_empty(0) if saved is None else saved
 
 
 def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
-    """Return the gradients of u, delta, A, B, C, D, z, delta_bias and the initial state."""
+    """Return the gradients of u, delta, A, B, C, D, z, delta_bias and the initial state. `gy` is of u's type."""
     p = VectorScan(x)
     gy, glast = dense(gy), None if glast is None else p.block(glast)
-    gu, gdelta = (p.new_rows(p.batch, p.steps, p.channels) for _ in range(2))
-    gz = p.new_rows(p.batch, p.steps, p.channels) if p.view.gated else gu  # not written without a gate
-    gB, gC = (p.new_rows(p.groups, p.batch, p.steps, p.states) for _ in range(2))
-    sums = gy.new_empty(len(p.shares), p.blocks, p.states + 2, LANES)
-    gA, gD, gbias = (gy.new_empty(p.channels, *more) for more in ([p.states - p.odd], [], []))
+    gu, gdelta = p.new_rows(), p.new_rows()
+    gz = p.new_rows() if p.view.gated else gu  # not written without a gate
+    gB, gC = (p.to_fill(p.like, p.groups, p.batch, p.steps, p.states) for _ in range(2))
+    sums = p.like.new_empty(len(p.shares), p.blocks, p.states + 2, LANES)
+    gA, gD, gbias = (p.like.new_empty(p.channels, *more) for more in ([p.states - p.odd], [], []))
     gfirst = None if p.first is None else p.new(p.batch)
     known, rows_out = (rows(gy), address(glast), address(saved)), (rows(gu), rows(gdelta), rows(gz))
     g = vector_backward.GradientAddresses._make([*known, *rows_out, *map(address, (gB, gC, sums, gfirst))])
@@ -121,7 +125,7 @@ def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> 
     )
     vector_backward.add_shares(p.view, address(sums), len(p.shares), *map(address, (gA, gD, gbias)))
     gB, gC = (p.real(tensor[0] if p.groups == 1 else tensor.sum(0)) for tensor in (gB, gC))
-    gfirst = gy.new_empty(0) if gfirst is None else p.real(p.unblock(gfirst)).contiguous()
+    gfirst = p.like.new_empty(0) if gfirst is None else p.real(p.unblock(gfirst)).contiguous()
     return gu, gdelta, gA, gB, gC, gD, gz, gbias, gfirst
 
 

@@ -83,7 +83,7 @@ def length_of(p, b):
 @njit(**PART)
 def of_channels(source, k, room):
     """Block k of [D], of which `room` channels are left; where there is no source, zeros."""
-    return splat(ZERO) if source == 0 else read(source + k * BYTES, room)
+    return splat(ZERO) if source == 0 else read(None, source + k * BYTES, room)
 
 
 @njit(**PART)
@@ -112,15 +112,15 @@ def block_decays(p, to):
 @njit(**PART)
 def prepare(p, b, k, s0, count, ahead, rows, row_size, slope):
     """Fill the rows of the steps s0 .. s0 + count: what their states share, and the slope of dt at `slope` unless 0."""
-    length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
+    length, at, room = length_of(p, b), k * LANES, p.channels - k * LANES
     u, u_step = first_row(p.u, b, length, p.reverse, at)
     delta, delta_step = first_row(p.delta, b, length, p.reverse, at)
     skip, bias = of_channels(p.D, k, room), of_channels(p.bias, k, room)
     for i in range(count):
         s, row = s0 + i, rows + i * row_size
-        expect(u + (s + ahead) * u_step, False)
-        expect(delta + (s + ahead) * delta_step, False)
-        u_s, x = read(u + s * u_step, room), read(delta + s * delta_step, room) + bias
+        expect(p.u, u + (s + ahead) * u_step, False)
+        expect(p.delta, delta + (s + ahead) * delta_step, False)
+        u_s, x = read(p.u, u + s * u_step, room), read(p.delta, delta + s * delta_step, room) + bias
         dt, rise = softplus_and_slope(x) if p.softplus else (x, splat(ONE))
         store(row + RATE, dt * LOG2E)
         store(row + DTU, dt * u_s)
@@ -150,18 +150,18 @@ def two_states(B, B_step, C, C_step, count, A, state, path, keep, rows, row_size
 @njit(**PART)
 def finish(p, out, b, k, s0, count, rows):
     """Gate and write y."""
-    length, at, room = length_of(p, b), k * BYTES, p.channels - k * LANES
+    length, at, room = length_of(p, b), k * LANES, p.channels - k * LANES
     z, z_step = first_row(p.z, b, length, p.reverse, at)
     y, y_step = first_row(out.y, b, length, p.reverse, at)
     for i in range(count):
         s = s0 + i
         y_s = load(rows + i * ROW + Y)
-        expect(y + (s + CHUNK) * y_step, True)
+        expect(out.y, y + (s + CHUNK) * y_step, True)
         if p.gated:
-            expect(z + (s + CHUNK) * z_step, False)
-            z_s = read(z + s * z_step, room)
+            expect(p.z, z + (s + CHUNK) * z_step, False)
+            z_s = read(p.z, z + s * z_step, room)
             y_s = y_s * (z_s * sigmoid(z_s))
-        write(y + s * y_step, y_s, room)
+        write(out.y, y + s * y_step, y_s, room)
 
 
 @njit(**PART)

@@ -14,44 +14,47 @@ from lobes.scan.cuda.launch import Launch
 from lobes.scan.cuda.plan import chunk_steps, groups_of, saved_shape
 from lobes.scan.inputs import ScanInputs, cast_rows
 
+NOTHING = (0,)  # the shape of a tensor that is not wanted
+
 
 def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, the last state and, if a backward pass may follow, the states before every chunk.
 
     y is linear in the states, also through the gate: groups of states give parts of y that are added up.
     """
-    states, chunk = x.A.shape[1], chunk_steps(x.A.shape[1])
-    saved = _to_fill(x, x.A, saved_shape(x.u.shape, states) if save else (0,))
-    groups = _groups(x)
-    ys = [_to_fill(x, part.u, x.u.shape) for part in groups]
-    ends = [part.A.new_empty((x.u.shape[0], *part.A.shape) if want_last else 0) for part in groups]
-    for i, part in enumerate(groups):
-        Launch(part, chunk).forward(ys[i], ends[i] if want_last else None, saved[i] if save else None)
+    states = x.A.shape[1]
+    chunk, groups = chunk_steps(states), groups_of(states)
+    saved = _to_fill(x, x.A, saved_shape(x.u.shape, states) if save else NOTHING)
     if len(groups) == 1:
-        return ys[0], ends[0], saved
+        y = _to_fill(x, x.u, x.u.shape)
+        last = x.A.new_empty((x.u.shape[0], *x.A.shape) if want_last else NOTHING)
+        Launch(x, chunk).forward(y, last if want_last else None, saved if save else None)
+        return y, last, saved
+    parts = _groups(x, groups)
+    ys = [_to_fill(x, part.u, x.u.shape) for part in parts]
+    ends = [part.A.new_empty((x.u.shape[0], *part.A.shape) if want_last else NOTHING) for part in parts]
+    for i, part in enumerate(parts):
+        Launch(part, chunk).forward(ys[i], ends[i] if want_last else None, saved[i] if save else None)
     return torch.stack(ys).sum(0).to(x.u.dtype), torch.cat(ends, 2) if want_last else ends[0], saved
 
 
 def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor, ...]:
     """Return the gradients of the nine tensors of `x.differentiable()`; empty tensors for those that are absent."""
-    groups, chunk = _groups(x), chunk_steps(x.A.shape[1])
+    chunk, groups = chunk_steps(x.A.shape[1]), groups_of(x.A.shape[1])
     if len(groups) == 1:
-        gradients = _backward(x, chunk, saved[0], gy, glast)
+        gradients = _backward(x, chunk, saved, gy, glast)  # one group: its states are all
     else:
-        ends = [None if glast is None else glast[:, :, states] for states in groups_of(x.A.shape[1])]
-        parts = [_backward(part, chunk, saved[i], gy, ends[i]) for i, part in enumerate(groups)]
+        ends = [None if glast is None else glast[:, :, states] for states in groups]
+        parts = [_backward(part, chunk, saved[i], gy, ends[i]) for i, part in enumerate(_groups(x, groups))]
         gradients = tuple(_together(i, of_groups) for i, of_groups in enumerate(zip(*parts, strict=True)))
-    pairs = zip(gradients, x.differentiable(), strict=True)
     return tuple(
-        x.A.new_empty(0) if g is None or t is None else g if g.dtype == t.dtype else g.to(t.dtype) for g, t in pairs
+        x.A.new_empty(NOTHING) if g is None or t is None else g if g.dtype == t.dtype else g.to(t.dtype)
+        for g, t in zip(gradients, x, strict=False)
     )
 
 
-def _groups(x: ScanInputs) -> list[ScanInputs]:
-    """A scan for each group of states. More than one have float32 rows, so that their sums are rounded once."""
-    groups = groups_of(x.A.shape[1])
-    if len(groups) == 1:
-        return [x]
+def _groups(x: ScanInputs, groups: Sequence[slice]) -> list[ScanInputs]:
+    """A scan for each of several groups of states, with float32 rows, so that their sums are rounded once."""
     x, first = cast_rows(x), x.initial_state
     parts = []
     for n in groups:
@@ -80,10 +83,10 @@ def _backward(x: ScanInputs, chunk: int, saved: Tensor, gy: Tensor, glast: Tenso
     gD, gbias = (None if t is None else t.new_empty(p.pieces, channels) for t in (x.D, x.delta_bias))
     gfirst = None if x.initial_state is None else x.A.new_empty(batch, channels, states)
     launch.backward(saved, gy, glast, (gu, gdelta, gz, maps, maps.stride(0), gA, gD, gbias, gfirst))
-    gC, gB = maps[0].sum(1), maps[1].sum(1)
+    gC, gB = (of_blocks.sum(1) for of_blocks in maps.unbind())
     if states < p.constants["N"]:
         gC, gB = gC[:, :, :states], gB[:, :, :states]
-    gD, gbias = (None if t is None else t.sum(0) for t in (gD, gbias))
+    gD, gbias = None if gD is None else gD.sum(0), None if gbias is None else gbias.sum(0)
     return gu, gdelta, gA.sum(0), gB, gC, gD, gz, gbias, gfirst
 
 
