@@ -144,9 +144,8 @@ def _exchange(word: Word) -> list[Word]:
 
 def take_buffers_of_the_first(network: nn.Module) -> None:
     """Set the buffers of a network to those of rank 0, as the wrapper for training does before each of its calls."""
-    if number_of_ranks() > 1:
-        for buffer in network.buffers():
-            dist.broadcast(buffer, 0)
+    for buffer in network.buffers():
+        dist.broadcast(buffer, 0)
 
 
 def refuse_unshared(folder: str | Path, patience: float = 60.0) -> None:

@@ -73,8 +73,9 @@ class SharingBrain(ResumingBrain):
 
     def _fit_valid(self, valid_set: Any, epoch: int, enable: bool) -> None:
         wrapped = self.modules["separator"]
-        self.modules["separator"] = self.separator  # its wrapper waits for the other ranks at each call
-        take_buffers_of_the_first(self.separator)
+        if number_of_ranks() > 1:
+            self.modules["separator"] = self.separator  # its wrapper waits for the other ranks at each call
+            take_buffers_of_the_first(self.separator)
         try:
             with self.meeting.at_the_end_of("the validation"):
                 super()._fit_valid(valid_set, epoch, enable)

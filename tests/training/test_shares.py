@@ -17,7 +17,7 @@ from resuming import ITEMS, Mortal, curve, live, table
 from lobes.errors import UserError, in_one_line
 from lobes.runs import names
 from lobes.training.budget import Budget
-from lobes.training.shares import Meeting, ShareOfBatches, refuse_unshared
+from lobes.training.shares import Meeting, ShareOfBatches, refuse_unshared, take_buffers_of_the_first
 from lobes.training.signals import Stopped
 
 VALID, TEST = sb.Stage.VALID, sb.Stage.TEST
@@ -92,6 +92,16 @@ def test_a_run_folder_that_a_machine_does_not_share_is_one_line(tmp_path):
     for code, said in run_ranks(lambda rank: refuse_unshared(tmp_path / str(rank), patience=0.1), 2):
         assert code == 1 and re.match(words, said)
     assert run_ranks(lambda rank: refuse_unshared(tmp_path / "0", patience=0.1), 2) == [(0, None)] * 2
+
+
+def test_ranks_validate_with_the_buffers_of_the_first():
+    def work(rank):
+        norm = torch.nn.BatchNorm1d(2)
+        norm.running_mean.fill_(rank)
+        take_buffers_of_the_first(norm)
+        return norm.running_mean.tolist()
+
+    assert run_ranks(work, 2) == [(0, [0.0, 0.0])] * 2
 
 
 # ---- a Brain
