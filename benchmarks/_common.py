@@ -90,6 +90,13 @@ def about(**more: Any) -> dict[str, Any]:
     }
 
 
+def rows_so_far(path: Path, where: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of an earlier, stopped run of this commit on this machine."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    same = all(found.get(key) == where[key] for key in ("commit", "machine", "torch"))
+    return [row for row in found.get("rows", []) if "failed" not in row] if same else []
+
+
 def save(result: Mapping[str, Any], path: Path) -> None:
     """Write the JSON file without a word, as after each row of a long table."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,13 +12,11 @@ is seconds of work over seconds of audio; memory is the highest of the process, 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from _common import RESULTS, ROOT, about, result_file, save, write
+from _common import RESULTS, ROOT, about, result_file, rows_so_far, save, write
 from tqdm import tqdm
 
 from lobes.data import arguments
@@ -43,13 +41,6 @@ def main() -> None:
         rows.append({"version": version, **row})
         save({**where, "rows": rows}, options.output)
     write({**where, "rows": rows}, options.output)
-
-
-def rows_so_far(path: Path, where: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of an earlier, stopped run of this commit on this machine."""
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    same = all(found.get(key) == where[key] for key in ("commit", "machine", "torch"))
-    return [row for row in found.get("rows", []) if "failed" not in row] if same else []
 
 
 def parse() -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -50,11 +51,16 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand != "train" and "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError(
+            f"lobes {context.invoked_subcommand}: runs as one process, and every rank would do the same. Start it "
+            "without torchrun, which is for trainings."
+        )
 
 
 app.command()(corpus)

@@ -21,6 +21,8 @@ _ADVICE = {
 }
 _FULL_DISK = re.compile(r"unexpected pos \d+|PytorchStreamWriter failed")  # how torch.save says that a write failed
 _NO_MEMORY = re.compile(r"(CUDA|HIP|XPU) out of memory|STATUS_ALLOC_FAILED|can't allocate memory|not enough memory")
+# What PyTorch says where gloo or NCCL has lost another rank.
+_LOST_RANK = re.compile(r"(?is)(gloo|nccl|TCPStore|c10d).*(closed|reset by peer|broken pipe|remote process)")
 _OF_WORKER = re.compile(r"^Caught \w+ in (?:DataLoader worker|pin memory)")
 # Names that functions of torch, shutil and ours give to the file they write, where an error has no file name.
 _LOCALS = ("f", "path", "partial", "target", "dst")
@@ -125,6 +127,8 @@ def in_one_line(error: BaseException) -> str:
     'out/mix.wav: Permission denied.'
     >>> in_one_line(OSError("Could not load this library: libtorchaudio.so"))[:54]
     'libtorchaudio.so: not built for this PyTorch. See `lob'
+    >>> in_one_line(RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1"))[:22]
+    'another rank has ended'
     >>> in_one_line(KeyError("a bug"))
     ''
     """
@@ -140,6 +144,8 @@ def in_one_line(error: BaseException) -> str:
         text = f"the package {package} is missing. To install all that Lobes needs: {install()}, of its repository."
     elif is_out_of_memory(error):
         text = f"out of memory: {text.splitlines()[0] if text else 'no reason given'} Use smaller batches or examples."
+    elif isinstance(error, RuntimeError) and _LOST_RANK.search(text):
+        text = "another rank has ended, and this one with it. Its output says why; the same command goes on."
     elif isinstance(error, RuntimeError) and _FULL_DISK.search(text):
         where = f"{_path_in(error)}: the" if _path_in(error) else "a"
         text = f"{where} file could not be written whole. {_ADVICE[errno.ENOSPC]}"

@@ -128,6 +128,14 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_only_trainings_run_as_ranks(lobes: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, said = lobes("evaluate", "run")
+    assert code == 2 and len(said.splitlines()) == 1 and "Start it without torchrun" in said
+    assert "torchrun" not in lobes("train", "no-such/recipe.yaml")[2]
+
+
 def test_version(lobes: Run):
     from lobes import __version__
 

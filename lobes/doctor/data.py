@@ -10,6 +10,7 @@ from lobes.data import audio
 from lobes.data.checks import in_threads
 from lobes.data.manifest import shorten, wav_files
 from lobes.data.sample import SEED, Heard, is_alone, listen, notes, refuse_other_sums, refuse_silent, seeded
+from lobes.data.shards.member import file_of
 from lobes.doctor.finding import FAIL, OK, WARN, Finding
 from lobes.doctor.overlap import shared_audio, shared_speakers
 from lobes.doctor.tables import check_tables
@@ -69,7 +70,7 @@ def _headers(rows: Rows, sample_rate: int | None, headers: dict[str, audio.Audio
         if isinstance(header, audio.AudioInfo):
             headers[file] = header
         else:
-            (damaged if Path(file).exists() else missing).append(header)
+            (damaged if file_of(file).exists() else missing).append(header)
     yield _counted("files", missing, len(files), "are missing: {}. Check that the data folder is right and complete.")
     yield _counted("damaged files", damaged, len(files), "cannot be read: {} Copy or make them again.")
     rates = sorted({header.sample_rate for header in headers.values()})
@@ -95,7 +96,7 @@ def _probe(file: str) -> audio.AudioInfo | str:
     try:
         return audio.probe(file)
     except UserError as error:
-        return file if not Path(file).exists() else str(error)
+        return file if not file_of(file).exists() else str(error)
 
 
 def _counted(what: str, bad: Sequence[str], of: int, text: str, fine: str = "") -> Finding:

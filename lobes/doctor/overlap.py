@@ -12,6 +12,7 @@ from typing import Any
 
 from lobes.data.checks import in_threads
 from lobes.data.manifest import shorten
+from lobes.data.shards.member import file_of, member_of
 from lobes.doctor.finding import FAIL, OK, WARN, Finding
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -74,7 +75,7 @@ def shared_audio(rows: Rows) -> Iterator[Finding]:
     for split, other in combinations(prints, 2):
         for key in prints[split].keys() & prints[other].keys():
             first, second = prints[split][key], prints[other][key]
-            if first == second or filecmp.cmp(first, second, shallow=False):
+            if first == second or are_equal(first, second):
                 shared.append(f"{first} ({split}) and {second} ({other})")
     if shared:
         text = f"{len(shared)} mixtures are in two of them: {shorten(sorted(shared))}. Make the splits anew."
@@ -84,14 +85,29 @@ def shared_audio(rows: Rows) -> Iterator[Finding]:
 
 
 def fingerprint(file: str) -> tuple[int, int]:
-    """The size of a file and a sum over some bytes from its middle.
+    """The size of a file, or of a signal in a shard, and a sum over some bytes from its middle.
 
     Example
     -------
     >>> fingerprint("/dev/null")
     (0, 0)
     """
-    size = os.path.getsize(file)
-    with open(file, "rb") as opened:
-        opened.seek(max(0, size - BLOCK) // 2)
-        return size, zlib.crc32(opened.read(BLOCK))
+    member = member_of(file)
+    begin, size = (0, os.path.getsize(file)) if member is None else (member.offset, member.size)
+    with open(file_of(file), "rb") as opened:
+        opened.seek(begin + max(0, size - BLOCK) // 2)
+        return size, zlib.crc32(opened.read(min(BLOCK, size)))
+
+
+def are_equal(first: str, second: str) -> bool:
+    """Whether two files, or signals in shards, are equal byte by byte."""
+    if member_of(first) is None and member_of(second) is None:
+        return filecmp.cmp(first, second, shallow=False)
+    return _content(first) == _content(second)
+
+
+def _content(file: str) -> bytes:
+    member = member_of(file)
+    with open(file_of(file), "rb") as opened:
+        opened.seek(0 if member is None else member.offset)
+        return opened.read(-1 if member is None else member.size)

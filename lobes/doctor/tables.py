@@ -12,6 +12,8 @@ from lobes.data.files import ENDING
 from lobes.data.folders import holds
 from lobes.data.manifest import DATA_ROOT, SPLITS, shorten
 from lobes.data.paths import PLACEHOLDER, absolute, is_inside
+from lobes.data.shards.index import MANIFEST, root_of
+from lobes.data.shards.member import file_of
 from lobes.data.tables import TextTable, read_table
 from lobes.doctor.finding import FAIL, OK, WARN, Finding
 from lobes.errors import UserError
@@ -21,7 +23,7 @@ Row = Mapping[str, Any]
 
 
 def find_manifests(path: str | os.PathLike[str]) -> dict[str, Path]:
-    """Split -> manifest, of a folder with train.csv, valid.csv and test.csv, or of one file.
+    """Split -> manifest, of a folder with train.csv, valid.csv and test.csv, of a folder of shards, or of one file.
 
     Raises
     ------
@@ -32,6 +34,7 @@ def find_manifests(path: str | os.PathLike[str]) -> dict[str, Path]:
     if place.is_file():
         return {place.stem: place}
     found = {split: place / f"{split}.csv" for split in SPLITS if (place / f"{split}.csv").is_file()}
+    found = found or {split: path for split in SPLITS if root_of(path := place / split / MANIFEST)}
     if not found:
         what = f"it holds {holds(place)}" if place.is_dir() else "there is no such folder"
         raise UserError(
@@ -57,7 +60,7 @@ def check_tables(
     """
     tables: dict[str, TextTable] = {}
     for split, path in manifests.items():
-        root = data_root or str(absolute(path).parent)
+        root = data_root or str(root_of(path) or absolute(path).parent)
         try:
             table = read_table(path, NEEDED, root)
             rows[split] = table.resolved(root)
@@ -98,7 +101,7 @@ def _without_root(tables: Mapping[str, TextTable], rows: Mapping[str, list[dict[
     """Paths begin with a placeholder, and nobody said what it stands for."""
     for split, table in tables.items():
         if PLACEHOLDER.match(table.rows[0]["mix_wav"]) and not any(
-            os.path.isfile(row["mix_wav"]) for row in rows[split]
+            file_of(row["mix_wav"]).is_file() for row in rows[split]
         ):
             text = f"{table.path}: they begin with $data_root, and the files are not in its own folder."
             return Finding(FAIL, "paths", f"{text} Add --data-root FOLDER, the data folder that it was prepared from.")
@@ -108,7 +111,7 @@ def _without_root(tables: Mapping[str, TextTable], rows: Mapping[str, list[dict[
 def _paths(tables: Mapping[str, TextTable], rows: Mapping[str, list[dict[str, str]]], root: str | None) -> Finding:
     leaving, elsewhere = [], 0
     for split, table in tables.items():
-        folder = root or str(absolute(table.path).parent)
+        folder = root or str(root_of(table.path) or absolute(table.path).parent)
         for index, row in enumerate(rows[split]):
             for column in row:
                 written = table.rows[index][column]

@@ -28,6 +28,8 @@ class Journal:
     ---------
     path : Path
         Read where it exists, and written on.
+    *others : Path
+        Read as well: those of other processes that score the same.
 
     Example
     -------
@@ -44,9 +46,9 @@ class Journal:
     0 ['a']
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *others: Path) -> None:
         self.path = path
-        self.known = _read(path)
+        self.known = {key: row for one in (*others, path) for key, row in _read(one).items()}
         self.found: list[dict[str, Any]] = []  # of jobs that were asked for and are known
         self.asked: set[str] = set()  # all of their keys
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from lobes.data.manifest import SPLITS, shorten
 from lobes.data.paths import PLACEHOLDER
+from lobes.data.shards.index import MANIFEST, root_of
+from lobes.data.shards.member import file_of
 from lobes.data.tables import read_table
 from lobes.errors import UserError
 from lobes.evaluation.candidates import Asked, OneFunction
@@ -111,10 +113,10 @@ def open_manifest(manifest: str | os.PathLike[str], data_root: str | os.PathLike
     ---------
     manifest : str or PathLike
         A table with ID, mix_wav, s1_wav ..., for wer also text or s1_text ...; other columns are not read. Paths are
-        relative to its folder. Or the folder of a training run: its test set.
+        relative to its folder. Or the folder of a training run: its test set. Or a folder of shards.
     data_root : str or PathLike, optional
-        What `$data_root` stands for. By default, for a run's test set the run's data folder where that is there, and
-        else the table's own folder.
+        What `$data_root` stands for. By default, for a run's test set the run's data folder where that is there, for
+        shards the folder that theirs is in, and else the table's own folder.
 
     Raises
     ------
@@ -132,6 +134,8 @@ def open_manifest(manifest: str | os.PathLike[str], data_root: str | os.PathLike
     run = _run_of(Path(manifest))
     if run is not None and os.path.isdir(manifest):
         manifest = _test_set_of(run)
+    if root_of(shards := Path(manifest, MANIFEST)):
+        manifest = shards
     if os.path.isdir(manifest):
         inside = sorted(path.name for path in Path(manifest).glob("*.csv"))
         found = f"it holds {shorten(inside)}" if inside else "it holds no CSV file"
@@ -141,11 +145,11 @@ def open_manifest(manifest: str | os.PathLike[str], data_root: str | os.PathLike
     settings = {} if run is None else _settings_of(run)
     if data_root is None and os.path.isdir(str(settings.get("data_folder") or "")):
         data_root = str(settings["data_folder"])
-    root = os.path.dirname(os.path.abspath(manifest)) if data_root is None else data_root
+    root = data_root or str(root_of(manifest) or os.path.dirname(os.path.abspath(manifest)))
     table = read_table(manifest, ("ID", "mix_wav"), root)
     rows = table.resolved(root, lambda row: ["mix_wav"])
     needs_root = any(PLACEHOLDER.match(row["mix_wav"]) for row in table.rows)
-    if data_root is None and needs_root and not any(os.path.isfile(row["mix_wav"]) for row in rows):
+    if data_root is None and needs_root and not any(file_of(row["mix_wav"]).is_file() for row in rows):
         raise UserError(
             f"{manifest}: its paths begin with $data_root, and the files are not in its own folder. Add --data-root "
             "FOLDER, the data folder that it was prepared from."

@@ -6,8 +6,6 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,6 @@ import numpy as np
 from lobes.data.audio import write
 from lobes.data.files import write_whole
 from lobes.evaluation.job import ScoreJob
-from lobes.evaluation.journal import Journal
-from lobes.evaluation.scoring import score_many
 from lobes.evaluation.summary import format_table, summarise
 from lobes.metrics.utterance import best_order
 from lobes.runs import names
@@ -27,44 +23,6 @@ LONGEST = 128  # letters of a folder's name
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file names on Windows
 
 logger = logging.getLogger(__name__)
-
-
-def score_and_write(
-    jobs: Iterable[ScoreJob],
-    folder: Path,
-    audio_items: int = 0,
-    workers: int | None = None,
-    by: str | None = None,
-    total: int | None = None,
-    **more: Any,
-) -> dict[str, Any]:
-    """Score what was separated, and its input, and write the results: what every test and evaluation ends with.
-
-    Arguments
-    ---------
-    jobs : iterable of ScoreJob
-    folder : Path
-        Gets the table, the summary and the audio.
-    audio_items : int
-        So many items are written as audio.
-    workers, total : int, optional
-        As in `lobes.evaluation.scoring.score_many`.
-    by : str, optional
-        The condition that the summary is grouped by.
-    **more
-        Further keys of the summary.
-
-    Returns
-    -------
-    dict
-        The summary, as `lobes.evaluation.summary.summarise` describes it.
-    """
-    journal = Journal(folder / names.SCORED)
-    jobs = (replace(job, score_input=True) for job in jobs)
-    rows = score_many(with_audio(jobs, folder / names.AUDIO, audio_items), workers, total=total, journal=journal)
-    summary = write_results(rows, folder, by, **more)
-    journal.remove()
-    return summary
 
 
 def write_results(
@@ -99,14 +57,6 @@ def write_results(
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
     write_whole(path, json.dumps(content, indent=1) + "\n")
-
-
-def with_audio(jobs: Iterable[ScoreJob], folder: Path, items: int) -> Iterator[ScoreJob]:
-    """Pass the jobs on, the first so many also as audio files: estimates stand at the level that fits their mixture."""
-    for index, job in enumerate(jobs):
-        if index < items:
-            write_item(job, folder / folder_name(job.id))
-        yield job
 
 
 def folder_name(ID: str) -> str:

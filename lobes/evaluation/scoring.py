@@ -69,11 +69,22 @@ def score_many(
         rows = score_in_processes(jobs, workers, timeout)
     rows = rows if journal is None else journal.keep(rows)
     bar = tqdm(rows, total=total, desc="scoring", unit="item", disable=None if progress else True)
-    return sorted(bar, key=lambda row: [value for value in row.values() if isinstance(value, str)])
+    return in_order(bar)
 
 
-def default_workers(items: int | None) -> int:
+def in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows by the ID, then by the conditions.
+
+    Example
+    -------
+    >>> [row["id"] for row in in_order([{"id": "b", "si_sdr": 1.0}, {"id": "a", "si_sdr": 2.0}])]
+    ['a', 'b']
+    """
+    return sorted(rows, key=lambda row: [value for value in row.values() if isinstance(value, str)])
+
+
+def default_workers(items: int | None, cores: int | None = None) -> int:
     """One worker per core that this process may use, and per 100 items; unknown many items get them all."""
-    cores = usable_cores()
+    cores = usable_cores() if cores is None else cores
     wanted = cores if items is None else min(cores, items // ITEMS_PER_WORKER)
     return wanted if wanted > 1 else 0  # one worker would only do what this process can do itself

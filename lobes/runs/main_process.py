@@ -10,7 +10,7 @@ from speechbrain.utils.distributed import MainProcessContext, ddp_broadcast, if_
 from lobes.errors import UserError
 
 
-def on_main(function: Callable[..., Any], *args: Any) -> Any:
+def on_main(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Call a function on the main process. Its result or its error comes to all of them, so that none waits for ever.
 
     Returns
@@ -32,7 +32,7 @@ def on_main(function: Callable[..., Any], *args: Any) -> Any:
     if if_main_process():
         with MainProcessContext():
             try:
-                result = function(*args)
+                result = function(*args, **options)
             except Exception as caught:
                 error = caught
     result, message = ddp_broadcast((result, None if error is None else str(error)))

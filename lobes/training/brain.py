@@ -12,8 +12,7 @@ import math
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +21,29 @@ import torch
 from speechbrain.utils.distributed import if_main_process, main_process_only
 
 from lobes.errors import UserError
-from lobes.evaluation.job import ScoreJob
-from lobes.evaluation.recognisers import POCKETSPHINX
-from lobes.evaluation.results import score_and_write, write_json
+from lobes.evaluation.results import write_json
 from lobes.nnet.lstm import run_lstms_in_any_precision
 from lobes.objectives.pit import pit_si_snr
 from lobes.objectives.si_snr import si_snr
 from lobes.runs import names
 from lobes.runs.fine_tune import start_from
-from lobes.runs.provenance import command, commit, machine, usable_cores
+from lobes.runs.main_process import on_main
+from lobes.runs.provenance import command, commit, machine
 from lobes.runs.record import last_words
 from lobes.training.epoch_log import EpochLog
 from lobes.training.launch import seconds_since_launch
 from lobes.training.memory import keep_freed_memory, peak_megabytes
 from lobes.training.optim import build_optimizer
-from lobes.training.out_of_memory import naming_the_batch
 from lobes.training.progress import EarlyStopping, GroupMeter, LearningCurve, TrainLog
-from lobes.training.ranks import leave_ranks
-from lobes.training.recovery import ResumingBrain
+from lobes.training.ranks import cores_of_rank, leave_ranks
 from lobes.training.schedule import WarmupSchedule
+from lobes.training.sharing import SharingBrain
 from lobes.training.signals import leave_to_the_main_process
-from lobes.training.testing import conditions_of, jobs_of
 
 logger = logging.getLogger(__name__)
 
 
-class SeparationBrain(ResumingBrain):
+class SeparationBrain(SharingBrain):
     """Train and test a separator `modules.separator` with the model contract mix [B,T] -> estimates [B,T,S].
 
     In addition to SpeechBrain's keys, `hparams` holds `budget`, `lr_scheduler`, `lr_scheduler_interval`,
@@ -55,9 +51,7 @@ class SeparationBrain(ResumingBrain):
     parts of a loss to the learning curve, and `test_metrics` takes measures of your own (`package.module:function`).
     """
 
-    monitor = "si_sdri"  # the validation score, in dB, that chooses the checkpoint: the highest is the best
     verb = "separate"  # the command of `lobes` for files of the user's own
-    group_by: str | None = None  # a key of the batches whose values count equally in all means
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,7 +64,6 @@ class SeparationBrain(ResumingBrain):
         self.train_log = TrainLog(self.hparams.train_log)
         self.stopping = EarlyStopping(self.hparams.patience)
         self.epoch_clock: torch.Tensor | None = None  # [1], carries the epoch into the data pipeline
-        self.test_rows: Mapping[str, Mapping[str, str]] = {}  # ID -> texts and speakers, of the set that is tested
         self._train_loss = math.nan
 
     # ---- start and resume
@@ -131,10 +124,7 @@ class SeparationBrain(ResumingBrain):
     def on_fit_start(self) -> None:
         """Go on from the newest checkpoint; a run whose budget is spent trains no more, but ends the epoch it is in."""
         super().on_fit_start()
-        if if_main_process():
-            self.curve.keep_until(self.hparams.epoch_counter.current)
-            self.train_log.keep_until(self.hparams.epoch_counter.current)
-            self.epoch_log.begin(self.budget.steps)
+        on_main(self._begin_logs)
         if self.hparams.pretrained_separator and not self.budget.steps:
             start_from(self.separator, self.hparams.pretrained_separator, self.hparams.pretrained_revision)
         if self.budget.steps:
@@ -143,17 +133,12 @@ class SeparationBrain(ResumingBrain):
             self.hparams.epoch_counter.current = self.hparams.epoch_counter.limit
 
     @property
-    def separator(self) -> Any:
-        """The network itself. Train through `modules.separator`, which on several devices is a wrapper around it."""
-        return getattr(self.modules.separator, "module", self.modules.separator)
-
-    @property
     def _optimizer_step_limit_exceeded(self) -> bool:
         return bool(self.budget.spent)
 
     def make_dataloader(self, dataset: Any, stage: sb.Stage, *args: Any, **kwargs: Any) -> Any:
-        """SpeechBrain's loader, with no more workers than cores; the budget needs the number of training batches."""
-        wanted, most = kwargs.get("num_workers") or 0, usable_cores()
+        """SpeechBrain's loader, with no more workers than this rank has cores."""
+        wanted, most = kwargs.get("num_workers") or 0, cores_of_rank()
         if wanted > most:
             kwargs["num_workers"] = most
             if stage == sb.Stage.TRAIN:
@@ -194,6 +179,7 @@ class SeparationBrain(ResumingBrain):
             self._train_loss = stage_loss if self.counts.losses else math.nan
         super().on_stage_end(stage, stage_loss, epoch)
         if stage == sb.Stage.VALID:
+            self.take_all_shares(stage_loss)
             with self.signals.deferred():
                 self._end_epoch(epoch)
 
@@ -230,13 +216,17 @@ class SeparationBrain(ResumingBrain):
         monitor = monitor if math.isfinite(monitor) else -math.inf  # a NaN metric is the worst, never the best
         self.schedule.after_epoch(monitor)
         stop = self.stopping.update(monitor)
-        if if_main_process():
-            self._log_epoch(epoch)
+        on_main(self._log_epoch, epoch)
         if self.budget.steps:  # random weights are never the best
             self.save_checkpoint(True, meta={self.monitor: monitor}, max_keys=[self.monitor], importance_keys=[])
         if stop:
             logger.info("no better %s for %d epochs: training ends", self.monitor, self.stopping.epochs_without)
             self.hparams.epoch_counter.current = self.hparams.epoch_counter.limit
+
+    def _begin_logs(self) -> None:
+        self.curve.keep_until(self.hparams.epoch_counter.current)
+        self.train_log.keep_until(self.hparams.epoch_counter.current)
+        self.epoch_log.begin(self.budget.steps)
 
     def _log_epoch(self, epoch: int | None) -> None:
         grad_norm = self.counts.grad_norm / self.counts.taken if self.counts.taken else math.nan
@@ -265,93 +255,6 @@ class SeparationBrain(ResumingBrain):
         each = ", ".join(f"{name} {value:.2f}" for name, value in self.meter.per_group("si_sdri").items())
         groups = f" ({each})" if self.group_by else ""
         return f"SI-SDR {self.meter.mean('si_sdr'):.2f} dB, SI-SDRi {self.meter.mean('si_sdri'):.2f} dB{groups}"
-
-    # ---- test
-
-    def on_evaluate_start(self, max_key: str | None = None, min_key: str | None = None) -> None:
-        """Load the best checkpoint; random weights are never tested."""
-        chosen = self.checkpointer.recover_if_possible(max_key=max_key, min_key=min_key)
-        if chosen is None:
-            raise UserError(
-                f"nothing to test: no checkpoint in {self.checkpointer.checkpoints_dir}. Train first, or give the "
-                "output_folder of a trained run."
-            )
-        score = chosen.meta[self.monitor]
-        logger.info("testing the checkpoint of step %s (%s %.2f)", chosen.meta["step"], self.monitor, score)
-
-    def evaluate(
-        self,
-        test_set: Any,
-        max_key: str | None = None,
-        min_key: str | None = None,
-        progressbar: bool | None = None,
-        test_loader_kwargs: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Test the best checkpoint and write the table, the summary and some audio into the run folder.
-
-        Of several ranks all load the checkpoint, and the first one tests: the results have one writer.
-
-        Arguments
-        ---------
-        test_set : Dataset
-            Examples with id, mix_sig [T] and sources_sig [T,S].
-        max_key, min_key : str, optional
-            Checkpoint meta key to choose by (default: the highest `monitor`).
-        progressbar : bool, optional
-            Not used: the scoring has its own bar.
-        test_loader_kwargs : dict, optional
-            For the data loader.
-
-        Returns
-        -------
-        dict
-            The summary, as `lobes.evaluation.summary.summarise` describes it; empty on other ranks than the first.
-        """
-        with self.ending_in_order():
-            loader = self.make_dataloader(test_set, sb.Stage.TEST, ckpt_prefix=None, **(test_loader_kwargs or {}))
-            self.on_evaluate_start(max_key or (None if min_key else self.monitor), min_key)
-            if not if_main_process():
-                return {}
-            self.modules["separator"] = self.separator  # its wrapper waits for the other ranks at each call
-            self.modules.eval()
-            self.test_rows = getattr(test_set, "data", {})
-            batches = self.debug_batches if self.debug else None
-            items = len(test_set) if batches is None else min(len(test_set), batches * (loader.batch_size or 1))
-            return self.report(self._test_jobs(islice(loader, batches)), items)
-
-    def report(self, jobs: Iterator[ScoreJob], items: int) -> dict[str, Any]:
-        """Score so many items that were separated and write the results into the run folder; returns the summary."""
-        h, folder = self.hparams, Path(self.hparams.output_folder)
-        more = self.listener()
-        return score_and_write(jobs, folder, h.n_audio_to_save, h.scoring_workers, self.group_by, total=items, **more)
-
-    def listener(self) -> dict[str, str]:
-        """The recogniser, for the summary of a test that counts word errors."""
-        h = self.hparams
-        return {"recogniser": getattr(h, "recogniser", POCKETSPHINX)} if "wer" in h.test_metrics else {}
-
-    def _test_jobs(self, batches: Iterable[Any]) -> Iterator[ScoreJob]:
-        for batch in batches:
-            self.signals.check()
-            with torch.no_grad(), naming_the_batch(batch, sb.Stage.TEST, self):
-                estimates = self.separate(batch)  # [B,T,S]
-            yield from self.jobs(batch, estimates, self.hparams.test_metrics)
-
-    def jobs(self, batch: Any, estimates: torch.Tensor, metrics: Sequence[str]) -> Iterator[ScoreJob]:
-        """The items of a batch with their estimates [B,T,S], to be scored."""
-        rate, rows = self.hparams.sample_rate, self.test_rows
-        conditions = conditions_of(batch, self.group_by, rows)
-        recogniser = getattr(self.hparams, "recogniser", POCKETSPHINX)
-        return jobs_of(batch, estimates, self.improves(batch), conditions, rate, metrics, rows, recogniser)
-
-    def separate(self, batch: Any) -> torch.Tensor:
-        """Estimates [B,T,S] of a batch in the evaluation precision."""
-        with self.evaluation_ctx:
-            return self.compute_forward(batch, sb.Stage.TEST)
-
-    def improves(self, batch: Any) -> list[bool]:
-        """Whether each item's improvement over the input means something; a recipe may know exceptions."""
-        return [True] * len(batch.id)
 
     def _write_facts(self) -> None:
         facts = {

@@ -10,6 +10,7 @@ from typing import Any
 
 from lobes.data.files import write_whole
 from lobes.errors import UserError
+from lobes.training.ranks import highest_of_ranks
 
 
 class Budget:
@@ -98,5 +99,7 @@ class Budget:
     def _read_clock(self) -> None:
         if self._since is not None:
             now = time.monotonic()
-            self.seconds += now - self._since
+            seconds = self.seconds + now - self._since
+            # Ranks read their clocks at the same lines, and end after the same step.
+            self.seconds = seconds if self.max_minutes is None else highest_of_ranks(seconds)
             self._since = now

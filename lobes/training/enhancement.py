@@ -15,12 +15,10 @@ import speechbrain as sb
 import torch
 
 from lobes.evaluation.job import ScoreJob
-from lobes.evaluation.journal import Journal
-from lobes.evaluation.results import with_audio, write_results
+from lobes.evaluation.results import write_results
 from lobes.evaluation.scoring import score_many
 from lobes.metrics.pcs import LEAST, RATE, pcs
 from lobes.metrics.utterance import INPUT, inputs_of, numbers_of
-from lobes.runs import names
 from lobes.runs.table import columns_of
 from lobes.training.brain import SeparationBrain
 from lobes.training.memory import peak_megabytes
@@ -51,8 +49,7 @@ class EnhancementBrain(SeparationBrain):
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Score the validation set before the epoch is closed."""
         if stage == sb.Stage.VALID:
-            self._valid_loss = stage_loss
-            for row in score_many(self.waiting, workers=self.hparams.scoring_workers, progress=False):
+            for row in score_many(self.waiting, self.workers_for(len(self.waiting)), progress=False):
                 self.meter.add([""], **{name: [row[name]] for name in self._numbers()})
             self.waiting = []
         super().on_stage_end(stage, stage_loss, epoch)
@@ -64,26 +61,25 @@ class EnhancementBrain(SeparationBrain):
     def valid_scores(self) -> dict[str, float]:
         """The loss, the scores, and the most memory so far."""
         scores = {f"valid_{name}": self.meter.mean(name) for name in self._numbers()}
-        return {"valid_loss": self._valid_loss, **scores, "peak_megabytes": peak_megabytes(self.device)}
+        return {"valid_loss": self.valid_loss, **scores, "peak_megabytes": peak_megabytes(self.device)}
 
     def scores_in_words(self) -> str:
         """The scores for the log."""
         scores = ", ".join(f"{name} {self.meter.mean(name):.3f}" for name in self._numbers())
         return scores + (f", {self.meter.missing} numbers missing" if self.meter.missing else "")
 
-    def report(self, jobs: Iterator[ScoreJob], items: int) -> dict[str, Any]:
-        """Score output and input, each also after PCS: a table of each; the summary has the means of all."""
-        h, folder = self.hparams, Path(self.hparams.output_folder)
-        jobs = with_audio(jobs, folder / names.AUDIO, h.n_audio_to_save)
-        signals = len((OUTPUT, *ALONGSIDE)) if h.sample_rate == RATE else 2
-        journal = Journal(folder / names.SCORED)
-        rows = score_many(with_input_and_pcs(jobs), h.scoring_workers, total=signals * items, journal=journal)
+    def score(self, jobs: Iterator[ScoreJob], items: int) -> list[dict[str, Any]]:
+        """Score output and input, each also after PCS."""
+        signals = len((OUTPUT, *ALONGSIDE)) if self.hparams.sample_rate == RATE else 2
+        return self.rows_of(with_input_and_pcs(jobs), signals * items)
+
+    def report(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Write a table of each signal; the summary has the means of all."""
+        folder = Path(self.hparams.output_folder)
         tables = {name: _only(rows, name) for name in (OUTPUT, *ALONGSIDE)}
         tables[OUTPUT] = _with_input(tables[OUTPUT], tables["noisy"])
         means = {name: write_results(tables[name], folder, of=name)["mean"] for name in ALONGSIDE}
-        summary = write_results(tables[OUTPUT], folder, **means, **self.listener())
-        journal.remove()
-        return summary
+        return write_results(tables[OUTPUT], folder, **means, **self.listener())
 
     def _numbers(self) -> list[str]:
         """The columns that the validation fills: the metrics, and the gain where a metric has one."""

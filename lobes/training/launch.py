@@ -65,15 +65,17 @@ def start(
     UserError
         If the file or an option is wrong, the run folder cannot be written, or another training runs in it.
     """
-    from speechbrain.utils.distributed import if_main_process, run_on_main
+    from speechbrain.utils.distributed import if_main_process
 
     from lobes.config import load
     from lobes.runs.continuation import admit
     from lobes.runs.lock import hold, hold_both
+    from lobes.runs.main_process import on_main
     from lobes.training.checks import check_objects, refuse_unwritable
     from lobes.training.data_folder import keep_data_folder
     from lobes.training.debug import in_temporary_folder
     from lobes.training.ranks import join_ranks
+    from lobes.training.shares import refuse_unshared
 
     text, run_opts, _ = read_command_line(argv)
     join_ranks(run_opts.distributed_backend)
@@ -87,13 +89,14 @@ def start(
     writes = if_main_process() and not run_opts.test_only
     first = hold(output_folder, make=False) if writes else None  # next to a training, there is nothing to compare
     begin = admit(text, script, argv, run_opts.test_only)
-    run_on_main(refuse_unwritable, [output_folder, "output_folder"])  # before the checkpointer makes its folder there
-    run_on_main(refuse_unwritable, [Path(settings.get("train_log", output_folder)).parent, "train_log"])
+    on_main(refuse_unwritable, output_folder, "output_folder")  # before the checkpointer makes its folder there
+    on_main(refuse_unwritable, Path(settings.get("train_log", output_folder)).parent, "train_log")
     locks = [first, *hold_both(output_folder, settings["save_folder"])] if writes else []
     hparams = load(begin.text)
     check_objects(hparams)
     hparams["checkpointer"].locks, hparams["checkpointer"].only_reads = locks, run_opts.test_only
-    run_on_main(make_run_folder, [output_folder, begin, script, argv])
+    on_main(make_run_folder, output_folder, begin, script, argv)
+    refuse_unshared(output_folder)
     return hparams, run_opts
 
 

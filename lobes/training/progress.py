@@ -147,7 +147,7 @@ class GroupMeter:
     """
 
     def __init__(self) -> None:
-        self.scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self.scores: dict[str, dict[str, list[float]]] = defaultdict(_lists)  # ranks send it to each other
         self.missing = 0
 
     def add(self, groups: Iterable[str], **scores: Iterable[float]) -> None:
@@ -160,14 +160,25 @@ class GroupMeter:
                 else:
                     self.missing += 1
 
+    def take(self, other: GroupMeter) -> None:
+        """Take the scores of another meter, too, as of another rank."""
+        self.missing += other.missing
+        for name, groups in other.scores.items():
+            for group, values in groups.items():
+                self.scores[name][group] += values
+
     def per_group(self, name: str) -> dict[str, float]:
-        """Mean of each group that has scores."""
-        return {group: sum(v) / len(v) for group, v in sorted(self.scores[name].items())}
+        """Mean of each group that has scores; their order, which ranks change, does not count."""
+        return {group: math.fsum(v) / len(v) for group, v in sorted(self.scores[name].items())}
 
     def mean(self, name: str) -> float:
         """Unweighted mean over the groups; NaN if there is no score at all."""
         means = list(self.per_group(name).values())
         return sum(means) / len(means) if means else math.nan
+
+
+def _lists() -> dict[str, list[float]]:
+    return defaultdict(list)
 
 
 class EarlyStopping:

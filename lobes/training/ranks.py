@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from lobes.errors import UserError
+from lobes.runs.provenance import usable_cores
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -58,6 +59,56 @@ def join_ranks(backend: str) -> None:
     shared = _shared_store(world_size)
     store = None if shared is None else in_this_round(shared, rank, world_size)
     torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=TO_WAIT)
+
+
+def number_of_ranks() -> int:
+    """How many ranks train together; 1 alone.
+
+    Example
+    -------
+    >>> number_of_ranks(), rank_here()
+    (1, 0)
+    """
+    import torch.distributed as dist
+
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank_here() -> int:
+    """The number of this rank, from 0; 0 alone."""
+    import torch.distributed as dist
+
+    return dist.get_rank() if number_of_ranks() > 1 else 0
+
+
+def highest_of_ranks(value: float) -> float:
+    """The highest value of all ranks, which must all call this: clocks differ, and what they decide must not.
+
+    Example
+    -------
+    >>> highest_of_ranks(2.5)
+    2.5
+    """
+    import torch
+    import torch.distributed as dist
+
+    if number_of_ranks() == 1:
+        return value
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    highest = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(highest, op=dist.ReduceOp.MAX)
+    return float(highest)
+
+
+def cores_of_rank() -> int:
+    """Cores for this rank, if the ranks of this machine share them equally; at least one.
+
+    Example
+    -------
+    >>> cores_of_rank() >= 1
+    True
+    """
+    return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def leave_ranks() -> None:

@@ -13,10 +13,10 @@ import speechbrain as sb
 import torch
 from speechbrain.core import INTRA_EPOCH_CKPT_FLAG
 from speechbrain.utils.distributed import if_main_process, main_process_only
-from torch.distributed import get_world_size, is_available, is_initialized
 
 from lobes.data.files import write_whole
-from lobes.training.random_state import RandomState
+from lobes.training.random_state import RandomState, seed_rank
+from lobes.training.ranks import number_of_ranks, rank_here
 from lobes.training.safe_step import SafeStepBrain
 from lobes.training.signals import Stopped, StopSignals
 
@@ -30,7 +30,7 @@ class ResumingBrain(SafeStepBrain):
     epoch and the generators of all ranks. An intra-epoch checkpoint is also written at the end of each training stage,
     so that a kill in the validation costs the validation alone.
 
-    `hparams` holds `budget` and `epoch_counter`.
+    `hparams` holds `budget`, `epoch_counter` and `seed`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -89,6 +89,7 @@ class ResumingBrain(SafeStepBrain):
 
     def on_fit_start(self) -> None:
         """Go on from the newest checkpoint: in its epoch, where it was written within one."""
+        seed_rank(self.hparams.seed, rank_here())
         super().on_fit_start()
         self.begin_step = self.hparams.budget.steps
         changed = {key: now for key, now in self._layout().items() if self._saved_layout.get(key, now) != now}
@@ -114,8 +115,7 @@ class ResumingBrain(SafeStepBrain):
 
     def _layout(self) -> dict[str, Any]:
         """What decides which items stand in which batch, but for the seed and the epoch."""
-        ranks = get_world_size() if is_available() and is_initialized() else 1
-        return {"ranks": ranks, "batch_size": self._batch_size, "batches_per_epoch": self.batches_per_epoch}
+        return {"ranks": number_of_ranks(), "batch_size": self._batch_size, "batches_per_epoch": self.batches_per_epoch}
 
     def make_dataloader(self, dataset: Any, stage: sb.Stage, *args: Any, **kwargs: Any) -> Any:
         """SpeechBrain's loader, whose place in the epoch a checkpoint knows."""

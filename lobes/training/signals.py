@@ -29,6 +29,7 @@ class Stopped(SystemExit):
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
+        self.number = int(number)
         self.name = signal.Signals(number).name
 
 

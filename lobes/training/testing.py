@@ -1,8 +1,9 @@
-"""From batches to the jobs that are scored. B batch, T samples, S sources."""
+"""From batches to the jobs that are scored, and the rows of a test that was stopped. B batch, T samples, S sources."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +11,9 @@ from torch import Tensor
 from lobes.data.manifest import speaker_condition, texts_of
 from lobes.evaluation.conditions import signal_conditions
 from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.journal import Journal
 from lobes.nnet.lengths import to_samples
+from lobes.runs import names
 
 
 def jobs_of(
@@ -71,3 +74,39 @@ def conditions_of(batch: Any, group_by: str | None, rows: Mapping[str, Mapping[s
     """
     groups = [{group_by: group} for group in getattr(batch, group_by)] if group_by else [{}] * len(batch.id)
     return [group | speaker_condition(rows.get(ID, {})) for ID, group in zip(batch.id, groups, strict=True)]
+
+
+def passed_on(jobs: Iterable[ScoreJob], heard: list[ScoreJob], number: int) -> Iterator[ScoreJob]:
+    """Pass jobs on, and keep the first so many, which are written as audio later."""
+    for job in jobs:
+        if len(heard) < number:
+            heard.append(job)
+        yield job
+
+
+def journal_of(folder: Path, rank: int) -> Journal:
+    """The rows that this rank writes while it scores; those that any rank has left there before count, too."""
+    mine = folder / names.of(names.SCORED, f"rank{rank}" if rank else "")
+    return Journal(mine, *(path for path in _journals(folder) if path != mine))
+
+
+def forget_journals(folder: Path) -> None:
+    """Remove the journals of all ranks: the results are written.
+
+    Example
+    -------
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> list(journal_of(folder, 0).keep([])), list(journal_of(folder, 1).keep([]))
+    ([], [])
+    >>> forget_journals(folder)
+    >>> list(folder.iterdir())
+    []
+    """
+    for path in _journals(folder):
+        path.unlink(missing_ok=True)
+
+
+def _journals(folder: Path) -> list[Path]:
+    stem, dot, ending = names.SCORED.rpartition(".")
+    return sorted(folder.glob(f"{stem}*{dot}{ending}"))

@@ -16,7 +16,6 @@ if __name__ == "__main__":
 from librimix_metadata import prepare_on_the_fly
 from librimix_prepare import prepare_librimix
 from speechbrain.core import Stage
-from speechbrain.utils.distributed import run_on_main
 
 from lobes.data.augmentation.chain import KEYS
 from lobes.data.datasets import made_mixtures, stored_mixtures
@@ -25,6 +24,7 @@ from lobes.data.sample import check_sample
 from lobes.data.shards.prepare import by_format
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import OPTIONS, separation_loss
+from lobes.runs.main_process import on_main
 from lobes.training.batches import to_device
 from lobes.training.brain import SeparationBrain
 from lobes.training.launch import start
@@ -65,10 +65,10 @@ def prepare(hparams):
     options, folders = {name: hparams[name] for name in shared}, [hparams["data_folder"], hparams["save_folder"]]
     more = {name: hparams[name] for name in ("metadata_folder", "wham_folder")}
     if hparams["metadata_folder"]:
-        run_on_main(by_format(prepare_on_the_fly, hparams), folders, {**options, **more})
+        on_main(by_format(prepare_on_the_fly, hparams), *folders, **options, **more)
         return
-    run_on_main(by_format(prepare_librimix, hparams), folders, {**options, "verify_sum": hparams["verify_sum"]})
-    run_on_main(check_sample, folders, {name: hparams[name] for name in ("sample_checks", "verify_sum")})
+    on_main(by_format(prepare_librimix, hparams), *folders, **options, verify_sum=hparams["verify_sum"])
+    on_main(check_sample, *folders, **{name: hparams[name] for name in ("sample_checks", "verify_sum")})
 
 
 def main(argv):

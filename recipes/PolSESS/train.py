@@ -18,7 +18,6 @@ if __name__ == "__main__":
 
 from polsess_prepare import prepare_polsess
 from speechbrain.core import Stage
-from speechbrain.utils.distributed import run_on_main
 
 from lobes.data.audio import read_mono
 from lobes.data.augmentation.chain import KEYS, augmentation_of
@@ -36,6 +35,7 @@ from lobes.polsess.manifest import TYPES
 from lobes.polsess.mmipc import draw_variant, render, render_parts
 from lobes.polsess.remix import Remixer, layers_of
 from lobes.polsess.variants import ALL_VARIANTS, all_parts, check_variants, compatible, in_improvement_mean
+from lobes.runs.main_process import on_main
 from lobes.training.batches import to_device
 from lobes.training.brain import SeparationBrain
 from lobes.training.launch import start
@@ -147,11 +147,10 @@ def main(argv):
     options = ("seed", "drop_same_speaker", "verify_sum", "check_files", "sample_rate", "skip_prep")
     most = hparams["max_train_items"] and {"train": hparams["max_train_items"]}
     folders = [hparams["data_folder"], hparams["save_folder"]]
-    run_on_main(
-        by_format(prepare_polsess, hparams), folders, {"max_samples": most, **{name: hparams[name] for name in options}}
-    )
+    given = {name: hparams[name] for name in options}
+    on_main(by_format(prepare_polsess, hparams), *folders, max_samples=most, **given)
     checks = {name: hparams[name] for name in ("sample_checks", "verify_sum")}
-    run_on_main(check_sample, folders, {"limited_parts": LIMITED, **checks})
+    on_main(check_sample, *folders, limited_parts=LIMITED, **checks)
     datasets, clock = dataio_prep(hparams)
     brain = Separation(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     brain.fit_and_test(datasets, clock)

@@ -18,7 +18,6 @@ if __name__ == "__main__":
 
 import numpy as np
 from speechbrain.core import Stage
-from speechbrain.utils.distributed import run_on_main
 from voicebank_download import download as fetch
 from voicebank_prepare import prepare_voicebank
 
@@ -35,6 +34,7 @@ from lobes.metrics.pcs import pcs_at_level
 from lobes.nnet.level import item_level, to_unit_level
 from lobes.nnet.power import to_power
 from lobes.objectives.spectrum import compressed_spectrum_loss, magnitude, published_loss
+from lobes.runs.main_process import on_main
 from lobes.training.batches import to_device
 from lobes.training.enhancement import EnhancementBrain
 from lobes.training.launch import start
@@ -180,8 +180,8 @@ def main(argv):
         raise UserError(f"objective: expected {' or '.join(OBJECTIVES)}, got {hparams['objective']!r}")
     options = ("download", "train_set", "valid_speakers", "resampled_folder", "check_files", "sample_rate", "skip_prep")
     folders = [hparams["data_folder"], hparams["save_folder"]]
-    run_on_main(by_format(prepare, hparams), folders, {name: hparams[name] for name in options})
-    run_on_main(check_sample, folders, {"sample_checks": hparams["sample_checks"]})
+    on_main(by_format(prepare, hparams), *folders, **{name: hparams[name] for name in options})
+    on_main(check_sample, *folders, sample_checks=hparams["sample_checks"])
     datasets, clock = dataio_prep(hparams)
     brain = Enhancement(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     brain.fit_and_test(datasets, clock)

@@ -14,7 +14,6 @@ if __name__ == "__main__":
     announce()  # before the imports that take seconds
 
 from speechbrain.core import Stage
-from speechbrain.utils.distributed import run_on_main
 from wsj0mix_prepare import are_sums, prepare_wsj0mix
 
 from lobes.data.augmentation.chain import KEYS, refuse_without_sums
@@ -23,6 +22,7 @@ from lobes.data.sample import check_sample
 from lobes.data.shards.prepare import by_format
 from lobes.errors import exit_on_user_error
 from lobes.objectives.separation import OPTIONS, separation_loss
+from lobes.runs.main_process import on_main
 from lobes.training.batches import to_device
 from lobes.training.brain import SeparationBrain
 from lobes.training.launch import start
@@ -64,9 +64,9 @@ def main(argv):
     hparams, run_opts = start(argv, __file__, check)
     options = ("num_spks", "sample_rate", "mode", "mixtures", "targets", "check_files", "verify_sum", "skip_prep")
     folders = [hparams["data_folder"], hparams["save_folder"]]
-    run_on_main(by_format(prepare_wsj0mix, hparams), folders, {name: hparams[name] for name in options})
-    sums = {"sums": are_sums(hparams["mixtures"], hparams["targets"])}
-    run_on_main(check_sample, folders, {name: hparams[name] for name in ("sample_checks", "verify_sum")} | sums)
+    on_main(by_format(prepare_wsj0mix, hparams), *folders, **{name: hparams[name] for name in options})
+    checks = {name: hparams[name] for name in ("sample_checks", "verify_sum")}
+    on_main(check_sample, *folders, **checks, sums=are_sums(hparams["mixtures"], hparams["targets"]))
     datasets, clock = dataio_prep(hparams)
     brain = Separation(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     brain.fit_and_test(datasets, clock)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from lobes.data import audio
+from lobes.data.manifest import SPLITS
+from lobes.data.shards.writing import write_shards
 from lobes.doctor.data import check_data
 from lobes.doctor.tables import find_manifests
 from lobes.errors import UserError
@@ -101,6 +103,23 @@ def test_a_fault_is_named(data, name):
     fails = [finding for finding in data.findings(data_root=str(data.root)) if finding[0] == "FAIL"]
     assert [finding[1] for finding in fails] == [what]
     assert re.search(text, fails[0][2]), fails[0][2]
+
+
+def of_shards(data, name):
+    """The findings of the data as shards that are not ok: (level, what, text)."""
+    for split in SPLITS:
+        write_shards(data.root / f"{split}.csv", data.root.parent / name, megabytes=0.02, progress=False)
+    return [tuple(f) for f in check_data(find_manifests(data.root.parent / name)) if f.level != "ok"]
+
+
+def test_shards_are_checked_as_files_are(data):
+    assert of_shards(data, "right") == []
+    FAULTS["same_mixture"][0](data)
+    (fault,) = of_shards(data, "spoilt")
+    assert fault[:2] == ("FAIL", "splits") and re.search(r"1 mixtures are in two of them: .*\.tar/\d+\.mix", fault[2])
+    (data.root.parent / "right" / "test" / "000000.tar").unlink()
+    found = [tuple(f) for f in check_data(find_manifests(data.root.parent / "right")) if f.level != "ok"]
+    assert found[0][:2] == ("FAIL", "files") and "are missing: " in found[0][2]
 
 
 def test_D09_empty_split(data):

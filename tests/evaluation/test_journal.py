@@ -1,16 +1,13 @@
 """A scoring that was stopped goes on with what is left, and only with the very same signals and questions."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lobes.evaluation import results
-from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.job import ScoreJob, score_job
 from lobes.evaluation.journal import Journal, key_of
 from lobes.evaluation.scoring import score_many
-from lobes.runs import names
 
 
 def job(name, **changes):
@@ -69,14 +66,12 @@ def test_another_question_has_another_key(change):
     assert key_of(job("a")) == key_of(job("a")) != key_of(job("a", **change))
 
 
-def test_an_evaluation_that_ends_leaves_no_journal(tmp_path, monkeypatch):
-    write = results.write_results
-    monkeypatch.setattr(results, "write_results", lambda *rest, **more: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        results.score_and_write([job("a")], tmp_path, workers=0)
-    (line,) = (tmp_path / names.SCORED).read_text().splitlines()
-    assert json.loads(line)["row"]["id"] == "a" and "key" not in json.loads(line)["row"]
-    monkeypatch.setattr(results, "write_results", write)
-    assert results.score_and_write([job("a")], tmp_path, workers=0)["n"] == 1
-    assert not (tmp_path / names.SCORED).exists()
-    assert "key" not in (tmp_path / names.UTTERANCES).read_text()
+def test_rows_of_other_processes_count_and_stay_theirs(tmp_path):
+    paths = [tmp_path / f"{name}.jsonl" for name in "ab"]
+    for path, name in zip(paths, "ab", strict=True):
+        journal = Journal(path)
+        list(journal.keep(score_job(one) for one in journal.left([job(name)])))
+    both = Journal(paths[0], paths[1])
+    assert not list(both.left([job("a"), job("b")]))
+    assert sorted(row["id"] for row in both.keep([])) == ["a", "b"]
+    assert [len(path.read_text().splitlines()) for path in paths] == [1, 1]

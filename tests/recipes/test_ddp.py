@@ -1,6 +1,7 @@
-"""Two ranks on the CPU: after three steps both hold the same parameters, one model of each kind."""
+"""Two ranks on the CPU: after three steps both hold the same parameters, one model of each kind; tests are shared."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,31 @@ def test_ranks_stay_equal(kind, smallest_data, tmp_path):
     assert one["steps"] == two["steps"] == 3
     different = [key for key in one["state"] if not torch.equal(one["state"][key], two["state"][key])]
     assert not different, different[:5]
+
+
+@pytest.mark.slow
+def test_the_table_of_a_test_under_torchrun_is_that_of_one_process(train, learnable, tmp_path):
+    """Six items in batches of two: one rank takes two batches, the other one."""
+    words = ["--preset", "convtasnet_tiny", "--data_folder", learnable["custom"], "--training_signal_len", 2000]
+    words += "--device cpu --distributed_backend gloo --noprogressbar --precision fp32 --max_steps 2".split()
+    words += "--batch_size 1 --valid_batch_size 2 --num_workers 0 --scoring_workers 0 --n_audio_to_save 3".split()
+    words = ["hparams/spmamba.yaml", *map(str, words), "--test_metrics", "[si_sdr, stoi]"]
+    train("custom", *words, "--output_folder", tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    for path in (tmp_path / "two" / "per_utterance.csv", tmp_path / "two" / "summary.json"):
+        path.unlink()
+    shutil.rmtree(tmp_path / "two" / "audio")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py"]
+    done = subprocess.run(
+        [*launch, *words, "--output_folder", str(tmp_path / "two"), "--test_only"],
+        cwd=ROOT / "recipes" / "custom",
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    one, two = ([(tmp_path / run / name).read_text() for name in ("per_utterance.csv", "summary.json")]
+                for run in ("one", "two"))  # fmt: skip
+    assert one == two and one[0].count("\n") == 7
+    heard = [sorted(path.name for path in (tmp_path / run / "audio").iterdir()) for run in ("one", "two")]
+    assert heard[0] == heard[1] and len(heard[0]) == 3

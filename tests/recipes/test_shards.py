@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections import Counter
 
 import numpy as np
@@ -13,9 +14,13 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.dataio.sampler import DistributedSamplerWrapper, ReproducibleRandomSampler
 
+from lobes import cli
 from lobes.data.datasets import mixtures
 from lobes.data.manifest import SPLITS, read_manifest, write_manifest
 from lobes.data.shards.writing import write_shards
+from lobes.doctor.command import doctor
+from lobes.doctor.data import check_data
+from lobes.doctor.tables import find_manifests
 from lobes.training.brain import SeparationBrain
 
 COMMON = (
@@ -110,6 +115,53 @@ def test_a_training_from_shards_is_the_one_from_files(train, sharded, smallest_d
     assert len(one) == 2 and one == two
     tables = [(tmp_path / run / "per_utterance.csv").read_text() for run in places]
     assert tables[0] == tables[1]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def test_a_training_from_shards_goes_on_in_the_middle_of_an_epoch(train, sharded, tmp_path, monkeypatch):
+    sharded("custom")
+    words = ("custom", *MASKING, *MIXING, *COMMON, "--data_folder", tmp_path / "shards", "--data_format", "shards",
+             "--ckpt_interval_minutes", 0, "--ckpt_interval_steps", 1)  # fmt: skip
+    train(*words, "--output_folder", tmp_path / "whole")
+    step = SeparationBrain.fit_batch
+
+    def second(brain, batch):
+        if brain.budget.steps == 1:
+            raise Killed
+        return step(brain, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(SeparationBrain, "fit_batch", second)
+        train(*words, "--output_folder", tmp_path / "killed")
+    train(*words, "--output_folder", tmp_path / "killed")
+    one, two = (tmp_path / run for run in ("whole", "killed"))
+    assert losses(one / "learning_curve.csv") == losses(two / "learning_curve.csv")
+    assert (one / "per_utterance.csv").read_text() == (two / "per_utterance.csv").read_text()
+
+
+def test_the_doctor_and_an_evaluation_take_shards_as_files(train, sharded, smallest_data, tmp_path, capsys):
+    sharded("custom")
+    assert not [f for f in check_data(find_manifests(tmp_path / "shards")) if f.level == "FAIL"]
+    words = ("--data_folder", str(tmp_path / "shards"), "--data_format", "shards")
+    assert doctor(["custom/spmamba.yaml", *map(str, MASKING[1:]), *words, *COMMON[:2], "--batch_size", "1"]) == 0
+    train("custom", *MASKING, *COMMON, "--data_folder", smallest_data["custom"], "--output_folder", tmp_path / "run")
+    tables = []
+    for name, data in (("of_shards", tmp_path / "shards" / "test"), ("of_files", tmp_path / "run")):
+        request = ["evaluate", tmp_path / "run", "--data", data, "-o", tmp_path / name, "--metric", "si_sdr",
+                   "--workers", 0, "--device", "cpu", "--no-report"]  # fmt: skip
+        run_cli(request)
+        tables.append((tmp_path / name / "per_utterance.csv").read_text())
+    assert tables[0] == tables[1]
+
+
+def run_cli(words):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["lobes", *map(str, words)])
+        cli.main()
+    assert not ended.value.code
 
 
 def losses(curve):

@@ -24,6 +24,7 @@ PROGRAMS = {
     "benchmarks/onnx_graphs.py": "--repeats",
     "benchmarks/onnx_speech.py": None,
     "benchmarks/pesq_labels.py": "--rounds",
+    "benchmarks/scaling.py": "--read",
     "benchmarks/scan.py": "--repeats",
     "benchmarks/scan_host.py": "--rounds",
     "benchmarks/speaker_order.py": "--pauses",

@@ -14,9 +14,16 @@ from lobes.data.datasets import examples
 from lobes.objectives.separation import separation_loss
 from lobes.training.brain import SeparationBrain
 
-_SPEC = importlib.util.spec_from_file_location("resuming", Path(__file__).with_name("resuming.py"))
-resuming = sys.modules["resuming"] = importlib.util.module_from_spec(_SPEC)  # so that the tests can import it
-_SPEC.loader.exec_module(resuming)
+
+def _importable(name):
+    """A module of this folder, so that the tests can import it."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+resuming, _ = _importable("resuming"), _importable("ranks")
 
 
 class SeparatorBrain(SeparationBrain):

@@ -134,7 +134,7 @@ def live(folder, dies_at=None, cls=Mortal, network=Dropping, max_steps=None, see
     random.seed(seed)
     options = {"epochs": EPOCHS, "lr": 0.01, "optimizer": torch.optim.Adam, "ckpt_interval_steps": 3, **options}
     budget = Budget(options["epochs"], max_steps)
-    brain = build(folder, cls, network(), budget=budget, **options)
+    brain = build(folder, cls, network(), budget=budget, seed=seed, **options)
     brain.dies_at = dies_at
     with suppress(Killed):
         brain.fit_and_test(*datasets())

@@ -83,8 +83,8 @@ def test_the_first_of_several_ranks_alone_writes_results(tiny_brain, worse_each_
     data, network = noises([800, 800]), OneWeight()
     brain = trained(tiny_brain(worse_each_step, network), data)
     before = {*tmp_path.iterdir()}
-    monkeypatch.setattr("lobes.training.brain.if_main_process", lambda: False)
-    assert brain.evaluate(data) == {} and {*tmp_path.iterdir()} == before
+    monkeypatch.setattr("lobes.training.sharing.if_main_process", lambda: False)
+    assert brain.evaluate(data) == {} and {*tmp_path.iterdir()} - before == {tmp_path / "scored.jsonl"}
     assert network.amount.item() == pytest.approx(0.2)  # every rank loads, as the checkpointer asks all of them
 
 

@@ -77,3 +77,15 @@ def test_stopping_state_survives(tmp_path):
     again = EarlyStopping(patience=2)
     again.load(tmp_path / "stopping")
     assert again.update(2.0) and again.exhausted
+
+
+def test_the_order_of_scores_does_not_change_their_mean():
+    """Ranks take them in another order."""
+    scores = [0.1, 0.2, 0.3, 1e16, -1e16]
+    meters = [GroupMeter(), GroupMeter(), GroupMeter()]
+    meters[0].add([""] * 5, si_sdr=scores)
+    meters[1].add([""] * 3, si_sdr=[1e16, math.nan, 0.3])
+    meters[2].add([""] * 3, si_sdr=[0.2, -1e16, 0.1])
+    meters[1].take(meters[2])
+    assert meters[0].mean("si_sdr") == meters[1].mean("si_sdr") == pytest.approx(0.12)
+    assert meters[1].missing == 1

@@ -64,3 +64,15 @@ def refuse_incomplete(folder: Path, index: Mapping[str, Any]) -> None:
         if size != shard["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes, expected {shard['bytes']}"
             raise UserError(f"{path}: {found}. Copy it again.")
+
+
+def root_of(manifest: str | os.PathLike[str]) -> Path | None:
+    """What `$data_root` stands for in the manifest of a folder of shards; None for any other manifest.
+
+    Example
+    -------
+    >>> root_of("/data/train.csv") is None
+    True
+    """
+    path = Path(manifest).absolute()
+    return path.parent.parent if path.name == MANIFEST and (path.parent / INDEX).is_file() else None

@@ -45,3 +45,15 @@ def member_of(path: str | os.PathLike[str]) -> Member | None:
     if found is None:
         return None
     return Member(Path(found["shard"]), found["name"], int(found["offset"]), int(found["size"]))
+
+
+def file_of(path: str | os.PathLike[str]) -> Path:
+    """The file on the disk that a path needs: the shard of a signal in one, else the path itself.
+
+    Example
+    -------
+    >>> file_of("train/000003.tar/00000012.s1.flac@1536+33222").name, file_of("train/a.wav").name
+    ('000003.tar', 'a.wav')
+    """
+    member = member_of(path)
+    return Path(path) if member is None else member.shard
