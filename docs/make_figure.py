@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Draw the README's figure: spectrograms of a test mixture, of its separated speech, and of the true speech.
+"""Make the README's figure and its two sound samples from a mixture of a test.
 
-> make demo
-> python docs/make_figure.py results/demo/spmamba_tiny [--item 0] [--output docs/images/spectrograms.png]
+> make pictures
 
-It reads one of the test items that the run saved as audio. Where a run separates several speakers, the first is drawn.
+is `make demo`, and then `python docs/make_figure.py results/demo/spmamba_tiny --item 2`. The figure has spectrograms of
+the mixture, of its separated speech and of the true speech; the first two become FLAC files.
+
+It reads one of the test items that the run saved as audio. Where a run separates several speakers, the first is taken.
 """
 
 from __future__ import annotations
@@ -20,22 +22,27 @@ from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics import score
 from lobes.reports.figures import COLORMAP, FLOOR_DB, SHADES, spectrogram_db
 
-OUTPUT = Path(__file__).resolve().parent / "images" / "spectrograms.png"
+HERE = Path(__file__).resolve().parent
+OUTPUT, SAMPLES = HERE / "images" / "spectrograms.png", HERE / "samples"
+HEARD = ("mixture", "enhanced")  # the sound samples
 SIGNALS = ("mix", "s1_hat", "s1")  # files of a saved item: the mixture, an estimate, its target
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read an item, draw it, write the picture."""
+    """Read an item, draw it, write the picture and the samples."""
     parser = arguments.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="run folder whose test saved audio")
     parser.add_argument(
         "--item", type=arguments.from_zero, default=0, help="which of the saved items (default: %(default)s)"
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: docs/images/spectrograms.png")
+    parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder, default: docs/samples")
     options = parser.parse_args(argv)
     signals, rate = read_item(options.run, options.item)
     draw(signals, rate, options.output)
-    print(f"wrote {options.output}")
+    for name, signal in zip(HEARD, signals[: len(HEARD)], strict=True):
+        audio.write(options.samples / f"{name}.flac", signal, rate)
+    print(f"wrote {options.output}, and {' and '.join(HEARD)} in {options.samples}")
 
 
 def read_item(run: Path, item: int) -> tuple[list[np.ndarray], int]:
