@@ -26,8 +26,8 @@ test-recipes: setup  ## the recipe files that the fast tests leave out: each tra
 tutorials: setup  ## the notebooks of docs/tutorials and the network of docs/extending.md, run in empty folders (3 minutes)
 	@$(PYTEST) tests/docs/test_tutorials.py tests/docs/test_extending.py -m slow --durations 0
 
-pictures: demo  ## the picture and the sound samples of the README, from what the demo has made
-	@$(BIN)/python docs/make_figure.py results/demo/spmamba_tiny --item 2
+pictures: hello  ## the picture and the sound samples of the README, from what make hello leaves
+	@$(BIN)/python docs/make_figure.py
 
 newcomer:  ## README.md, docs/start.md and the commands of all pages, word by word, in an empty folder (5 minutes)
 	@bash tests/newcomer.sh

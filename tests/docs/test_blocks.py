@@ -44,6 +44,11 @@ def test_every_block_runs_or_is_marked(page):
     assert len(marks) == sum(bool(block.needs) for block in page_blocks.blocks_of(text)), "a mark without a block"
 
 
+def test_a_block_that_nothing_runs_is_refused():
+    text = "```\nx\n```\n```sh\nx\n```\n```ruby\nx\n```\n<!-- needs: luck, data -->\n```sh\nx\n```\n"
+    assert page_blocks.faults(text) == ["line 1: no language", "line 7: ruby: nothing runs it", "line 11: needs luck"]
+
+
 def test_commands_that_name_what_nobody_has_are_marked():
     """A first look; tests/newcomer.sh runs the others."""
     placeholder = re.compile(r"(?<![.\w])/data/|\b(?:MODEL|DATA|TABLES)\b|results/my_run|recordings/|sepformer-")
