@@ -1,6 +1,6 @@
 # Every target makes .venv first when it is missing or no longer as requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup hello demo test test-recipes test-slow mutate fuzz campaign other-projects gpu-day check docs format bench lock wheel test-wheel clean
+.PHONY: help setup hello demo test tutorials newcomer pictures test-recipes test-slow mutate fuzz campaign other-projects gpu-day check docs format bench lock wheel test-wheel clean
 export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
@@ -22,6 +22,15 @@ test: setup  ## the tests and the examples in docstrings, without the slow ones
 
 test-recipes: setup  ## the recipe files that the fast tests leave out: each trains, validates, tests and exports
 	@$(PYTEST) tests/recipes/test_recipes.py -m slow
+
+tutorials: setup  ## the notebooks of docs/tutorials and the network of docs/extending.md, run in empty folders (3 minutes)
+	@$(PYTEST) tests/docs/test_tutorials.py tests/docs/test_extending.py -m slow --durations 0
+
+pictures: hello  ## the picture and the sound samples of the README, from what make hello leaves
+	@$(BIN)/python docs/make_figure.py
+
+newcomer:  ## README.md, docs/start.md and the commands of all pages, word by word, in an empty folder (5 minutes)
+	@bash tests/newcomer.sh
 
 test-slow: setup  ## all tests
 	@$(PYTEST) -m "not gpu"

@@ -41,7 +41,13 @@ EXTRAS = {
     "hpo": ["optuna>=4.2,<6", "psycopg2-binary>=2.9.9"],
     "track": ["tensorboard>=2.14"],
     "scale": ["webdataset>=0.2.86,<2"],
-    "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings-python>=1.16,<3"],
+    "docs": [
+        "mkdocs>=1.6,<2",
+        "mkdocs-material>=9.6,<10",
+        "mkdocstrings-python>=1.16,<3",
+        "nbclient>=0.10",
+        "ipykernel>=6.29",
+    ],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5",

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Draw the README's figure: spectrograms of a test mixture, of its separated speech, and of the true speech.
+"""Make the README's figure and its two sound samples from what `make hello` has left.
 
-> make demo
-> python docs/make_figure.py results/demo/spmamba_tiny [--item 0] [--output docs/images/spectrograms.png]
+> make pictures
 
-It reads one of the test items that the run saved as audio. Where a run separates several speakers, the first is drawn.
+is `make hello`, and then `python docs/make_figure.py`. The figure has spectrograms of the mixture of two voices, of the
+first voice as the network separates it, and of this voice alone; the first two become FLAC files.
 """
 
 from __future__ import annotations
@@ -20,30 +20,35 @@ from lobes.errors import UserError, exit_on_user_error
 from lobes.metrics import score
 from lobes.reports.figures import COLORMAP, FLOOR_DB, SHADES, spectrogram_db
 
-OUTPUT = Path(__file__).resolve().parent / "images" / "spectrograms.png"
-SIGNALS = ("mix", "s1_hat", "s1")  # files of a saved item: the mixture, an estimate, its target
+HERE = Path(__file__).resolve().parent
+OUTPUT, SAMPLES = HERE / "images" / "spectrograms.png", HERE / "samples"
+SIGNALS = ("mixture", "voice1_separated", "voice1_true")  # files of recipes/hello.py
+HEARD = ("mixture", "separated")  # the sound samples: the first two of them
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read an item, draw it, write the picture."""
+    """Read the signals, draw them, write the picture and the samples."""
     parser = arguments.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="run folder whose test saved audio")
     parser.add_argument(
-        "--item", type=arguments.from_zero, default=0, help="which of the saved items (default: %(default)s)"
+        "folder", type=Path, nargs="?", default=Path("results", "hello"), help="of make hello (default: %(default)s)"
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: docs/images/spectrograms.png")
+    parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder, default: docs/samples")
     options = parser.parse_args(argv)
-    signals, rate = read_item(options.run, options.item)
+    signals, rate = read_signals(options.folder)
     draw(signals, rate, options.output)
-    print(f"wrote {options.output}")
+    for name, signal in zip(HEARD, signals[: len(HEARD)], strict=True):
+        audio.write(options.samples / f"{name}.flac", signal, rate)
+    print(f"wrote {options.output}, and {' and '.join(HEARD)} in {options.samples}")
 
 
-def read_item(run: Path, item: int) -> tuple[list[np.ndarray], int]:
-    """The mixture, estimate and target of one saved test item, each [T], and their rate in Hz."""
-    folders = sorted(path.parent for path in (run / "audio").glob("*/mix.wav"))
-    if not 0 <= item < len(folders):
-        raise UserError(f"{run / 'audio'}: holds {len(folders)} test items with a mix.wav; there is no item {item}.")
-    signals, rates = zip(*(audio.read(folders[item] / f"{name}.wav") for name in SIGNALS), strict=True)
+def read_signals(folder: Path) -> tuple[list[np.ndarray], int]:
+    """The mixture, the estimate of the first voice and the voice, each [T], and their rate in Hz."""
+    paths = [folder / f"{name}.wav" for name in SIGNALS]
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise UserError(f"{folder}: expected what `make hello` leaves, and there is no {', '.join(missing)}.")
+    signals, rates = zip(*map(audio.read, paths), strict=True)
     return list(signals), rates[0]
 
 
@@ -51,8 +56,8 @@ def titles(signals: Sequence[np.ndarray], rate: int) -> tuple[str, str, str]:
     """The title of each picture, with the SI-SDR of the mixture and of the estimate."""
     mix, estimate, target = signals
     row = score(estimate[:, None], target[:, None], mix, rate, metrics=("si_sdr",))
-    before, after = row["si_sdr"] - row["si_sdri"], row["si_sdr"]
-    return f"mixture: SI-SDR {before:.1f} dB", f"enhanced: SI-SDR {after:.1f} dB", "the speaker alone"
+    before, after = row["si_sdr"] - row["si_sdri"] + 0.0, row["si_sdr"]
+    return f"two voices: SI-SDR {before:.1f} dB", f"the first, separated: SI-SDR {after:.1f} dB", "the first alone"
 
 
 def draw(signals: Sequence[np.ndarray], rate: int, output: Path) -> None:

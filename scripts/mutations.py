@@ -3103,4 +3103,26 @@ MUTATIONS = [
         "os.path.isfile(file)",
         ("tests/data/shards/test_fetching.py::test_a_command_sends_them",),
     ),
+    # ---- blocks of the pages
+    Mutation(
+        "pages: a block runs whatever it needs",
+        "tests/page_blocks.py",
+        "block.language in languages and block.needs <= also",
+        "block.language in languages",
+        ("tests/docs/test_blocks.py::test_a_script_has_the_blocks_of_a_section_and_no_others",),
+    ),
+    Mutation(
+        "pages: a block needs no language",
+        "tests/page_blocks.py",
+        "        if not block.language:\n",
+        "        if block.language is None:\n",
+        ("tests/docs/test_blocks.py::test_a_block_that_nothing_runs_is_refused",),
+    ),
+    Mutation(
+        "site: a notebook's link to itself leads to its page",
+        "docs/site/pages.py",
+        " and page_of(match[3]) != Path(page.file.src_uri).name:",
+        ":",
+        ("tests/docs/test_site.py::test_a_notebook_is_a_page_that_leads_to_it_and_to_other_pages",),
+    ),
 ]

@@ -17,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 BASH = "/bin/sh"
+CI_TARGETS = ["check", "test", "test-recipes", "tutorials", "docs", "wheel", "newcomer"]
 
 
 # ------------------------------------------------------------------ set-up
@@ -136,7 +137,8 @@ def test_ci_run_is_the_checks_and_the_tests():
     path = ROOT / ".ci" / "run"
     text = path.read_text(encoding="utf-8")
     assert os.access(path, os.X_OK) and text.startswith("#!/usr/bin/env bash") and "set -euo pipefail" in text
-    assert re.findall(r"^make ([\w-]+)", text, flags=re.MULTILINE) == ["check", "test", "test-recipes", "docs", "wheel"]
+    assert re.findall(r"^make ([\w-]+)", text, flags=re.MULTILINE) == CI_TARGETS
+    assert set(CI_TARGETS) <= make_targets()
 
 
 def test_S08_workflow_calls_make_and_pins_actions_by_commit():
@@ -146,7 +148,7 @@ def test_S08_workflow_calls_make_and_pins_actions_by_commit():
     uses = [step["uses"] for step in job["steps"] if "uses" in step]
     assert uses and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", use) for use in uses)
     runs = [step["run"].split()[:2] for step in job["steps"] if "run" in step]
-    targets = ["check", "test", "test-recipes", "docs", "wheel", "test-wheel"]
+    targets = [*CI_TARGETS, "test-wheel"]
     assert runs == [["make", target] for target in targets] and set(targets) <= make_targets()
 
 

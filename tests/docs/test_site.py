@@ -64,6 +64,15 @@ def test_arguments_and_links_are_read_as_such(site):
     assert 'href="../recipes/VoiceBank/index.html#recipes"' in html(site, "docs/augmentation.html")
 
 
+def test_a_notebook_is_a_page_that_leads_to_it_and_to_other_pages(site):
+    page = html(site, "docs/tutorials/streaming.html")
+    assert 'href="streaming.ipynb"' in page and (site / "docs" / "tutorials" / "streaming.ipynb").is_file()
+    assert 'href="../streaming.html#speed"' in page and "model.stream" in re.sub("<[^>]+>", "", page)
+    assert 'href="streaming.html"' in html(site, "docs/tutorials/index.html")
+    code = re.sub("<[^>]+>", "", page)
+    assert "lobes stream results/causal" in code and "!lobes" not in code
+
+
 def test_examples_of_the_code_of_the_site():
     for name in ("pages", "docstrings"):
         assert doctest.testmod(hook(name)).failed == 0
