@@ -916,7 +916,7 @@ MUTATIONS = [
     Mutation(
         "vector kernels: the convolution looks ahead",
         "lobes/kernels/depthwise.py",
-        "y = read(x + (s + k - width + 1) * x_step, room) * load(taps + k * BYTES) + y",
+        "y = read(rows, x + (s + k - width + 1) * x_step, room) * load(taps + k * BYTES) + y",
         "y = read(x + (s - k) * x_step, room) * load(taps + k * BYTES) + y",
         ("tests/nnet/test_depthwise.py",),
     ),

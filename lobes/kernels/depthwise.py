@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lobes.kernels.memory import Rows
+from lobes.kernels.memory import AnyRows
 from lobes.kernels.simd import BYTES, LANES, load, splat, store
 from lobes.kernels.simd_math import ONE, OPTIONS, PART, ZERO, first_row, njit, read, sigmoid, write
 
@@ -17,7 +17,7 @@ from lobes.kernels.simd_math import ONE, OPTIONS, PART, ZERO, first_row, njit, r
 class ConvInputs(NamedTuple):
     """The inputs of the convolution. Taps lie in rows of blocks, so that one tap of a block is a vector."""
 
-    x: Rows  # [B, L, D]
+    x: AnyRows  # [B, L, D]
     taps: int  # [blocks, K, LANES], the last one at the current step
     bias: int  # [blocks, LANES]
     steps: int
@@ -30,8 +30,8 @@ class ConvInputs(NamedTuple):
 class ConvGradients(NamedTuple):
     """The gradient that comes in (y) and those that the backward kernel fills."""
 
-    y: Rows  # [B, L, D]
-    x: Rows  # [B, L, D]
+    y: AnyRows  # [B, L, D]
+    x: AnyRows  # [B, L, D]
     taps: int  # [shares, blocks, K, LANES], to be summed over shares; added to
     bias: int  # [shares, blocks, LANES]; added to
 

@@ -27,7 +27,10 @@ class HalfRows(NamedTuple):
     step: int
 
 
-def rows(tensor: Tensor) -> Rows | HalfRows:
+AnyRows = Rows | HalfRows
+
+
+def rows(tensor: Tensor) -> AnyRows:
     """The place of the rows of a float32 or bfloat16 tensor [B, L, ...]; its last dimension must be contiguous.
 
     Example

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lobes.kernels.memory import Rows
+from lobes.kernels.memory import AnyRows
 from lobes.kernels.simd import BYTES, HALF, LANES, add_folded, load, load_float, splat, store, store_float, total_folded
 from lobes.kernels.simd_math import LN2, ONE, OPTIONS, PART, ZERO, expect, first_row, njit, read, sigmoid, write
 from lobes.scan.cpu.vector_forward import (
@@ -39,12 +39,12 @@ ROW = FORWARD_ROW + 5 * BYTES
 class GradientAddresses(NamedTuple):
     """The gradients that come in (y, last) and those that the backward kernel fills."""
 
-    y: Rows  # [B, L, D]
+    y: AnyRows  # [B, L, D]
     last: int  # [B, blocked]; 0: zeros
     saved: int  # [B, chunks, blocked], from the forward kernel
-    u: Rows  # [B, L, D]
-    delta: Rows  # [B, L, D]
-    z: Rows  # [B, L, D]
+    u: AnyRows  # [B, L, D]
+    delta: AnyRows  # [B, L, D]
+    z: AnyRows  # [B, L, D]
     B: int  # [groups, B, L, N], to be summed over groups
     C: int  # [groups, B, L, N]
     sums: int  # [shares, blocks, N + 2, LANES], of A, then D, then the bias

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lobes.kernels.memory import Rows
+from lobes.kernels.memory import AnyRows
 from lobes.kernels.simd import BYTES, LANES, load, load_float, load_int, splat, store, store_float
 from lobes.kernels.simd_math import (
     LOG2E,
@@ -41,11 +41,11 @@ ROW = 3 * BYTES
 class ScanAddresses(NamedTuple):
     """The inputs of a scan. `blocked` stands for [blocks, N, LANES]; the number N of states is even."""
 
-    u: Rows  # [B, L, D]
-    delta: Rows  # [B, L, D]
-    z: Rows  # [B, L, D], not read unless gated
-    B: Rows  # [B, L, N]
-    C: Rows  # [B, L, N]
+    u: AnyRows  # [B, L, D]
+    delta: AnyRows  # [B, L, D]
+    z: AnyRows  # [B, L, D], not read unless gated
+    B: AnyRows  # [B, L, N]
+    C: AnyRows  # [B, L, N]
     A: int  # [D, N], without the partner of an odd state
     D: int  # [D]; 0: zeros
     bias: int  # [D]; 0: zeros
@@ -65,7 +65,7 @@ class ScanAddresses(NamedTuple):
 class OutputAddresses(NamedTuple):
     """The memory that the forward kernel fills; steps past an item's end are left alone."""
 
-    y: Rows  # [B, L, D]
+    y: AnyRows  # [B, L, D]
     last: int  # [B, blocked]; 0: not wanted
     saved: int  # [B, chunks, blocked], the state before each chunk; 0: not wanted
 

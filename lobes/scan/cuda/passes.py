@@ -49,7 +49,7 @@ def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> 
         gradients = tuple(_together(i, of_groups) for i, of_groups in enumerate(zip(*parts, strict=True)))
     return tuple(
         x.A.new_empty(NOTHING) if g is None or t is None else g if g.dtype == t.dtype else g.to(t.dtype)
-        for g, t in zip(gradients, x, strict=False)
+        for g, t in zip(gradients, x.differentiable(), strict=True)
     )
 
 
