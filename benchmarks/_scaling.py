@@ -6,7 +6,6 @@ import contextlib
 import csv
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -16,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE, SOURCES = 8000, 2
@@ -72,7 +76,7 @@ def steps(folder: str, preset: str, examples: int, seconds: float, ranks: int) -
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, *launch, "train.py", *TRAINING, *places],
-        cwd=ROOT / "recipes" / "custom", env=environment, capture_output=True, text=True,
+        cwd=ROOT / "recipes" / "custom", env=environment, capture_output=True, text=True, encoding="utf-8",
     )  # fmt: skip
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or ["no reason given"])[-1][:200]}
@@ -144,7 +148,9 @@ def dealt(items: int, ranks: int) -> tuple[int, int]:
 def served(folder: Path) -> Iterator[str]:
     """A web server on this machine."""
     command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+    ) as server:
         try:
             assert server.stdout is not None
             port = server.stdout.readline().split(" port ")[1].split()[0]
@@ -178,7 +184,7 @@ def epoch(folder: str, examples: int, stored: int, workers: int) -> dict[str, An
         "lost": examples - len(counts), "repeated": sum(counts.values()) - len(counts), **shares,
         "manifest_s": round(manifest_s, 2), "manifest_mb": round(kept / MIB, 1),
         "manifest_bytes_per_row": round(kept / examples), "csv_mb": round((data / "many.csv").stat().st_size / 1e6, 1),
-        "epoch_s": round(taken, 1), "per_s": round(examples / taken, 1), "peak_mb": round(peak() / MIB, 1),
+        "epoch_s": round(taken, 1), "per_s": round(examples / taken, 1), "peak_mb": peak_mb(),
     }  # fmt: skip
 
 
@@ -189,10 +195,13 @@ def memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def peak() -> int:
-    """Most bytes that this process, or one of its workers, has held."""
+def peak_mb() -> float | None:
+    """The most memory that this process, or one of its workers, has held; None on Windows."""
+    if resource is None:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
-    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(unit * most / MIB, 1)
 
 
 KINDS = {"steps": steps, "reading": reading, "epoch": epoch}

@@ -80,7 +80,7 @@ def fresh(kind: str, **case: Any) -> dict[str, Any]:
     """The figures of a case, from a process of its own; or why there are none."""
     with TemporaryDirectory(prefix="lobes_scaling_") as folder:
         command = [sys.executable, str(CHILD), kind, json.dumps({"folder": folder, **case})]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or ["no reason given"])[-1][:200]}
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -142,7 +142,7 @@ NETWORKS = {"namespaces": namespaces, "loopback": loopback}
 def ip(*words: str) -> None:
     """Call `ip`; where it is not allowed, say what to do."""
     try:
-        done = subprocess.run(["ip", *words], capture_output=True, text=True)
+        done = subprocess.run(["ip", *words], capture_output=True, text=True, encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError("namespaces need the program ip. Install iproute2, or give --network loopback.") from error
     if done.returncode:

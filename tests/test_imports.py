@@ -110,9 +110,10 @@ def private_reads(source: str) -> set[str]:
 
 
 # Tags of parameters, and what other libraries document under such a name.
-FOREIGN = {"_no_weight_decay", "_no_reinit", "_exit", "_replace", "_getframe"}
+FOREIGN = {"_no_weight_decay", "_no_reinit", "_exit", "_replace", "_fields", "_getframe"}
 # PyTorch's own: what a module and a node of a graph hold, and operators.
 FOREIGN |= {"_parameters", "_buffers", "_input_metadata"}
+FOREIGN |= {"_C", "_dispatch_tls_local_exclude_set"}  # what the dispatcher leaves out at this moment
 FOREIGN |= {"_to_copy", "_unique2", "_local_scalar_dense", "_pack_padded_sequence"}
 
 

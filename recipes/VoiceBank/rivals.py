@@ -18,6 +18,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,9 +39,11 @@ from lobes.data.rates import resample
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.inputs import shared_in
 from lobes.evaluation.job import ScoreJob
+from lobes.evaluation.journal import Journal
 from lobes.evaluation.manifest import open_manifest
 from lobes.evaluation.recognisers import POCKETSPHINX, check_recogniser
-from lobes.evaluation.results import score_and_write
+from lobes.evaluation.results import write_results
+from lobes.evaluation.scoring import score_many
 from lobes.reports.tables import replace_section
 from lobes.runs import names
 from lobes.runs.launcher import stage
@@ -170,10 +173,18 @@ def evaluate_system(
                     missing[system.label] = str(error)
                     print(f"not scored: {error}", flush=True)
                     return {}
-                score_and_write(jobs(rows, enhance, options.recogniser), out, 0, options.workers, total=len(rows))
+                score(rows, enhance, options, out)
                 write_whole(out / NOTE, json.dumps(asked, indent=1) + "\n")
             found.setdefault(test, []).append(out)
     return found
+
+
+def score(rows: Sequence[Row], enhance: Enhance | None, options: argparse.Namespace, out: Path) -> None:
+    """Score a test's files and their inputs, write the table and its summary. What was scored before a stop is kept."""
+    journal = Journal(out / names.SCORED)
+    asked = (replace(job, score_input=True) for job in jobs(rows, enhance, options.recogniser))
+    write_results(score_many(asked, options.workers, total=len(rows), journal=journal), out)
+    journal.remove()
 
 
 def finished(out: Path, asked: Mapping[str, Any]) -> bool:
