@@ -1,4 +1,4 @@
-"""benchmarks/inference.py: a stopped run goes on with the rows that its output lacks, of its own commit only."""
+"""benchmarks/inference.py goes on with the rows that its output lacks; its table stands in docs/inference.md."""
 
 from __future__ import annotations
 
@@ -52,3 +52,30 @@ def test_a_stopped_run_goes_on(rows_after):
 )
 def test_what_does_not_count_is_measured_again(rows_after, commit, row):
     assert rows_after(commit, row) == ([1.0, 2.0], [0.1, 0.1])
+
+
+def test_the_table_shows_factors_by_threads_and_the_most_memory(monkeypatch):
+    monkeypatch.syspath_prepend(PROGRAM.parents[1] / "scripts")
+    table = importlib.import_module("inference_table")
+    rows = [
+        {"preset": "x", "threads": threads, "seconds": 1.0, "rtf": 0.5 / threads, "over_mb": 1000.0 * threads}
+        for threads in (1, 2)
+    ]
+    failed = {"preset": "y", "threads": 1, "seconds": 1.0, "failed": "exit code 1"}
+    where = {"command": "python benchmarks/inference.py", "commit": "c", "torch": "t", "machine": "m"}
+    lines = table.section({**where, "rows": [*rows, failed]}).splitlines()
+    assert lines[0] == "`python benchmarks/inference.py`, commit c, torch t, m:"
+    assert lines[2:] == [
+        "| Preset | 1 s, 1 thr. | 1 s, 2 thr. | MB, 1 s |",
+        "|---|---:|---:|---:|",
+        "| `x` | 0.500 | 0.250 | 2,000 |",
+        "| `y` | - | - | - |",
+    ]
+
+
+def test_the_page_holds_the_table_of_the_results(monkeypatch):
+    monkeypatch.syspath_prepend(PROGRAM.parents[1] / "scripts")
+    table = importlib.import_module("inference_table")
+    result = json.loads((PROGRAM.parent / "results" / "inference.json").read_text())
+    page = (PROGRAM.parents[1] / "docs" / "inference.md").read_text()
+    assert table.section(result) in page
