@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class ShareOfBatches(Sampler[list[int]]):
-    """Every so manieth batch of a data set, in its order: the indices of the items of each.
+    """Each rank's share of the batches of a data set, dealt out in turn: the indices of the items of each batch.
 
     Arguments
     ---------
