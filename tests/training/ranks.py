@@ -70,3 +70,15 @@ def _rank(work, rank, ranks, port, queue):
 def kill_this_one():
     with suppress(ProcessLookupError):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def trains_in_a_fork() -> bool:
+    """Whether a fork of this process can train: not after PyTorch has started threads for the gradients of a device."""
+    process = os.fork()
+    if process:
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    try:
+        torch.ones(1, requires_grad=True).sum().backward()
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
