@@ -68,7 +68,7 @@ def introduction(task: str) -> list[str]:
     return [
         f"Task {task}: enhance one speaker in a scene with a sound event, indoors also with reverb. "
         "Both models saw the same corpus for the same number of training seconds. Of each, the checkpoint "
-        "that was best in the validation is tested; its speakers are neither those of the training nor of the test.",
+        "that was best in validation is tested; the speakers of the validation are in neither training nor test.",
         "Speech is synthetic and training takes minutes. The page shows that every part works; it does not "
         "say which kind of model is better on real data.",
     ]
