@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number, (before, after) in enumerate(gained, 1):
         say(f"       voice {number}: {before:5.1f} in the mixture, {after:5.1f} after separation")
     say(f"Listen to mixture.wav and to the separated and true voices next to it in {options.output}/")
-    say(f"It took {time.monotonic() - begin:.0f} s. The network knows these two voices only. Next: lobes --help")
+    say(f"It took {time.monotonic() - begin:.0f} s. The network knows these two voices only. Next: {command()} --help")
+
+
+def command() -> str:
+    """What calls `lobes` in this shell: the name alone, or the path of the program next to this Python."""
+    program = Path(sys.executable).with_name("lobes")
+    return "lobes" if which("lobes") or not program.exists() else os.path.relpath(program)
 
 
 def say(text: str) -> None:

@@ -31,8 +31,8 @@ BYTES = 16  # for a parameter: weight, gradient and two moments of Adam, fp32
 # SpeechBrain's README of WSJ0Mix: about 2 hours for an epoch of SepFormer on a V100; the set has 30 hours of mixtures.
 KNOWN, KNOWN_HOURS, KNOWN_AUDIO = "sepformer", 2.0, 30.0
 MOST_STEPS = 10.0  # in a second that are predicted: reading data and starting kernels take time, too
-# Data set -> training examples and hours, where all users have the same.
-SETS = {"WSJ0Mix": (20_000, 30.0), "LibriMix": (50_800, 212.0), "VoiceBank": (11_572, 9.4)}
+# Data set -> training examples and hours, where all users have the same; docs/costs.md has the sources.
+SETS = {"WSJ0Mix": (20_000, 30.0), "LibriMix": (50_800, 212.0), "VoiceBank": (10_802, 8.8)}
 ENHANCEMENT, SEPARATION = ("VoiceBank", "bsrnn.yaml"), ("custom", "spmamba.yaml")  # recipe files for presets
 UNKNOWN, NO_BREAK = "-", "\u00a0"
 RECIPE_HEAD = (

@@ -65,7 +65,7 @@ def write_report(
     *,
     intro: Sequence[str] = (),
     facts: Mapping[str, str] | None = None,
-    curve_axes: tuple[str, str] = ("training time in seconds", "SI-SDRi on valid in dB"),
+    curve_axes: tuple[str, str] = ("training time in seconds", "SI-SDRi in validation, dB"),
 ) -> Path:
     """Write one self-contained HTML page.
 

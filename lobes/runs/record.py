@@ -72,15 +72,26 @@ def number(text: str | float | None) -> float:
         return math.nan
 
 
+def named(name: str, value: float, form: str = ".2f", unit: str = "") -> str:
+    """A number with its name, for a line of a log; where it does not exist, the line says that.
+
+    Example
+    -------
+    >>> named("SI-SDRi", 3.456, unit=" dB"), named("SI-SDRi", math.nan, unit=" dB")
+    ('SI-SDRi 3.46 dB', 'no SI-SDRi')
+    """
+    return f"{name} {value:{form}}{unit}" if math.isfinite(value) else f"no {name}"
+
+
 def progress(folder: Path) -> str:
     """Describe how far a run is, from the last row of its learning curve."""
     rows = curve(folder)
     if not rows:
         return "starting"
     last = rows[-1]
-    quality = f", PESQ {number(last['valid_pesq']):.2f}" if "valid_pesq" in last else ""
-    improvement = number(last["valid_si_sdri"])
-    return f"step {last['step']}, {number(last['seconds']):.0f} s, valid SI-SDRi {improvement:.2f} dB{quality}"
+    quality = f", {named('PESQ', number(last['valid_pesq']))}" if "valid_pesq" in last else ""
+    improvement = named("SI-SDRi", number(last["valid_si_sdri"]), unit=" dB")
+    return f"step {last['step']}, {number(last['seconds']):.0f} s, valid {improvement}{quality}"
 
 
 def last_words(folder: Path, verb: str, debug: bool = False) -> str:

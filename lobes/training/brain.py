@@ -29,7 +29,7 @@ from lobes.runs import names
 from lobes.runs.fine_tune import start_from
 from lobes.runs.main_process import on_main
 from lobes.runs.provenance import command, commit, machine
-from lobes.runs.record import last_words
+from lobes.runs.record import last_words, named
 from lobes.training.epoch_log import EpochLog
 from lobes.training.launch import seconds_since_launch
 from lobes.training.memory import keep_freed_memory, peak_megabytes
@@ -238,9 +238,10 @@ class SeparationBrain(SharingBrain):
         }  # fmt: skip
         self.epoch_log.add(row)
         line = (
-            f"epoch {epoch}, step {self.budget.steps}, {self.budget.seconds:.0f} s: train loss {self._train_loss:.2f}"
-            f", grad norm {grad_norm:.2f}, skipped {self.counts.skipped}, lr {self.counts.lr:.2e}"
-            f" | valid {self.scores_in_words()}"
+            f"epoch {epoch}, step {self.budget.steps}, {self.budget.seconds:.0f} s: "
+            f"{named('train loss', self._train_loss)}, {named('grad norm', grad_norm)}, "
+            f"skipped {self.counts.skipped}, {named('lr', self.counts.lr, '.2e')}"
+            f" | valid {self.scores_in_words()}{self.meter.missing_in_words}"
         )
         left = "" if self.debug else f" | about {self.budget.seconds_left / 60:.1f} min of training left"
         logger.info("%s%s", line, left)
@@ -251,10 +252,12 @@ class SeparationBrain(SharingBrain):
         return {f"valid_{name}": self.meter.mean(name) for name in ("si_sdr", "si_sdri")}
 
     def scores_in_words(self) -> str:
-        """The same for the log."""
-        each = ", ".join(f"{name} {value:.2f}" for name, value in self.meter.per_group("si_sdri").items())
-        groups = f" ({each})" if self.group_by else ""
-        return f"SI-SDR {self.meter.mean('si_sdr'):.2f} dB, SI-SDRi {self.meter.mean('si_sdri'):.2f} dB{groups}"
+        """The same for the log, with the gain of each group; ES and EB may have no item that can gain."""
+        gains = self.meter.per_group("si_sdri")
+        each = ", ".join(f"{name} {value:.2f}" for name, value in gains.items())
+        groups = f" ({each})" if self.group_by and gains else ""
+        level, gain = (self.meter.mean(name) for name in ("si_sdr", "si_sdri"))
+        return f"{named('SI-SDR', level, unit=' dB')}, {named('SI-SDRi', gain, unit=' dB')}{groups}"
 
     def _write_facts(self) -> None:
         facts = {

@@ -19,6 +19,7 @@ from lobes.evaluation.results import write_results
 from lobes.evaluation.scoring import score_many
 from lobes.metrics.pcs import LEAST, RATE, pcs
 from lobes.metrics.utterance import INPUT, inputs_of, numbers_of
+from lobes.runs.record import named
 from lobes.runs.table import columns_of
 from lobes.training.brain import SeparationBrain
 from lobes.training.memory import peak_megabytes
@@ -65,8 +66,7 @@ class EnhancementBrain(SeparationBrain):
 
     def scores_in_words(self) -> str:
         """The scores for the log."""
-        scores = ", ".join(f"{name} {self.meter.mean(name):.3f}" for name in self._numbers())
-        return scores + (f", {self.meter.missing} numbers missing" if self.meter.missing else "")
+        return ", ".join(named(name, self.meter.mean(name), ".3f") for name in self._numbers())
 
     def score(self, jobs: Iterator[ScoreJob], items: int) -> list[dict[str, Any]]:
         """Score output and input, each also after PCS."""

@@ -167,6 +167,11 @@ class GroupMeter:
             for group, values in groups.items():
                 self.scores[name][group] += values
 
+    @property
+    def missing_in_words(self) -> str:
+        """How many scores are missing, to be put behind the means; nothing where all are there."""
+        return f", {self.missing} numbers missing" if self.missing else ""
+
     def per_group(self, name: str) -> dict[str, float]:
         """Mean of each group that has scores; their order, which ranks change, does not count."""
         return {group: math.fsum(v) / len(v) for group, v in sorted(self.scores[name].items())}

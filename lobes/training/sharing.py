@@ -24,6 +24,7 @@ from lobes.evaluation.recognisers import POCKETSPHINX
 from lobes.evaluation.results import folder_name, write_item, write_results
 from lobes.evaluation.scoring import default_workers, in_order, score_many
 from lobes.runs import names
+from lobes.runs.record import named
 from lobes.training.out_of_memory import naming_the_batch
 from lobes.training.progress import GroupMeter
 from lobes.training.ranks import cores_of_rank, number_of_ranks, rank_here
@@ -101,8 +102,8 @@ class SharingBrain(ResumingBrain):
                 f"nothing to test: no checkpoint in {self.checkpointer.checkpoints_dir}. Train first, or give the "
                 "output_folder of a trained run."
             )
-        score = chosen.meta[self.monitor]
-        logger.info("testing the checkpoint of step %s (%s %.2f)", chosen.meta["step"], self.monitor, score)
+        score = named(self.monitor, chosen.meta[self.monitor])
+        logger.info("testing the checkpoint of step %s (%s)", chosen.meta["step"], score)
 
     def evaluate(
         self,

@@ -16,7 +16,7 @@ from lobes.evaluation.score_tables import ScoreTable, System
 from lobes.reports import tables as table
 from lobes.reports.evaluation_page import chosen_examples
 from lobes.reports.html import AudioExample, Curve, Table, write_report
-from lobes.runs.record import Outcome, number
+from lobes.runs.record import Outcome, named, number
 from lobes.runs.table import write_per_utterance
 
 MEASURE = "si_sdri"  # that chooses the examples
@@ -68,7 +68,7 @@ def introduction(task: str) -> list[str]:
     return [
         f"Task {task}: enhance one speaker in a scene with a sound event, indoors also with reverb. "
         "Both models saw the same corpus for the same number of training seconds. Of each, the checkpoint "
-        "that was best on the valid speakers is tested.",
+        "that was best in validation is tested; the speakers of the validation are in neither training nor test.",
         "Speech is synthetic and training takes minutes. The page shows that every part works; it does not "
         "say which kind of model is better on real data.",
     ]
@@ -118,9 +118,9 @@ def example(title: str, folder: Path, rows: dict[str, dict[str, Any]], output: P
 
 
 def gain(row: dict[str, Any]) -> str:
-    """The improvement of one item in words; in variant C there is nothing to improve, so its level stands there."""
-    improvement = row["si_sdri"]
-    return f"SI-SDRi {improvement:.1f} dB" if math.isfinite(improvement) else f"SI-SDR {row['si_sdr']:.1f} dB"
+    """The improvement of one item in words; in variant C there is nothing to improve, so its SI-SDR stands there."""
+    name, metric = ("SI-SDRi", "si_sdri") if math.isfinite(row["si_sdri"]) else ("SI-SDR", "si_sdr")
+    return named(name, row[metric], ".1f", " dB")
 
 
 def as_section(task: str, outcomes: Outcomes, facts: dict[str, str]) -> str:

@@ -23,7 +23,7 @@ MD5 = {
     "noisy_testset_wav.zip": "fb1b86caa31e8ba5b506c0c64da9aab5",
 }
 BLOCK = 1 << 20
-LARGEST = 8 << 30  # bytes of an archive; the largest has 2.3 GB
+LARGEST = 8 << 30  # bytes of an archive; the largest has 2.6 GB
 
 
 def download(folder: str | os.PathLike[str], source: str = SOURCE, sums: dict[str, str] | None = None) -> None:

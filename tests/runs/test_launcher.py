@@ -60,6 +60,9 @@ def test_runs_are_started_once_and_collected(make, capsys):
         assert outcome.utterances[0]["si_sdri"] == 3.25
     assert "done before: a" in capsys.readouterr().out
     assert progress(runs[0].folder) == "step 5, 2 s, valid SI-SDRi 3.25 dB"
+    curve = runs[0].folder / "learning_curve.csv"
+    curve.write_text(curve.read_text().replace("3.25", "nan"))
+    assert progress(runs[0].folder) == "step 5, 2 s, valid no SI-SDRi"
 
 
 def test_a_stopped_run_is_started_again(make):

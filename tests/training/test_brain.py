@@ -1,13 +1,17 @@
 """What the shared Brain promises of validation, of the checkpoint it chooses and of the test."""
 
 import csv
+import logging
 import math
+import re
 
 import pytest
 import speechbrain as sb
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
+
+from lobes.errors import UserError
 
 
 class OneWeight(torch.nn.Module):
@@ -162,3 +166,50 @@ def test_the_curve_holds_each_epochs_mean_of_the_parts_of_the_loss(tiny_brain, w
     trained(tiny_brain(CountsItsAmount, OneWeight(), epochs=2), noises([800, 800]))
     means = [float(row["train_amount"]) for row in rows_of(tmp_path / "learning_curve.csv")]
     assert means == pytest.approx([0.05, 0.25])  # of 0 and 0.1, then of 0.2 and 0.3
+
+
+@pytest.fixture
+def nothing_gains(worse_each_step):
+    """As in PolSESS's tasks ES and EB where all mixtures are clean: there is a score, and no gain of any group."""
+
+    class NothingGains(worse_each_step):
+        def improves(self, batch):
+            return [False] * len(batch.id)
+
+    return NothingGains
+
+
+def lines_of(caplog, tmp_path):
+    """What a run says of its epochs and of the checkpoint that it tests, and the line of its log."""
+    said = [line for line in caplog.messages if line.startswith(("epoch", "testing"))]
+    return *said, (tmp_path / "train_log.txt").read_text()
+
+
+def test_a_validation_without_a_gain_says_so(tiny_brain, nothing_gains, noises, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    data = noises([800, 800])
+    brain = tiny_brain(nothing_gains, OneWeight())
+    brain.group_by, brain.groups = "variant", lambda batch: ["C"] * len(batch.id)
+    trained(brain, data)
+    brain.group_by = None  # the data have no key of that name, which the table of the test would show
+    brain.evaluate(data)
+    epoch, testing, log = lines_of(caplog, tmp_path)
+    assert re.search(r"valid SI-SDR \d+\.\d\d dB, no SI-SDRi \| about", epoch) and log.endswith("dB, no SI-SDRi\n")
+    assert testing == "testing the checkpoint of step 2 (no si_sdri)"
+
+
+def test_an_epoch_without_a_step_says_so(tiny_brain, worse_each_step, noises, tmp_path):
+    class NoLossIsANumber(worse_each_step):
+        def compute_objectives(self, predictions, batch, stage):
+            return super().compute_objectives(predictions, batch, stage) * math.nan
+
+    with pytest.raises(UserError, match="without a step"):
+        trained(tiny_brain(NoLossIsANumber, OneWeight()), noises([800, 800]))
+    log = (tmp_path / "train_log.txt").read_text()
+    assert "epoch 1, step 0, 0 s: no train loss, no grad norm, skipped 2, no lr | valid SI-SDR 20." in log
+
+
+def test_a_validation_without_a_number_says_how_many_are_missing(tiny_brain, worse_each_step, noises, tmp_path):
+    trained(tiny_brain(worse_each_step, NoNumberLater(), lr=1.0), noises([800]))
+    log = (tmp_path / "train_log.txt").read_text()
+    assert log.endswith("| valid no SI-SDR, no SI-SDRi, 2 numbers missing\n")
