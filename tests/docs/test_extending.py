@@ -1,4 +1,4 @@
-"""docs/extending.md: its network trains in a copied recipe, on its data set, with its metric in the test."""
+"""docs/extending: its network trains in a copied recipe, on its data set, with its metric in the test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+PAGES = sorted((ROOT / "docs" / "extending").glob("*.md"))
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
 def blocks() -> dict[str, str]:
@@ -22,7 +23,7 @@ def blocks() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_network_of_the_page_trains_in_a_copied_recipe(tmp_path):
+def test_the_network_of_the_pages_trains_in_a_copied_recipe(tmp_path):
     def run(*words: str) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
