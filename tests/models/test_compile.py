@@ -52,7 +52,7 @@ def test_training_compiles_as_one_graph(preset, lengths):
 def test_signals_of_all_lengths_share_two_graphs(preset, trained):
     """The first length is compiled as it is; with the second PyTorch notices that it varies.
 
-    BSRNN is compiled without gradients: PyTorch writes out the steps of an LSTM that has them, one graph for each number
+    BSRNN is compiled without gradients: PyTorch writes out the steps of an LSTM that has them, a graph for each number
     of frames.
     """
     model, graphs = get_model(preset, n_layers=1).train(trained), []
