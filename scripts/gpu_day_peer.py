@@ -32,6 +32,7 @@ SWITCH = (
     "#define BOOL_SWITCH(COND, CONST_NAME, ...) "
     "[&] { constexpr bool CONST_NAME = fixed_##CONST_NAME; return __VA_ARGS__(); }()"
 )
+USUAL = Path(os.sep, "usr", "local", "cuda")
 Scan = Callable[..., Tensor]
 
 
@@ -66,12 +67,10 @@ def peer(sources: Path | None, build: Path) -> Scan:
 @cache
 def built(sources: Path, build: Path) -> Scan:
     """The scan of an extension that is compiled from the sources; later calls find it in the folder."""
-    if shutil.which("nvcc") is None and not os.environ.get("CUDA_HOME"):
-        raise UserError("nvcc, which builds the kernel of mamba_ssm, is not found; put it on PATH, or set CUDA_HOME")
-    from torch.utils.cpp_extension import load
+    build_for_this_gpu(toolkit())
+    from torch.utils.cpp_extension import load  # which looks for the toolkit now
 
     folder = narrowed(unpacked(sources, build), build / "narrowed")
-    build_for_this_gpu()
     extension = load(
         "lobes_peer_scan",
         [str(folder / name) for name in SOURCES],
@@ -84,8 +83,25 @@ def built(sources: Path, build: Path) -> Scan:
     return lambda *tensors: PeerScan.apply(extension, *tensors)
 
 
-def build_for_this_gpu() -> None:
-    """Set the architecture, without which torch builds for every GPU that it knows; with no GPU at hand, an H100's."""
+def toolkit() -> Path:
+    """The folder of CUDA's compiler and headers; nvcc on PATH may be a script that calls it from elsewhere."""
+    named, found = os.environ.get("CUDA_HOME"), shutil.which("nvcc")
+    homes = ([Path(named)] if named else []) + ([Path(found).resolve().parents[1], USUAL] if found else [])
+    for home in homes:
+        if (home / "include" / "cuda_runtime.h").is_file():
+            return home
+    raise UserError("nvcc, which builds the kernel of mamba_ssm, is not found; put it on PATH, or set CUDA_HOME")
+
+
+def build_for_this_gpu(home: Path) -> None:
+    """Set the toolkit and the architecture, without which torch builds for every GPU; with none at hand, an H100's.
+
+    A toolkit may lack the headers of cuBLAS, cuSPARSE and cuSOLVER, which torch's own ask for; its wheels have them.
+    """
+    os.environ["CUDA_HOME"] = str(home)
+    wheels = sorted(Path(torch.__file__).parents[1].glob("nvidia/*/include"))
+    own = os.environ.get("CPLUS_INCLUDE_PATH")  # searched after the toolkit's
+    os.environ["CPLUS_INCLUDE_PATH"] = os.pathsep.join([*([own] if own else []), *map(str, wheels)])
     major, minor = torch.cuda.get_device_capability() if torch.cuda.is_available() else (9, 0)
     os.environ["TORCH_CUDA_ARCH_LIST"] = f"{major}.{minor}"
     os.environ.setdefault("MAX_JOBS", "3")  # as many as there are files

@@ -47,6 +47,30 @@ def test_training_compiles_as_one_graph(preset, lengths):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-6 * float(other.abs().max()))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("preset, trained", [("spmamba_tiny", True), ("bsrnn_8k_tiny", False)])
+def test_signals_of_all_lengths_share_two_graphs(preset, trained):
+    """The first length is compiled as it is; with the second PyTorch notices that it varies.
+
+    BSRNN is compiled without gradients: PyTorch writes out the steps of an LSTM that has them, a graph for each number
+    of frames.
+    """
+    model, graphs = get_model(preset, n_layers=1).train(trained), []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    with importlib.import_module("torch._dynamo.config").patch(allow_rnn=True), torch.set_grad_enabled(trained):
+        compiled = torch.compile(model, fullgraph=True, backend=count)
+        for samples in (1200, 1300, 1777, 2048):
+            estimates = compiled(torch.randn(2, samples))
+            if trained:
+                estimates.square().mean().backward()
+    assert len(graphs) == 2
+
+
 @pytest.mark.parametrize("preset", ["spmamba_tiny", "bsrnn_8k_tiny"])
 def test_a_forward_pass_reads_nothing_from_the_device(monkeypatch, preset):
     """Reading a number from a GPU waits for all its work. Here the CPU passes for one."""

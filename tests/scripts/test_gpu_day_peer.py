@@ -64,6 +64,21 @@ def test_a_source_distribution_is_unpacked_and_copied(peer, tmp_path):
         peer.unpacked(tmp_path / "build" / "none", tmp_path)
 
 
+def test_the_toolkit_is_where_the_headers_are(peer, tmp_path, monkeypatch):
+    """`nvcc` on PATH may be a script: the folder above it has no headers then."""
+    script, headers = tmp_path / "local" / "bin" / "nvcc", tmp_path / "cuda" / "include" / "cuda_runtime.h"
+    for file in (script, headers):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.setattr(peer.shutil, "which", lambda name: str(script))
+    monkeypatch.setattr(peer, "USUAL", tmp_path / "cuda")
+    assert peer.toolkit() == tmp_path / "cuda"
+    (tmp_path / "local" / "include").mkdir()
+    (tmp_path / "local" / "include" / headers.name).touch()
+    assert peer.toolkit() == tmp_path / "local"
+
+
 def test_without_package_and_sources_there_is_a_reason(peer, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="mamba_ssm is not installed .* give --peer FILE"):
         peer.peer(None, tmp_path)
