@@ -96,7 +96,7 @@ FRAMES = {
     "es": Frame(
         "PolSESS",
         "spmamba_mini:tf_gridnet_mini",
-        ("task=ES", "dynamic_mixing=true", SCORED),
+        ("task=ES", "dynamic_mixing=true", "scoring_workers=2", SCORED),
         ("si_sdri", "pesq"),
         "The frame is TF-GridNet's (`tf_gridnet_mini`): a mixer along bins, one along frames, both in both directions, "
         "and one attention over all frames in each block. "

@@ -112,7 +112,7 @@ def test_both_parts_go_on_after_a_stop_and_have_a_section_each(mixers, data, mon
         assert "which was chosen with this frame's own LSTMs" in part and "Polish of 24 voices" in part
     mixers.call(*words)
     again = {path.parent.name: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*/train_time.json")}
-    assert again == starts and (tmp_path / "RESULTS.md").read_text(encoding="utf-8") == text
+    assert again == starts and (tmp_path / "RESULTS.md").read_text(encoding="utf-8").count("### Comparison of") == 2
 
 
 NAMES = {
