@@ -7,9 +7,10 @@
 
 The budget is one of --minutes (of training), --steps, or --gmacs (10^9 multiply-accumulates of the training; a step
 counts as three forward passes). With --match each mixer gets the width at which the network is as large, or costs as
-much, as it is with its own. All names are checked before the first run. Finished runs are kept: after an interruption
-the same command goes on. Everything is written into --output; --results also puts the section into a file. With
---second_test each run is also tested on a manifest of another domain, such as those that realdata.py makes.
+much, as it is with its own. All pairs are compared in each of --measures, and the first one orders the table. All names
+are checked before the first run. Finished runs are kept: after an interruption the same command goes on. Everything is
+written into --output; --results also puts the section into a file. With --second_test each run is also tested on a
+manifest of another domain, such as those that realdata.py makes.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ from lobes.runs.record import Outcome, collect
 
 HERE = Path(__file__).resolve().parent
 PASSES = 3  # forward passes that a training step costs: one forward, about two backward
-MEASURE = "si_sdri"  # of the differences
+EXTRA_MINUTES = 2.5  # of a run that are not training: start, validation, test
+SECOND_MINUTES = 1.0  # of its second test
 RTF_SECONDS = 10.0  # of noise, for the real-time factor
+OF_GAIN = {"si_sdri": "si_sdr"}  # measure of the differences -> that of the gains by condition
 # Set in every run in addition to its budget; --options come after and may say otherwise.
 ALWAYS = {"N_epochs": 100_000, "ckpt_interval_minutes": 2}
 
@@ -59,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.entries = entries(options)
     runs = {(one.label, seed): make_run(options, one, seed) for seed in options.seeds for one in options.entries}
     check(options, [runs[one.label, options.seeds[0]] for one in options.entries])
-    print(plan(options, len(runs)), flush=True)
+    print(plan(options, list(runs.values())), flush=True)
     # all are tested on the same mixtures
     with stage(f"{len(runs)} runs, {options.jobs} at a time"), shared_in(options.output / "input_scores"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
@@ -88,6 +91,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--match", choices=("parameters", "macs"), help="in which the mixers are to be equal, within 2 %%")
     add("--data_folder", type=Path, required=True)
     add("--second_test", type=Path, metavar="MANIFEST", help="of another domain; all runs are tested on it, too")
+    add("--measures", nargs="+", choices=list(comparison.GAINS), default=["si_sdri"], help="default: %(default)s")
     add("--options", nargs="*", default=[], help="further options of train.py as key=value, for all runs")
     add("--seeds", nargs="+", type=arguments.from_zero, default=[1, 2])
     add("--minutes", type=arguments.positive, help="budget: minutes of training")
@@ -130,14 +134,23 @@ def entries(options: argparse.Namespace) -> list[Entry]:
 def check(options: argparse.Namespace, runs: Sequence[Run]) -> None:
     """Resolve the command line of each run as it will, so that what is wrong is found before any has started."""
     from lobes.training.checks import refuse_unwritable
-    from lobes.training.launch import read_command_line
+    from lobes.training.launch import plain_settings, read_command_line
 
     if not options.data_folder.exists():
         raise UserError(f"--data_folder {options.data_folder}: no such folder.")
     for place in {options.output, options.results.parent if options.results else options.output}:
         refuse_unwritable(place, "--output" if place == options.output else "--results")
     for run in runs:
-        read_command_line([str(run.script.parent / run.hparams), *run.command()[3:]])
+        words = [str(run.script.parent / run.hparams), *run.command()[3:]]
+        refuse_untested(options.measures, plain_settings(read_command_line(words)[0])["test_metrics"])
+
+
+def refuse_untested(measures: Sequence[str], metrics: Sequence[str]) -> None:
+    """Refuse a measure that the test of the runs does not compute."""
+    for measure in measures:
+        if OF_GAIN.get(measure, measure) not in metrics:
+            has = ", ".join(metrics)
+            raise UserError(f"--measures {measure}: the test has {has}. Change test_metrics in --options.")
 
 
 def recipes() -> list[str]:
@@ -145,16 +158,21 @@ def recipes() -> list[str]:
     return sorted(path.parent.name for path in HERE.glob("*/train.py"))
 
 
-def plan(options: argparse.Namespace, count: int) -> str:
+def plan(options: argparse.Namespace, runs: Sequence[Run]) -> str:
     """Say what will happen."""
-    time = ""
-    if options.minutes:
-        time = f" This takes about {-(-count // options.jobs) * (options.minutes + 2):.0f} min if nothing is done yet."
+    time = f" What is left of it takes about {minutes_left(options, runs):.0f} min." if options.minutes else ""
     labels, seeds = ", ".join(one.label for one in options.entries), ", ".join(map(str, options.seeds))
     return (
-        f"{count} runs: {labels}; seeds {seeds}; {budget(options)} each, {options.threads} thread(s).{time} "
+        f"{len(runs)} runs: {labels}; seeds {seeds}; {budget(options)} each, {options.threads} thread(s).{time} "
         f"After a stop the same command goes on.\nState in {options.output}"
     )
+
+
+def minutes_left(options: argparse.Namespace, runs: Sequence[Run]) -> float:
+    """About how long the runs that are not finished take on two cores of a usual processor."""
+    left = sum(not run.finished() for run in runs)
+    tests = left * SECOND_MINUTES if options.second_test else 0.0
+    return -(-left // options.jobs) * (options.minutes + EXTRA_MINUTES) + tests
 
 
 def budget(options: argparse.Namespace) -> str:
@@ -207,7 +225,7 @@ def compared_model(
     """A model's line: the scores of its runs, and what its network costs."""
     model = read_run(runs[label, options.seeds[0]].folder).model
     mine = [outcomes[label, seed] for seed in options.seeds]
-    return comparison.compared_model(label, mine, *cost_of(model, options.threads))
+    return comparison.compared_model(label, mine, *cost_of(model, options.threads), options.measures[0])
 
 
 def cost_of(model: Any, threads: int) -> tuple[float, float]:
@@ -239,10 +257,10 @@ def real_time_factor(model: Any, seconds: float = RTF_SECONDS, repeats: int = 3)
 
 
 def paired(options: argparse.Namespace, runs: Mapping[tuple[str, int], Run]) -> list[PairedDifference]:
-    """The differences in SI-SDRi of all pairs of models, on the same utterances."""
+    """The differences of all pairs of models, on the same utterances."""
     labels = [one.label for one in options.entries]
     systems = [System(one, [read_scores(runs[one, seed].folder) for seed in options.seeds]) for one in labels]
-    return [one for one in compare(systems, [MEASURE]) if one.condition == ALL] if len(systems) > 1 else []
+    return [one for one in compare(systems, options.measures) if one.condition == ALL] if len(systems) > 1 else []
 
 
 def section(
@@ -264,9 +282,9 @@ def section(
         *([options.note, ""] if options.note else []),
         comparison.as_table(models),
         "",
-        f"![SI-SDRi against compute]({picture})",
+        f"![{comparison.GAINS[options.measures[0]][0]} against compute]({picture})",
         "",
-        comparison.UNITS,
+        comparison.units(options.measures[0]),
         "",
         *([differences.as_table(pairs), "", differences.explanation(pairs[0], True), ""] if pairs else []),
         *(f"- {one.size}" for one in options.entries if one.size),
@@ -287,6 +305,7 @@ def given(options: argparse.Namespace) -> list[str]:
     words += ["--mixers", *options.mixers] if options.mixers else []
     words += ["--match", options.match] if options.match else []
     words += ["--second_test", second_words(options.second_test)] if options.second_test else []
+    words += ["--measures", *options.measures]
     words += ["--options", *options.options] if options.options else []
     words += ["--seeds", *map(str, options.seeds), f"--{amount}", f"{getattr(options, amount):g}"]
     return [*words, "--jobs", str(options.jobs), "--threads", str(options.threads), "--name", options.name]
@@ -296,7 +315,8 @@ def second_section(options: argparse.Namespace, runs: Mapping[tuple[str, int], R
     """Both tests of all models next to each other."""
     folders = {one.label: [runs[one.label, s].folder for s in options.seeds] for one in options.entries}
     description = SECOND.format(**out_of_domain.sizes(options.second_test))
-    return "\n\n" + out_of_domain.section(folders, description, "si_sdr")
+    first = OF_GAIN.get(options.measures[0], options.measures[0])
+    return "\n\n" + out_of_domain.section(folders, description, first, options.measures)
 
 
 def second_words(manifest: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lobes.config import read_preset, read_recipe
-from lobes.config.references import tag_of
+from lobes.config.references import resolve_references, tag_of
 from lobes.errors import UserError, did_you_mean
 
 OF_MIXER = ("mixer", "mixer_width", "mixer_heads")
@@ -113,10 +113,12 @@ def _with_mixer(entry: Entry, mixer: str | None, match: str | None, settings: Ma
 
 
 def network_of(entry: Entry, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The preset of a line, and the options in which its file or the settings differ from it."""
+    """The preset of a line, and the options in which its file or the settings differ from it, without its mixer."""
     recipe = read_recipe(entry.file, entry.options.get("preset"))
-    recipe.set({key: str(value) for key, value in settings.items() if key in recipe.kinds})
+    given = {"data_folder": "-", **settings}  # a placeholder that no network depends on
+    recipe.set({key: str(value) for key, value in given.items() if key in recipe.kinds})
+    resolve_references(recipe.tree, entry.file)  # the number of sources may follow from the task
     name = str(recipe.tree["preset"])
     defaults = read_preset(name).options
-    own = {key: recipe.tree[key] for key in defaults if key in recipe.kinds and not tag_of(recipe.tree[key])}
+    own = {key: recipe.tree[key] for key in defaults if key in recipe.tree and not tag_of(recipe.tree[key])}
     return name, {key: value for key, value in own.items() if value != defaults[key] and key not in OF_MIXER}

@@ -88,7 +88,7 @@ def sizes(manifest: Path) -> dict[str, int]:
     return {"pairs": len(rows), "speakers": len({name for row in rows for name in speakers_in(row).split("+")})}
 
 
-def section(runs: Runs, description: str, measure: str = "pesq") -> str:
+def section(runs: Runs, description: str, measure: str = "pesq", paired: Sequence[str] = PAIRED) -> str:
     """Both domains next to each other: input, output and gain; differences between models; gains by condition.
 
     Arguments
@@ -99,12 +99,14 @@ def section(runs: Runs, description: str, measure: str = "pesq") -> str:
         In what the second test differs from the first.
     measure : str
         Of the gains by condition.
+    paired : sequence of str
+        Measures of the differences; p is corrected for all of them together.
     """
     first, second = ({name: [read_scores(run / of) for run in found] for name, found in runs.items()}
                      for of in ("", FOLDER))  # fmt: skip
     rows = [row for name in runs for row in rows_of(name, first[name], second[name])]
     parts = [description, as_markdown(HEADER, rows)]
-    pairs = _pairs(first, second)
+    pairs = _pairs(first, second, paired)
     parts += [as_markdown(PAIRS, pairs)] if pairs else []
     parts += [UNITS]
     conditions = _by_condition(second, measure)
@@ -189,17 +191,21 @@ def interval(found: Estimate, digits: int) -> str:
     return mean + ends if np.isfinite(found.low) else mean
 
 
-def _pairs(first: Mapping[str, Sequence[ScoreTable]], second: Mapping[str, Sequence[ScoreTable]]) -> list[list[str]]:
+def _pairs(
+    first: Mapping[str, Sequence[ScoreTable]], second: Mapping[str, Sequence[ScoreTable]], paired: Sequence[str]
+) -> list[list[str]]:
     """A row for each pair of models and measure."""
-    found = [_differences(side) for side in (first, second)]
+    found = [_differences(side, paired) for side in (first, second)]
     keys = dict.fromkeys(key for side in found for key in side)
     return [[*key, *(cell for side in found for cell in _verdict(side.get(key)))] for key in keys]
 
 
-def _differences(models: Mapping[str, Sequence[ScoreTable]]) -> dict[tuple[str, str, str], PairedDifference]:
+def _differences(
+    models: Mapping[str, Sequence[ScoreTable]], paired: Sequence[str]
+) -> dict[tuple[str, str, str], PairedDifference]:
     """All pairs of models over all utterances, in the measures that every table has."""
     tables = [table for found in models.values() for table in found]
-    measures = [name for name in PAIRED if all(name in table.numbers for table in tables)]
+    measures = [name for name in paired if all(name in table.numbers for table in tables)]
     if len(models) < 2 or not measures:
         return {}
     known = speakers_of(tables[0])

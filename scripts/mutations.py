@@ -3007,8 +3007,8 @@ MUTATIONS = [
     Mutation(
         "comparison: wrong options are found by the runs",
         "recipes/comparison.py",
-        "read_command_line([str(run.script.parent / run.hparams), *run.command()[3:]])",
-        "pass",
+        "plain_settings(read_command_line(words)[0])",
+        '{"test_metrics": ["si_sdr"]}',
         ("tests/recipes/test_comparison.py::test_a_wrong_name_is_found_before_the_first_run",),
     ),
     Mutation(

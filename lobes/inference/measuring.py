@@ -74,12 +74,13 @@ def measure(
     chunk_s: float | None = None,
     revision: str | None = None,
     trust: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, float | None]:
     """Separate one mixture of noise in this process, as files are separated: in chunks where it is long.
 
     Arguments
     ---------
-    model, revision, trust
+    model, revision, trust, options
         As in `open_model`.
     seconds : float
         Of audio.
@@ -103,16 +104,16 @@ def measure(
         keep_freed_memory()  # as `lobes separate` does
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    separator: Any = open_model(model, revision, trust)
+    separator: Any = open_model(model, revision, trust, options)
     mix = np.random.default_rng(0).standard_normal(int(seconds * separator.sample_rate)).astype(np.float32) / 10
-    options = () if chunk_s is None else (_with_chunks(chunk_s),)
+    cut = () if chunk_s is None else (_with_chunks(chunk_s),)
     # earlier versions had no chunks
     separate = getattr(separator, "separate", separator.separate_batch)
     with torch.no_grad():
         separate(mix[: int(WARM_S * separator.sample_rate)])
         before = start_peak("cpu") if _counts_memory() else None
         cpu, wall = time.process_time(), time.perf_counter()
-        separate(mix, *options)
+        separate(mix, *cut)
         times = {"rtf": time.perf_counter() - wall, "cpu_rtf": time.process_time() - cpu}
     most = None if before is None else peak("cpu")
     return {
@@ -122,7 +123,9 @@ def measure(
     }
 
 
-def open_model(model: str, revision: str | None = None, trust: bool = False) -> Any:
+def open_model(
+    model: str, revision: str | None = None, trust: bool = False, options: Mapping[str, Any] | None = None
+) -> Any:
     """The separator of a preset, with random weights, or of a model as `lobes separate` names it, on the CPU.
 
     Arguments
@@ -133,6 +136,8 @@ def open_model(model: str, revision: str | None = None, trust: bool = False) -> 
         Of a hub id.
     trust : bool
         As in `Separator.from_hparams`.
+    options : mapping, optional
+        Of a preset, other values than its own.
 
     Returns
     -------
@@ -153,11 +158,14 @@ def open_model(model: str, revision: str | None = None, trust: bool = False) -> 
     from lobes.models import get_model, list_models
 
     if not is_preset(model, list_models()):
+        from lobes.errors import UserError
         from lobes.runs.hub import revision_of
 
+        if options:
+            raise UserError(f"{model}: options belong to a preset; a trained model has those of its folder.")
         run_opts = {"device": "cpu"}
         return Separator.from_hparams(model, fetch_config=revision_of(revision), trust=trust, run_opts=run_opts)
-    network: Any = get_model(model).eval().requires_grad_(False)
+    network: Any = get_model(model, **(options or {})).eval().requires_grad_(False)
     facts = {"num_spks": network.num_sources, "sample_rate": network.sample_rate}
     return Separator(adapt(network), facts, run_opts={"device": "cpu"})
 

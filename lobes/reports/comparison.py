@@ -15,14 +15,14 @@ from lobes.reports.tables import as_markdown, percent, short_labels, show
 from lobes.runs.record import Outcome
 
 METRICS = {"si_sdr": ("SI-SDR", 2), "pesq": ("PESQ", 2), "stoi": ("STOI", 3)}  # heading and digits
+GAINS = {"si_sdri": ("SI-SDRi", 2, " in dB"), "pesq": ("PESQ gain", 2, ""), "stoi": ("STOI gain", 3, "")}  # and units
 QUALITY = [heading for name, _ in METRICS.values() for heading in (name, f"{name} up")]
 COSTS = ("parameters", "GMAC/s", "RTF", "s/step", "steps", "peak MB")
-HEADER = ("model", "SI-SDRi [95 %]", "by seed", *QUALITY, *COSTS)
 INPUT = "mixture as it is"
 LONGEST = 32  # letters of a name in the picture
 UNITS = (
-    "SI-SDRi in dB: mean over the test utterances after the mean over seeds, with its 95 % interval by a bootstrap of "
-    "speakers and seeds; each seed has its own mean in the next column. "
+    "{gain}, output minus mixture: mean over the test utterances after the mean over seeds, with its 95 % interval by "
+    "a bootstrap of speakers and seeds; each seed has its own mean in the next column. "
     "SI-SDR, PESQ and STOI: of the output, means over the same utterances; up: share of them above the mixture. "
     "GMAC/s: for one second of audio, scans included. RTF: seconds to separate one second, of ten, on the threads of "
     "the training. Peak: of the whole process that trained."
@@ -43,7 +43,7 @@ class ComparedModel:
     """A model's line of the comparison: its scores by utterance and what it costs."""
 
     label: str
-    gains: np.ndarray  # SI-SDRi of each utterance, mean over the seeds
+    gains: np.ndarray  # of each utterance in `measure`, mean over the seeds
     speakers: Sequence[tuple[str, ...]]  # of each utterance
     by_seed: Sequence[float]
     parameters: int
@@ -53,6 +53,7 @@ class ComparedModel:
     steps: int
     peak_megabytes: float
     quality: Mapping[str, Quality]  # by metric
+    measure: str = "si_sdri"  # of `GAINS`
 
     @cached_property
     def interval(self) -> tuple[float, float, float]:
@@ -61,10 +62,12 @@ class ComparedModel:
         return found.mean, found.low, found.high
 
 
-def compared_model(label: str, outcomes: Sequence[Outcome], gmacs: float, rtf: float) -> ComparedModel:
+def compared_model(
+    label: str, outcomes: Sequence[Outcome], gmacs: float, rtf: float, measure: str = "si_sdri"
+) -> ComparedModel:
     """Make a model's line from its finished runs, one for each seed.
 
-    Only utterances count that every seed has a SI-SDRi for.
+    Only utterances count that every seed has a gain for.
 
     Arguments
     ---------
@@ -74,8 +77,10 @@ def compared_model(label: str, outcomes: Sequence[Outcome], gmacs: float, rtf: f
         One for each seed.
     gmacs, rtf : float
         10^9 multiply-accumulates for one second of audio, and the real-time factor.
+    measure : str
+        One of `GAINS`, by which the comparison is ordered.
     """
-    scores = [gains_of(outcome) for outcome in outcomes]
+    scores = [gains_of(outcome, measure) for outcome in outcomes]
     common = sorted(set.intersection(*(set(found) for found in scores)))
     facts = [outcome.train_time for outcome in outcomes]
     return ComparedModel(
@@ -90,12 +95,14 @@ def compared_model(label: str, outcomes: Sequence[Outcome], gmacs: float, rtf: f
         round(fmean(int(fact["steps"]) for fact in facts)),
         max(float(fact["peak_megabytes"]) for fact in facts),
         {name: quality_of(outcomes, common, name) for name in METRICS},
+        measure,
     )
 
 
-def gains_of(outcome: Outcome) -> dict[str, float]:
-    """The finite SI-SDRi of a run by utterance."""
-    gains = {row["id"]: row["si_sdri"] for row in outcome.utterances}
+def gains_of(outcome: Outcome, measure: str) -> dict[str, float]:
+    """The finite gains of a run by utterance: output minus mixture, which SI-SDRi itself is."""
+    inputs = {row["id"]: row.get(f"{measure}_in", np.nan) if measure in METRICS else 0.0 for row in outcome.utterances}
+    gains = {row["id"]: row[measure] - inputs[row["id"]] for row in outcome.utterances}
     return {item: gain for item, gain in gains.items() if np.isfinite(gain)}
 
 
@@ -120,28 +127,43 @@ def quality_of(outcomes: Sequence[Outcome], items: Sequence[str], metric: str) -
 def as_table(models: Sequence[ComparedModel]) -> str:
     """The comparison as a Markdown table: the untouched mixture, then the models, the best first."""
     best_first = sorted(models, key=lambda model: -model.interval[0])
-    return as_markdown(HEADER, [*(input_cells(model) for model in best_first[:1]), *map(cells, best_first)])
+    header = ("model", f"{GAINS[best_first[0].measure][0]} [95 %]", "by seed", *QUALITY, *COSTS)
+    return as_markdown(header, [input_cells(best_first[0]), *map(cells, best_first)])
+
+
+def units(measure: str) -> str:
+    """What the columns of the table say.
+
+    Example
+    -------
+    >>> units("pesq")[:40]
+    'PESQ gain, output minus mixture: mean ov'
+    """
+    heading, _, unit = GAINS[measure]
+    return UNITS.format(gain=heading + unit)
 
 
 def input_cells(model: ComparedModel) -> list[str]:
     """The cells of the mixture, which is the same for all models."""
     of = {name: show(quality.input, METRICS[name][1]) for name, quality in model.quality.items()}
-    return [INPUT, "0.00", "", *(cell for name in METRICS for cell in (of[name], "")), *("" for _ in COSTS)]
+    nothing = show(0.0, GAINS[model.measure][1])
+    return [INPUT, nothing, "", *(cell for name in METRICS for cell in (of[name], "")), *("" for _ in COSTS)]
 
 
 def cells(model: ComparedModel) -> list[str]:
-    """A model's cells under `HEADER`."""
-    mean, low, high = model.interval
-    seeds = " / ".join(show(value) for value in model.by_seed)
+    """A model's cells under the header of `as_table`."""
+    digits = GAINS[model.measure][1]
+    mean, low, high = (show(value, digits) for value in model.interval)
+    seeds = " / ".join(show(value, digits) for value in model.by_seed)
     costs = [f"{model.parameters:,}", show(model.gmacs), show(model.rtf, 3), show(model.seconds_per_step, 3)]
-    gain = [f"{mean:.2f} [{low:.2f}, {high:.2f}]", seeds]
-    found = [(model.quality[name], digits) for name, (_, digits) in METRICS.items()]
-    quality = [cell for of, digits in found for cell in (show(of.output, digits), percent(of.up))]
+    gain = [f"{mean} [{low}, {high}]", seeds]
+    found = [(model.quality[name], places) for name, (_, places) in METRICS.items()]
+    quality = [cell for of, places in found for cell in (show(of.output, places), percent(of.up))]
     return [model.label, *gain, *quality, *costs, str(model.steps), f"{model.peak_megabytes:.0f}"]
 
 
 def as_picture(models: Sequence[ComparedModel], title: str) -> str:
-    """Draw SI-SDRi, with its interval and its seeds, against GMAC/s: an SVG file."""
+    """Draw the gain, with its interval and its seeds, against GMAC/s: an SVG file."""
     from lobes.reports.figures import as_svg, new_figure  # here, because a command line should not wait for matplotlib
 
     with new_figure(7, 4.5) as figure:
@@ -152,7 +174,8 @@ def as_picture(models: Sequence[ComparedModel], title: str) -> str:
 def draw(figure: Any, models: Sequence[ComparedModel], title: str) -> None:
     """Draw on an empty figure: a point with its interval for each model, dots for its seeds, names within the axes."""
     axes = figure.add_subplot(xscale="log", xlabel="GMAC for one second of audio")
-    axes.set_ylabel("SI-SDRi in dB, 95 % over speakers and seeds;\ndots: the seeds", fontsize=9)
+    heading, _, unit = GAINS[models[0].measure]
+    axes.set_ylabel(f"{heading}{unit}, 95 % over speakers and seeds;\ndots: the seeds", fontsize=9)
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.3)
     axes.margins(x=0.12, y=0.12)

@@ -16,8 +16,6 @@ interruption goes on where it stopped. The tables go into RESULTS.md in this fol
 from __future__ import annotations
 
 import argparse
-import csv
-import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,10 +26,10 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # what both recipes w
 import out_of_domain
 import out_of_domain_corpus
 from counted_variants import CLEAN, counted_variants
+from realdata_corpora import CORPORA, in_words, make_data
 
 from lobes.config.recipe_folders import results_folder, results_page
 from lobes.data import arguments
-from lobes.data.files import ENDING
 from lobes.errors import UserError, exit_on_user_error
 from lobes.evaluation.inputs import shared_in
 from lobes.reports import tables as table
@@ -43,22 +41,7 @@ ROOT = HERE.parents[1]
 TRAIN_SCRIPT = HERE / "train.py"
 RESULTS = results_page(HERE)
 RECORDINGS = ROOT.parent / "shared" / "realdata"
-SPEECH = ("speech/librispeech", "speech/ljspeech", "speech/vctk")
-# PolSESS scene class -> recordings. Home is indoors: its rooms are simulated for each mixture, as PolSESS does.
-# Five measured responses are too few for three splits, and the test's rings 13 dB louder than its direct sound.
-SCENES = {
-    "home": ("noise/speech_commands/*", "noise/esc10/fire_crackling/*"),
-    "beach": ("noise/esc10/sea_waves/*",),
-    "park": ("noise/esc10/rain/*",),
-    "residential_area": ("noise/esc10/helicopter/*",),
-}
-EVENTS = {name: (f"noise/esc10/{name}/*",) for name in ("dog_bark", "clock_tick", "chainsaw")}
-# task -> seed of its corpus
-CORPORA = {"ES": 11, "SB": 12}
-COUNTS = {"train": 600, "val": 40, "test": 150}
-INDOOR_SHARE = 0.5
 SEEDS = (1, 2)
-SPLIT_NAMES = {"train": "train", "valid": "val", "test": "test"}
 OVERHEAD = 2.5  # minutes of a run that are not training: start, validation, test with PESQ and STOI
 
 
@@ -161,48 +144,6 @@ def find_recordings(folder: Path | None) -> Path:
     return folder.resolve()
 
 
-def make_data(data: Path, task: str, output: Path) -> Path:
-    """Make the corpus of a task once; it gets its name when it is complete."""
-    from lobes.polsess.corpus import make_corpus
-
-    name = f"real_{task.lower()}"
-    finished = output / "corpora" / name
-    if finished.is_dir():
-        print(f"made before: {finished}")
-        return finished
-    draft = output / f"corpora{ENDING}"
-    shutil.rmtree(draft, ignore_errors=True)
-    made = make_corpus(
-        draft,
-        name=name,
-        speech=[data / folder for folder in SPEECH],
-        scenes=stage_sounds(data, SCENES, output / "sources" / "scenes"),
-        events=stage_sounds(data, EVENTS, output / "sources" / "events"),
-        counts=COUNTS,
-        sample_rate=8000,
-        seed=CORPORA[task],
-        indoor_share=INDOOR_SHARE,
-    )
-    finished.parent.mkdir(parents=True, exist_ok=True)
-    return Path(made).rename(finished)
-
-
-def stage_sounds(data: Path, classes: Mapping[str, Sequence[str]], folder: Path) -> Path:
-    """Link recordings as <split>/<class>/<file>, each in the split that the manifest gives it."""
-    with (data / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        split_of = {row["path"]: SPLIT_NAMES[row["split"]] for row in csv.DictReader(file)}
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, patterns in classes.items():
-        for file in sorted(path for pattern in patterns for path in data.glob(pattern)):
-            target = folder / split_of[file.relative_to(data).as_posix()] / name / file.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                target.symlink_to(file)
-            except OSError:  # Windows without the right to make links
-                shutil.copyfile(file, target)
-    return folder
-
-
 def make_runs(options: argparse.Namespace, corpora: Mapping[str, Path]) -> dict[tuple[str, str, int], Run]:
     """One run per task, model and seed, by that key."""
     keys = [(t, m, s) for t in corpora for s in options.seeds for m in (options.preset, options.baseline)]
@@ -256,12 +197,8 @@ def results_text(options: argparse.Namespace, outcomes: Mapping[tuple[str, str, 
 def introduction(options: argparse.Namespace) -> list[str]:
     """Say what the corpora hold."""
     return [
-        f"Two corpora in PolSESS's format at 8 kHz, one for each task ({COUNTS['train']} training, "
-        f"{COUNTS['val']} valid, {COUNTS['test']} test mixtures of 4 s, {INDOOR_SHARE:.0%} indoors). "
-        "Speech: LibriSpeech and VCTK (training), LibriSpeech and LJ Speech (valid), LibriSpeech (test). "
-        "Scenes: household recordings of Speech Commands, and ESC-10, as home, beach, park, residential_area. "
-        "Events: dog, clock and chainsaw of ESC-10. Rooms are simulated. No speaker and no recording is in "
-        "two splits. Training mixes dynamically; the checkpoint that is best on the valid speakers is tested. "
+        f"Two corpora in PolSESS's format at 8 kHz, one for each task, each of {in_words()} Training mixes "
+        "dynamically; the checkpoint that is best on the valid speakers is tested. "
         f"{options.preset} and {options.baseline} have the same budget.",
     ]
 

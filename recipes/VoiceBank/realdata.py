@@ -21,13 +21,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # what both recipes with real recordings share
 
 import out_of_domain
 import out_of_domain_pairs
-from realdata_set import describe, find_recordings, make_set
+from realdata_set import SET_SEED, find_recordings, in_words, make_set
 
 from lobes.config.recipe_folders import results_folder, results_page
 from lobes.data import arguments
@@ -48,7 +47,6 @@ MODELS |= {f"bs_bimamba_abl{number}_attention_mini": f"bs_bimamba_abl{number}_at
 MODELS |= {"mbs_net_mini": "mbs_net"}
 MINUTES = 8.0
 SEEDS = (1, 2)
-SET_SEED = 21
 OVERHEAD = 2.5  # minutes of a run that are not training: start, validation, test
 HEADER = (
     "model",
@@ -66,11 +64,9 @@ HEADER = (
 HEADER += ("better SI-SDR", "steps", "training")
 NUMBERS = {"pesq": 2, "stoi": 3, "si_sdr": 2, "csig": 2, "cbak": 2, "covl": 2, "ssnr": 2}  # with digits
 INTRODUCTION = (
-    "A set in VoiceBank's layout at 16 kHz: {sizes}. Speech: LibriSpeech and VCTK (training), LibriSpeech, LJ Speech "
-    "and VoiceBank-DEMAND's own six pairs of p287 (valid), LibriSpeech (test). Noise: household recordings of Speech "
-    "Commands, and ESC-10. Training at 0, 5, 10 and 15 dB, test at 2.5, 7.5, 12.5 and 17.5 dB. No speaker and no "
-    "recording is in two splits. All models train for the same {measure} with the same losses, without a metric "
-    "discriminator; the checkpoint with the highest PESQ on the valid speakers is tested, on whole files."
+    "A set in VoiceBank's layout at 16 kHz: {described} All models train for the same {measure} with the same losses, "
+    "without a metric discriminator; the checkpoint with the highest PESQ on the valid speakers is tested, on whole "
+    "files."
 )
 UNITS = (
     "PESQ wide band; CSIG, CBAK, COVL by Loizou's definition; SSNR and SI-SDR in dB; better: share of the files above "
@@ -98,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for run in runs.values():
             out_of_domain.test(run.folder, foreign, options.device)
     outcomes = {key: collect(run.folder) for key, run in runs.items()}
-    text = results_text(options, describe(folder, held_out), outcomes, {key: run.folder for key, run in runs.items()})
+    text = results_text(options, in_words(folder, held_out), outcomes, {key: run.folder for key, run in runs.items()})
     folders = {model: [runs[model, seed].folder for seed in options.seeds] for model in options.models}
     description = out_of_domain_pairs.DESCRIPTION.format(**out_of_domain.sizes(foreign))
     text += "\n\n" + out_of_domain.section(folders, description)
@@ -171,19 +167,18 @@ def make_run(options: argparse.Namespace, folder: Path, held_out: Sequence[str],
 
 
 def results_text(
-    options: argparse.Namespace, counts: Mapping[str, Any], outcomes: Outcomes, folders: Mapping[tuple[str, int], Path]
+    options: argparse.Namespace, described: str, outcomes: Outcomes, folders: Mapping[tuple[str, int], Path]
 ) -> str:
     """The section of RESULTS.md."""
     from lobes.runs.provenance import command
 
     first = next(iter(outcomes.values()))
-    sizes = ", ".join(f"{name} {c['pairs']} pairs of {c['speakers']} speakers" for name, c in counts.items())
     rows = [noisy_row(first), *(model_row(*item, folders[item[0]]) for item in outcomes.items())]
     times = f"{budget(options)} a run, {options.jobs} run(s) at a time, {options.threads} thread(s)"
     lines = [
         f"### Real speech and noise, {budget(options)}",
         "",
-        INTRODUCTION.format(sizes=sizes, measure="number of steps" if options.steps else "time"),
+        INTRODUCTION.format(described=described, measure="number of steps" if options.steps else "time"),
         "",
         table.as_markdown(HEADER, rows),
         "",

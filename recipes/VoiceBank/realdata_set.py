@@ -28,6 +28,7 @@ MOST = {"train": 900, "valid": 24, "test": 60}
 FOLDERS = {"train": "trainset_28spk_wav", "valid": "trainset_28spk_wav", "test": "testset_wav"}
 REAL = "p287"
 PEAK = 0.95
+SET_SEED = 21  # of the set that the tables are made with
 
 Row = dict[str, str]
 
@@ -146,3 +147,15 @@ def describe(folder: Path, held_out: Sequence[str]) -> dict[str, Any]:
         speakers = [t for t in files if split == "test" or (t in held_out) == (split == "valid")]
         found[split] = {"pairs": len(speakers), "speakers": len(set(speakers))}
     return found
+
+
+def in_words(folder: Path, held_out: Sequence[str]) -> str:
+    """What the set holds."""
+    found = describe(folder, held_out).items()
+    sizes = ", ".join(f"{split} {of['pairs']} pairs of {of['speakers']} speakers" for split, of in found)
+    return (
+        f"{sizes}. Speech: LibriSpeech and VCTK (training), LibriSpeech, LJ Speech and VoiceBank-DEMAND's own six "
+        "pairs of p287 (valid), LibriSpeech (test). Noise: household recordings of Speech Commands, and ESC-10. "
+        "Training at 0, 5, 10 and 15 dB, test at 2.5, 7.5, 12.5 and 17.5 dB. No speaker and no recording is in two "
+        "splits."
+    )

@@ -28,8 +28,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # what both recipes w
 import numpy as np
 import out_of_domain_pairs
 import rivals_tables
-from realdata import RESULTS, SET_SEED
-from realdata_set import FOLDERS, RATE, find_recordings, make_set
+from realdata import RESULTS
+from realdata_set import FOLDERS, RATE, SET_SEED, find_recordings, make_set
 from rivals_words import with_words
 
 from lobes.config.recipe_folders import results_folder

@@ -145,6 +145,15 @@ def test_a_process_measures_one_length():
         assert found["peak_mb"] > 100 and 0 <= found["over_mb"] < found["peak_mb"]
 
 
+def test_a_preset_is_measured_with_options_and_a_model_has_its_own():
+    network = network_of(open_model("tf_gridnet_mini", options={"mixer": "conv", "mixer_width": 8, "num_sources": 1}))
+    assert network.mixer == "conv" and network.num_sources == 1
+    with pytest.raises(UserError, match="somewhere: options belong to a preset"):
+        open_model("somewhere", options={"mixer": "conv"})
+    found = measured({"model": "convtasnet_tiny", "seconds": 0.5, "threads": 1, "options": {"N": 0}})
+    assert "failed" in found, "the process has the options"
+
+
 def test_a_process_that_cannot_is_a_reason(monkeypatch):
     def popen(command, **options):
         return real([sys.executable, "-c", code], **options)

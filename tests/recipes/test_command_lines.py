@@ -14,6 +14,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 # program, its words that must be there, an option that takes a number and one that takes text
 PROGRAMS = {
     "comparison.py": (["custom", "--hparams", "spmamba", "--data_folder", "d"], "--jobs", "--name"),
+    "mixers.py": ([], "--steps", "--output"),
     "recordings.py": (["folder"], None, "--mirror"),
     "LibriMix/librimix_prepare.py": (["d", "s"], "--num_spks", "--mode"),
     "PolSESS/polsess_prepare.py": (["d", "s"], "--sample_rate", "--check_files"),

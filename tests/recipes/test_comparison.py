@@ -123,10 +123,10 @@ def test_mixers_at_equal_size(comparison):
     options = of(comparison, *words, "--options", "task=ES", "n_layers=1")
     options.entries = comparison.entries(options)
     assert [one.label for one in options.entries] == ["dprnn_tiny mamba", "dprnn_tiny lstm"]
-    wanted = parameters_of(get_model("dprnn_tiny", n_layers=1))
+    wanted = parameters_of(get_model("dprnn_tiny", n_layers=1, num_sources=1))  # of task ES
     for one in options.entries:
         sizes = {key: value for key, value in one.options.items() if key != "preset"}
-        found = parameters_of(get_model("dprnn_tiny", n_layers=1, **sizes))
+        found = parameters_of(get_model("dprnn_tiny", n_layers=1, num_sources=1, **sizes))
         assert abs(found / wanted - 1) < 0.02 and f"{found:,} parameters" in one.size and sizes["mixer"] in one.label
     run = comparison.make_run(options, options.entries[1], 7)
     assert run.name == "dprnn_tiny_lstm_seed7" and run.options["mixer"] == "lstm" and run.options["seed"] == 7
@@ -151,6 +151,10 @@ NAMES = {
     "a mixer that does not fit": (["--hparams", "convtasnet_mini", "--mixers", "lstm"], "mixer"),
     "an option": (["--hparams", "spmamba_tiny", "--options", "task=ES", "lrr=1"], "unknown option --lrr. Did you mean"),
     "a value": (["--hparams", "spmamba_tiny", "--options", "task=XX"], "task"),
+    "a measure": (
+        ["--hparams", "spmamba_tiny", "--options", "task=ES", "test_metrics=[si_sdr]", "--measures", "pesq"],
+        "--measures pesq: the test has si_sdr. Change test_metrics",
+    ),
     "one name twice": (["--hparams", "spmamba_tiny", "spmamba_tiny"], "two lines would have the name spmamba_tiny"),
     "a match without mixers": (["--hparams", "spmamba_tiny", "--match", "macs"], "--match needs --mixers"),
     "a folder": (
@@ -175,3 +179,18 @@ def test_without_results_all_is_written_into_the_output_folder(comparison, tmp_p
         ["PolSESS", "--hparams", "a", "--data_folder", "x", "--steps", "1", "--output", str(tmp_path / "mine")]
     )
     assert options.results is None and options.output == (tmp_path / "mine" / "PolSESS").resolve()
+
+
+def test_what_is_left_and_how_long_it_takes(comparison, tmp_path):
+    options = of(comparison, "PolSESS", "--hparams", "spmamba_tiny", "--options", "task=ES")
+    options.entries, options.minutes, options.jobs = comparison.entries(options), 10.0, 2
+    runs = [comparison.make_run(options, options.entries[0], seed) for seed in (1, 2, 3)]
+    each = 10.0 + comparison.EXTRA_MINUTES
+    assert comparison.minutes_left(options, runs) == 2 * each, "two at a time"
+    options.second_test = tmp_path / "test.csv"
+    assert comparison.minutes_left(options, runs) == 2 * each + 3 * comparison.SECOND_MINUTES
+    runs[0].folder.mkdir(parents=True)
+    for name in ("summary.json", "train_time.json", "learning_curve.csv", "per_utterance.csv"):
+        (runs[0].folder / name).touch()
+    assert comparison.minutes_left(options, runs) == each + 2 * comparison.SECOND_MINUTES
+    assert f"takes about {comparison.minutes_left(options, runs):.0f} min" in comparison.plan(options, runs)

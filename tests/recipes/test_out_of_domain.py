@@ -80,7 +80,7 @@ def test_recordings_of_an_earlier_version_are_one_line(load, recordings, tmp_pat
 
 
 def test_noises_are_of_kinds_that_no_training_holds(load):
-    sounds, real = load("VoiceBank", "out_of_domain_sounds"), load("PolSESS", "realdata")
+    sounds, real = load("VoiceBank", "out_of_domain_sounds"), load("PolSESS", "realdata_corpora")
     trained = {Path(pattern).parent.name for patterns in real.SCENES.values() for pattern in patterns}
     assert trained | set(real.EVENTS) == {
         "speech_commands",

@@ -121,11 +121,12 @@ def test_the_tables_of_es_leave_variant_c_out(recipe, tmp_path):
 
 
 def test_sounds_are_staged_by_class_in_the_split_of_the_manifest(recipe, realdata, tmp_path):
-    folder = recipe.stage_sounds(realdata, recipe.SCENES, tmp_path / "scenes")
+    corpora = sys.modules["realdata_corpora"]
+    folder = corpora.stage_sounds(realdata, corpora.SCENES, tmp_path / "scenes")
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*.flac")}
     assert "train/home/doing_the_dishes.flac" in files and "test/home/exercise_bike.flac" in files
     for split in ("train", "val", "test"):
-        assert {path.name for path in (folder / split).iterdir()} == set(recipe.SCENES)
+        assert {path.name for path in (folder / split).iterdir()} == set(corpora.SCENES)
     names = [Path(name).name for name in files]
     assert len(names) == len(set(names)) == 3 + 4 * 6
 
@@ -133,8 +134,8 @@ def test_sounds_are_staged_by_class_in_the_split_of_the_manifest(recipe, realdat
 @pytest.mark.slow
 def test_the_corpus_of_real_speech(realdata, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(RECIPE)
-    monkeypatch.delitem(sys.modules, "realdata", raising=False)
-    module = importlib.import_module("realdata")
+    monkeypatch.delitem(sys.modules, "realdata_corpora", raising=False)
+    module = importlib.import_module("realdata_corpora")
     monkeypatch.setattr(module, "COUNTS", {"train": 12, "val": 4, "test": 4})
     folder = module.make_data(realdata, "SB", tmp_path)
     assert folder == tmp_path / "corpora" / "real_sb" and len(list((folder / "train" / "mix").glob("*.wav"))) == 12

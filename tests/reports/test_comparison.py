@@ -114,3 +114,21 @@ def test_names_stay_inside_and_lie_on_no_other_name_and_seeds_are_shown(gmacs, l
         assert not any(one.overlaps(two) for n, one in enumerate(boxes) for two in boxes[:n])
         seeds = [found.get_offsets() for found in axes.collections if isinstance(found, PathCollection)]
         assert [dots[:, 1].tolist() for dots in seeds] == [list(model.by_seed) for model in compared]
+
+
+def test_a_comparison_by_another_measure_is_of_output_minus_mixture():
+    runs = [outcome({"x": 1.0, "y": 3.0}), outcome({"x": 1.0, "y": 3.5})]
+    model = comparison.compared_model("a", runs, gmacs=0.5, rtf=0.25, measure="pesq")
+    assert model.gains.tolist() == [0.5, -1.75] and model.by_seed == [-0.5, -0.75]
+    lines = comparison.as_table([model]).splitlines()
+    assert lines[0].startswith("| model | PESQ gain [95 %] | by seed | SI-SDR |")
+    assert lines[3].startswith("| a | -0.62 [") and "| -0.50 / -0.75 |" in lines[3]
+    assert comparison.units("pesq").startswith("PESQ gain, output minus mixture: mean over the test utterances")
+    assert "PESQ gain, 95 % over speakers and seeds;" in comparison.as_picture([model], "a")
+
+
+def test_an_utterance_without_a_number_of_the_input_does_not_count():
+    run = outcome({"x": 1.0, "y": 3.0})
+    del run.utterances[0]["pesq_in"]
+    assert comparison.gains_of(run, "pesq") == {"y": -1.5}
+    assert comparison.gains_of(run, "si_sdri") == {"x": 1.0, "y": 3.0}

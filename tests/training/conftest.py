@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def _importable(name):
     return module
 
 
-resuming, _ = _importable("resuming"), _importable("ranks")
+resuming, ranks = _importable("resuming"), _importable("ranks")
 
 
 class SeparatorBrain(SeparationBrain):
@@ -79,3 +80,13 @@ def lives(tmp_path):
         return resuming.live_on(tmp_path / folder, kills, **options)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def forks(request):
+    """Ranks that can train. Where an earlier test has taken that from this process, a new one runs the whole file."""
+    if not ranks.trains_in_a_fork():
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(request.path)]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+        assert done.returncode == 0, done.stdout
+        pytest.skip("ran in a process of its own: this one cannot train in a fork any more")

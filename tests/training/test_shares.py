@@ -6,14 +6,12 @@ import itertools
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 import soundfile
 import speechbrain as sb
 import torch
-from ranks import kill_this_one, run_ranks, trains_in_a_fork
+from ranks import kill_this_one, run_ranks
 from resuming import ITEMS, Mortal, curve, live, table
 
 from lobes.errors import UserError, in_one_line
@@ -24,17 +22,10 @@ from lobes.training.signals import Stopped
 
 VALID, TEST = sb.Stage.VALID, sb.Stage.TEST
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="ranks are forked")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def forks():
-    """Ranks that can train. Where an earlier test has taken that from this process, a new one runs the whole file."""
-    if not trains_in_a_fork():
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
-        assert done.returncode == 0, done.stdout
-        pytest.skip("ran in a process of its own: this one cannot train in a fork any more")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="ranks are forked"),
+    pytest.mark.usefixtures("forks"),
+]
 
 
 @pytest.mark.parametrize("items", [1, 2, 5, 6, 7])
