@@ -201,8 +201,13 @@ class Separator(SepformerSeparation):
         """
         options = options or Options()
         batch = to_batch(mix)  # [1,T]
+        if len(batch) != 1:
+            raise UserError(
+                f"expected one mixture [T], got {len(batch)} of {batch.shape[1]} samples. `separate_batch` takes "
+                "several; of channels [T,C] give the mean, mix.mean(1), or one, mix[:, 0]."
+            )
         plan = self.plan(batch.shape[1], options.chunk_s)
-        samples = batch[0].numpy()
+        samples = batch[0].cpu().numpy()
         if not plan.cuts(len(samples)):
             estimates = self.separate_batch(batch)[0].float().cpu().numpy()
             return consistent(estimates, samples) if options.mixture_consistency else estimates
@@ -259,7 +264,7 @@ class Separator(SepformerSeparation):
         """
         options = options or Options()
         with file_estimates(self, path, options) as blocks:
-            estimates = torch.from_numpy(np.concatenate(list(blocks())))[None]  # [1,T,S,C]
+            estimates = torch.from_numpy(np.concatenate(list(blocks())).astype(np.float32, copy=False))[None]
         return estimates if options.channels == "each" else estimates[..., 0]
 
     @torch.no_grad()
