@@ -171,7 +171,7 @@ class Separator(SepformerSeparation):
         if isinstance(masknet, MappingMaskNet):
             return masknet.model(batch, lengths)  # [B,T,S]
         if lengths is None:
-            return super().separate_batch(batch)
+            return self._stock(batch)
         return self._one_by_one(batch, lengths)
 
     def stream(self, sample_rate: int | None = None) -> SeparatorStream:
@@ -385,9 +385,15 @@ class Separator(SepformerSeparation):
             write(self, path, outputs, options)
         return targets
 
+    def _stock(self, batch: Tensor) -> Tensor:
+        """What SpeechBrain's own network gives for [B,T]; its encoder wants the samples of one filter at least."""
+        conv = getattr(self.mods["encoder"], "conv1d", None)
+        missing = max((conv.kernel_size[0] if isinstance(conv, torch.nn.Conv1d) else 1) - batch.shape[1], 0)
+        return super().separate_batch(torch.nn.functional.pad(batch, (0, missing)))[:, : batch.shape[1]]
+
     def _one_by_one(self, batch: Tensor, lengths: Tensor) -> Tensor:
         """For SpeechBrain's own networks, which know no lengths: each item alone, zeros behind it."""
         out = batch.new_zeros(*batch.shape, self.num_sources)  # [B,T,S]
         for item, samples in enumerate(to_samples(lengths, batch.shape[1], len(batch)).tolist()):
-            out[item, :samples] = super().separate_batch(batch[item : item + 1, :samples])[0]
+            out[item, :samples] = self._stock(batch[item : item + 1, :samples])[0]
         return out
