@@ -285,7 +285,8 @@ _worker: list[Any] = []  # the task and its separator, in a worker process
 
 
 def _start(task: Task, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, and not after the files that wait
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is for a program in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, and not after the files that wait
     torch.set_num_threads(threads)
     _worker[:] = [task, task.load()]
 

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -280,3 +282,27 @@ def test_a_file_that_ends_its_process_is_one_line(tmp_path, monkeypatch, capsys)
     assert run_files(task, [Path("in")], Path("out"), workers=2) == 1
     said = capsys.readouterr().err
     assert "4 files done, 1 failed:" in said and "in/1.wav: its process ended: a crash, or too little memory" in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a signal to a group of processes")
+def test_ctrl_c_ends_several_processes_and_the_files_that_wait(tmp_path):
+    Path("lobes_slow_test.py").write_text(
+        "import time, torch\nclass Model:\n    sample_rate, num_sources = 8000, 2\n    def __call__(self, mix):\n"
+        "        time.sleep(1)\n        return torch.stack([mix, mix])\n"
+    )
+    for number in range(60):
+        put(f"in/{number}.wav")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    words = ["separate", "lobes_slow_test:Model", "in", "-o", "out", "--workers", "2", "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lobes.cli", *words], env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE, start_new_session=True, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout.readline().startswith("out/")
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
