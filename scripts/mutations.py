@@ -1950,9 +1950,23 @@ MUTATIONS = [
     Mutation(
         "folders: a file that has changed counts as finished",
         "lobes/inference/ledger.py",
-        ' or line["state"] != _state(item.path)',
+        ' or line["state"] != state',
         "",
         ("tests/inference/test_folder_job.py",),
+    ),
+    Mutation(
+        "folders: outputs that were written over count as finished",
+        "lobes/inference/ledger.py",
+        "return [stat.st_size, stat.st_mtime_ns]",
+        "return [stat.st_size, 0]",
+        ("tests/inference/test_resumed_folders.py",),
+    ),
+    Mutation(
+        "folders: the outputs of another folder are replaced",
+        "lobes/inference/folder_job.py",
+        "    ledger.refuse_replacing(items)\n",
+        "",
+        ("tests/inference/test_resumed_folders.py",),
     ),
     Mutation(
         "rates: blocks are filtered without their neighbours",

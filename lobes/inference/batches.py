@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,7 +29,7 @@ def to_batch(mix: Waveform, dtype: torch.dtype = torch.float32) -> Tensor:
     >>> to_batch(np.array([0, 16384], np.int16))
     tensor([[0.0000, 0.5000]])
     """
-    x = torch.as_tensor(mix)
+    x = as_tensor(mix)
     shape = list(x.shape)
     if x.dim() == 1:
         x = x[None]  # [1,T]
@@ -40,6 +42,38 @@ def to_batch(mix: Waveform, dtype: torch.dtype = torch.float32) -> Tensor:
         value = float(x[item, sample])
         raise UserError(f"sample {sample} of item {item} of the mixture is {value}, expected finite samples.")
     return x
+
+
+def as_tensor(x: Any) -> Tensor:
+    """A waveform as a tensor; arrays that torch does not take as they are (reversed, of another byte order) are copied.
+
+    Raises
+    ------
+    UserError
+        For what is no array of numbers, such as signals of different lengths.
+
+    Example
+    -------
+    >>> as_tensor(np.arange(3, dtype=">i2")[::-1])
+    tensor([2, 1, 0], dtype=torch.int16)
+    """
+    if isinstance(x, Tensor):
+        return x
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            "expected a mixture [T] or [B,T], got signals of different lengths. Give each alone."
+        ) from error
+    if array.dtype.kind not in "fiub":
+        raise UserError(
+            f"expected floating-point, int16, int32 or uint8 samples, got {type(x).__name__}, {array.dtype}."
+        )
+    native = np.dtype(np.float64) if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    array = array.astype(native, copy=False)
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    return torch.from_numpy(array)
 
 
 def checked_lengths(lengths: Tensor, batch: int) -> Tensor:

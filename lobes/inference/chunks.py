@@ -111,7 +111,7 @@ def plan_chunks(
     else:
         whole = length = _asked(chunk_s, sample_rate, limit)
     field = receptive_field(model) if model is not None else None
-    return _laid_out(whole, length, step, field, sample_rate)
+    return _laid_out(whole, length, step, field, sample_rate, chunk_s is not None)
 
 
 def _choose(fitting: Callable[[], int], sample_rate: int, samples: int, limit: int | None) -> tuple[int, int]:
@@ -151,7 +151,7 @@ def _asked(chunk_s: float, sample_rate: int, limit: int | None) -> int:
     return int(chunk_s * sample_rate)
 
 
-def _laid_out(whole: int | None, length: int, step: int, field: int | None, sample_rate: int) -> ChunkPlan:
+def _laid_out(whole: int | None, length: int, step: int, field: int | None, sample_rate: int, asked: bool) -> ChunkPlan:
     if length == 0:
         return ChunkPlan(None, 0, 0, 0)
     if field is None:
@@ -160,11 +160,11 @@ def _laid_out(whole: int | None, length: int, step: int, field: int | None, samp
     else:
         margin = field
         overlap = -(-max(2 * field + sample_rate // 50, length // 8) // step) * step
-    length = length // step * step
+    least = max(2 * overlap + step, 8 * step)
+    length = (length if asked else max(length, least)) // step * step
     if overlap < 1 or length < 2 * overlap:
-        least = (2 * overlap + step) / sample_rate
         seconds = length / sample_rate
-        raise UserError(f"--chunk_s {seconds:g}: expected at least {max(least, 8 * step / sample_rate):.3g} s.")
+        raise UserError(f"--chunk_s {seconds:g}: expected at least {least / sample_rate:.3g} s.")
     return ChunkPlan(whole, length, overlap, margin, step)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lobes.data.rates import resample
 from lobes.errors import UserError
-from lobes.inference.writing import ending_of
+from lobes.inference.writing import suffix_for
 from lobes.metrics.pcs import LEAST, RATE, pcs_at_level
 
 # File systems allow 255 bytes; the longest of what comes behind the base name while a file is written.
@@ -39,7 +39,7 @@ def targets_of(
     UserError
         If one of them is an input.
     """
-    named = zip(base_names(paths), (ending_of(form, path) for path in paths), strict=True)
+    named = zip(base_names(paths), (suffix_for(form, path) for path in paths), strict=True)
     targets = [[out / f"{name}{ending}.{suffix}" for ending in endings] for name, suffix in named]
     inputs = {Path(path).resolve() for path in paths}
     for target in (target for group in targets for target in group):

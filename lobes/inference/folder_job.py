@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, fields
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,18 +20,22 @@ from typing import Any
 import torch
 
 from lobes.data import audio
-from lobes.errors import UserError, in_one_line
+from lobes.data.containers.whole import printable
+from lobes.errors import UserError, in_one_line, visible
 from lobes.inference.by_name import load_separator
 from lobes.inference.catalogue import entry_of
 from lobes.inference.inputs import Item, items_of
-from lobes.inference.ledger import Ledger, digest_of
-from lobes.inference.one_file import write_enhanced, write_separated
+from lobes.inference.ledger import Ledger, digest_of, outputs_in
+from lobes.inference.one_file import check_strength, write_enhanced, write_separated
 from lobes.inference.options import Options
 from lobes.inference.separator import Separator
 from lobes.runs.freed_memory import keep_freed_memory
 
 # The system refuses to write anywhere: no file will be better than this one
 HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+ENDED = (
+    "its process ended: a crash, or too little memory. Give shorter chunks, such as --chunk_s 10, or fewer --workers."
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class Task:
         separator = load_separator(self.model, self.device, self.revision, self.trust, self.level)
         if self.enhances:
             separator.check_enhances(self.pcs)
+        check_strength(separator, self.options)
+        self.options.recogniser()  # before the first file
         keep_freed_memory()
         return separator
 
@@ -77,7 +86,8 @@ class Task:
 
     def made_by(self, separator: Separator) -> dict[str, Any]:
         """The model and the settings, for the list of finished files."""
-        settings = {**asdict(self.options), "enhances": self.enhances, "pcs": self.pcs, "level": separator.level}
+        options = {one.name: getattr(self.options, one.name) for one in fields(self.options)}
+        settings = {**options, "enhances": self.enhances, "pcs": self.pcs, "level": separator.level}
         settings["voice"] = None if self.options.voice is None else str(self.options.voice)
         return {"model": digest_of(separator.mods, self._code()), "settings": settings}
 
@@ -125,7 +135,7 @@ def run_files(
         For a mistake that concerns all files, and for that of the only one.
     """
     separator = task.load()
-    items = items_of(paths, out, task.endings(separator), task.options.format, recursive)
+    items = find_items(task, separator, paths, out, recursive)
     if len(items) == 1 and not any(os.path.isdir(path) for path in paths):
         task.write(separator, items[0])
         print(*items[0].targets, sep="\n")
@@ -133,6 +143,13 @@ def run_files(
     summary = process_files(task, separator, items, out, workers, lambda item: print(*item.targets, sep="\n"))
     print(summary, file=sys.stderr)
     return 1 if summary.failed else 0
+
+
+def find_items(
+    task: Task, separator: Separator, paths: Sequence[str | os.PathLike[str]], out: Path, recursive: bool = False
+) -> list[Item]:
+    """The inputs and their outputs, without what earlier calls wrote; raises as `lobes.inference.inputs.items_of`."""
+    return items_of(paths, out, task.endings(separator), task.options.format, recursive, outputs_in(out))
 
 
 def process_files(
@@ -172,36 +189,77 @@ def process_files(
         For what concerns all files.
     """
     ledger = Ledger(out, task.made_by(separator))
+    ledger.refuse_replacing(items)
     rest = [item for item in items if not ledger.finished(item)]
     summary = Summary(skipped=len(items) - len(rest))
-    for item, failure in _progress(_results(task, separator, rest, workers), rest):
-        ledger.add(item, failure)
-        if failure:
-            summary.failed.append(failure)
-        else:
-            summary.written += 1
-            written(item)
+    with closing(_results(task, separator, rest, workers)) as results:
+        for item, failure in _progress(results, rest):
+            ledger.add(item, failure)
+            if failure:
+                summary.failed.append(failure)
+            else:
+                summary.written += 1
+                written(item)
     return summary
 
 
-def _results(task: Task, separator: Separator, items: Sequence[Item], workers: int) -> Iterator[tuple[Item, str]]:
+def _results(
+    task: Task, separator: Separator, items: Sequence[Item], workers: int
+) -> Generator[tuple[Item, str], None, None]:
     """Each item with the reason why it failed, or nothing."""
-    if workers <= 1 or len(items) <= 1:
-        for item in items:
-            yield item, _attempt(task, separator, item)
+    if workers > 1 and len(items) > 1:
+        yield from _in_processes(task, items, min(workers, len(items)))
         return
-    count = min(workers, len(items))
-    threads = max(torch.get_num_threads() // count, 1)
+    for item in items:
+        yield item, _attempt(task, separator, item)
+
+
+def _in_processes(task: Task, items: Sequence[Item], count: int) -> Iterator[tuple[Item, str]]:
+    """The same in several processes.
+
+    One that ends, for want of memory or in a crash, takes the others along, and nothing says which file it was. What is
+    left is then done in one process, where it is the first that is left.
+    """
+    _check_travels(task)
+    idle = 0  # processes in a row that ended at their first file: it is not the file
+    while items:
+        left = yield from _in_pool(task, items, count)
+        if left and count == 1:
+            idle = idle + 1 if len(left) == len(items) else 1
+            lost = left if idle > 2 else left[:1]
+            for item in lost:
+                yield item, f"{printable(item.path)}: {ENDED}"
+            left = left[len(lost) :]
+        items, count = left, 1
+
+
+def _in_pool(task: Task, items: Sequence[Item], count: int) -> Generator[tuple[Item, str], None, list[Item]]:
+    """The same in so many processes, until one of them ends by itself; return what is not done."""
+    threads, done = max(torch.get_num_threads() // count, 1), set()
     with ProcessPoolExecutor(count, get_context("spawn"), _start, (task, threads)) as pool:
-        jobs: dict[Future[str], Item] = {pool.submit(_work, item): item for item in items}
-        for job in as_completed(jobs):
-            try:
-                yield jobs[job], job.result()
-            except BrokenProcessPool:
-                yield (
-                    jobs[job],
-                    f"{jobs[job].path}: its process ended. Is there memory for so many --workers?",
-                )
+        jobs: dict[Future[str], Item] = {}
+        try:
+            with suppress(BrokenProcessPool):
+                jobs.update((pool.submit(_work, item), item) for item in items)
+            for job in as_completed(jobs):
+                with suppress(BrokenProcessPool):
+                    failure = job.result()
+                    done.add(jobs[job].targets[0])
+                    yield jobs[job], failure
+        finally:  # a full disk or Ctrl-C ends the call, and not only this loop
+            pool.shutdown(wait=False, cancel_futures=True)
+    return [item for item in items if item.targets[0] not in done]
+
+
+def _check_travels(task: Task) -> None:
+    """Raise UserError for what cannot be handed to another process: a function made in place, say."""
+    try:
+        pickle.dumps(task)
+    except Exception as error:  # of any kind
+        raise UserError(
+            f"workers: the options cannot be handed to other processes ({error}). Take one worker, or a voice that is "
+            "a function of a module."
+        ) from error
 
 
 def _attempt(task: Task, separator: Separator, item: Item) -> str:
@@ -219,7 +277,7 @@ def _attempt(task: Task, separator: Separator, item: Item) -> str:
 
 def _named(item: Item, error: Exception) -> str:
     reason = in_one_line(error) or f"{type(error).__name__}: {' '.join(str(error).split())}"
-    name = os.fsencode(item.path).decode("utf-8", "backslashreplace")
+    name = visible(printable(item.path))
     return reason if reason.startswith(name) else f"{name}: {reason}"
 
 
@@ -227,6 +285,8 @@ _worker: list[Any] = []  # the task and its separator, in a worker process
 
 
 def _start(task: Task, threads: int) -> None:
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is for a program in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, and not after the files that wait
     torch.set_num_threads(threads)
     _worker[:] = [task, task.load()]
 

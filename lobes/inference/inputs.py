@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from lobes.inference.files import targets_of
 # What libsndfile reads, and what others read: such files are not passed over in silence
 READ = "wav wave flac ogg oga opus mp1 mp2 mp3 aif aiff aifc au snd w64 rf64 caf sd2 voc avr iff svx nist sph".split()
 UNREAD = "m4a mp4 aac wma mov webm mkv amr ape wv ac3 dts dsf tta mpc 3gp".split()
+KNOWN = {f".{ending}" for ending in READ + UNREAD}
+
+logger = logging.getLogger(__name__)
 
 
 class Item(NamedTuple):
@@ -30,11 +34,13 @@ def items_of(
     endings: Sequence[str],
     form: str = "wav",
     recursive: bool = False,
+    made: Collection[Path] = (),
 ) -> list[Item]:
     """The inputs among files and folders, each with its outputs; a folder's outputs lie as its inputs do.
 
     Inputs of one name that come to one place get their folder's name in front, see `lobes.inference.files.base_names`.
-    Hidden files, files without an extension of audio, and what lies in the output folder are passed over in a folder.
+    Passed over in a folder are hidden files, files without an extension of audio, an output folder that lies in it, and
+    the files of `made`, which an earlier call wrote. Links to folders are followed.
 
     Raises
     ------
@@ -51,39 +57,55 @@ def items_of(
     >>> item.targets[0].as_posix()
     'out/a/b_s1.wav'
     """
-    groups: dict[Path, list[Path]] = defaultdict(list)  # output folder -> inputs
+    groups: dict[Path, dict[str, Path]] = defaultdict(dict)  # output folder -> inputs, each once
     for path in map(Path, paths):
         if not path.is_dir():
             if not path.exists():
                 raise UserError(f"{printable(path)}: no such audio file.")
-            groups[out].append(path)
+            groups[out].setdefault(os.path.abspath(path), path)
             continue
-        for found in _inside(path, out, recursive):
-            groups[out / found.parent.relative_to(path)].append(found)
+        for found in _inside(path, out, recursive, made):
+            groups[out / found.parent.relative_to(path)].setdefault(os.path.abspath(found), found)
     items = []
-    for folder, inputs in groups.items():
+    for folder, named in groups.items():
+        inputs = list(named.values())
         items += [Item(*pair) for pair in zip(inputs, targets_of(inputs, folder, endings, form), strict=True)]
     _refuse_overwriting(items)
     return items
 
 
-def _inside(folder: Path, out: Path, recursive: bool) -> list[Path]:
+def _inside(folder: Path, out: Path, recursive: bool, made: Collection[Path]) -> list[Path]:
     """The audio files of a folder, sorted."""
-    known = {f".{ending}" for ending in READ + UNREAD}
-    inside = out.resolve()
-    every = sorted(folder.rglob("*") if recursive else folder.iterdir())
-    named = [path for path in every if path.suffix.lower() in known and path.is_file()]
-    found = [
-        path
-        for path in named
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and (folder.resolve() == inside or inside not in path.resolve().parents)
-    ]
+    here, outputs = folder.resolve(), out.resolve()
+    below = here in outputs.parents  # else the folder lies in that of the outputs, or elsewhere
+    every = [path for path in _files(folder, recursive) if path.suffix.lower() in KNOWN and path.is_file()]
+    places = [(path, path.resolve()) for path in every]
+    found = [path for path, place in places if place not in made and not (below and outputs in place.parents)]
     if not found:
-        below = not recursive and any(path.suffix.lower() in known for path in folder.rglob("*"))
-        hint = "They lie in folders below: give --recursive." if below else "Expected files such as .wav or .flac."
+        inner = not recursive and any(path.suffix.lower() in KNOWN for path in _files(folder, True))
+        hint = "They lie in folders below: give --recursive." if inner else "Expected files such as .wav or .flac."
+        hint = "Those that it holds are the outputs of an earlier call." if every else hint
         raise UserError(f"{printable(folder)}: this folder holds no audio files. {hint}")
     return found
+
+
+def _files(folder: Path, recursive: bool, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """The files of a folder that are not hidden, and of those in it, in order; `above` are the folders that hold it."""
+    real = os.path.realpath(folder)
+    if real in above:  # a link back to a folder that holds it
+        return
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except PermissionError as error:
+        if not above:
+            raise
+        logger.warning("%s: passed over (%s)", printable(folder), error.strerror)
+        return
+    for path in entries:
+        if not path.is_dir():
+            yield path
+        elif recursive:
+            yield from _files(path, True, above | {real})
 
 
 def _refuse_overwriting(items: Sequence[Item]) -> None:

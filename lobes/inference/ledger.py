@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from lobes.errors import UserError
 from lobes.inference.inputs import Item
 
 NAME = "lobes_files.jsonl"
@@ -46,61 +47,111 @@ class Ledger:
     -------
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
-    ...     Path(folder, "a.wav").touch()
-    ...     item = Item(Path(folder, "a.wav"), [])
-    ...     ledger = Ledger(Path(folder), {"model": "x"})
-    ...     ledger.add(item, "")
+    ...     item = Item(Path(folder, "a.wav"), [Path(folder, "a_s1.wav")])
+    ...     item.path.touch(), item.targets[0].touch()
+    ...     Ledger(Path(folder), {"model": "x"}).add(item, "")
     ...     Ledger(Path(folder), {"model": "x"}).finished(item), Ledger(Path(folder), {"model": "y"}).finished(item)
+    (None, None)
     (True, False)
     """
 
     def __init__(self, folder: Path, made_by: Mapping[str, Any]) -> None:
         self.path, self.folder = folder / NAME, folder
-        self.made_by = json.loads(json.dumps(made_by))
-        self.lines = {line["input"]: line for line in self._read()}
+        self.made_by = json.loads(json.dumps(made_by, default=str))
+        self.states: dict[str, list[int] | None] = {}  # of inputs, before the work
+        self.lines: dict[str, dict[str, Any]] = {}  # output -> the last line that has it
+        for line in _read(self.path):
+            self._take(line)
 
     def finished(self, item: Item) -> bool:
-        """Whether the outputs of an input are there, made of this very file by this model with these settings."""
-        line = self.lines.get(_key(item.path))
-        if line is None or line["failed"] or line["made_by"] != self.made_by or line["state"] != _state(item.path):
+        """Whether the outputs of an input are there, made of this very file by this model with these settings.
+
+        What the input is now counts as what the outputs will be made of: one that changes meanwhile is done again.
+        """
+        state = self.states[_key(item.path)] = _state(item.path)
+        line = self.lines.get(self._name(item.targets[0]))
+        if state is None or line is None or line["state"] != state or line["made_by"] != self.made_by:
             return False
-        outputs = {_key(target): _size(target) for target in item.targets}
-        return line["outputs"] == outputs and None not in outputs.values()
+        outputs = self._outputs(item)
+        return line["input"] == _key(item.path) and line["outputs"] == outputs and None not in outputs.values()
+
+    def refuse_replacing(self, items: Sequence[Item]) -> None:
+        """Refuse outputs that hold what was made of another recording: two folders with files of one name.
+
+        Raises
+        ------
+        UserError
+            If such an output and its recording are still there, and the latter is none of the inputs.
+        """
+        inputs = {_key(item.path) for item in items}
+        for item in items:
+            for target in item.targets:
+                line = self.lines.get(self._name(target))
+                if line and line["input"] not in inputs and os.path.isfile(line["input"]) and target.is_file():
+                    raise UserError(
+                        f"{target}: an earlier call made it of {line['input']}. Give another output folder, or remove "
+                        "this file."
+                    )
 
     def add(self, item: Item, failed: str) -> None:
         """Append an input, with the reason if it failed."""
-        outputs = {} if failed else {_key(target): _size(target) for target in item.targets}
-        state = _state(item.path)
-        line = {"input": _key(item.path), "state": state, "outputs": outputs, "failed": failed, "made_by": self.made_by}
+        key = _key(item.path)
+        outputs = {} if failed else self._outputs(item)
+        state = self.states.get(key, _state(item.path))
+        line = {"input": key, "state": state, "outputs": outputs, "failed": failed, "made_by": self.made_by}
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        self.lines[line["input"]] = line
+        with self.path.open("a+b") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+            begin = b"" if file.read() in (b"", b"\n") else b"\n"  # a line that was cut off
+            file.write(begin + json.dumps(line).encode() + b"\n")
+        self._take(line)
 
-    def _read(self) -> list[dict[str, Any]]:
-        """The lines that can be read: the last may have been cut off."""
-        if not self.path.is_file():
-            return []
-        found = []
-        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(line, dict) and {"input", "state", "outputs", "failed", "made_by"} <= line.keys():
-                found.append(line)
-        return found
+    def _take(self, line: dict[str, Any]) -> None:
+        self.lines.update(dict.fromkeys(line["outputs"], line))
+
+    def _outputs(self, item: Item) -> dict[str, list[int] | None]:
+        return {self._name(target): _state(target) for target in item.targets}
+
+    def _name(self, target: Path) -> str:
+        """From the folder, which may be moved."""
+        return target.relative_to(self.folder).as_posix()
+
+
+def outputs_in(folder: Path) -> set[Path]:
+    """The files that earlier calls wrote to an output folder, by its list.
+
+    Example
+    -------
+    >>> outputs_in(Path("no_such_folder"))
+    set()
+    """
+    place = folder.resolve()
+    return {place / name for line in _read(folder / NAME) for name in line["outputs"]}
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines that can be read: one may have been cut off."""
+    if not path.is_file():
+        return
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if not isinstance(line, dict) or not {"input", "state", "outputs", "made_by"} <= line.keys():
+            continue
+        if isinstance(line["outputs"], dict) and isinstance(line["input"], str):
+            yield line
 
 
 def _key(path: Path) -> str:
-    return os.path.abspath(path)
+    return os.path.realpath(path)
 
 
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
-
-
-def _state(path: Path) -> list[int]:
-    """What changes with a file."""
-    stat = path.stat()
+def _state(path: Path) -> list[int] | None:
+    """What changes with a file; None where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
     return [stat.st_size, stat.st_mtime_ns]

@@ -14,10 +14,9 @@ import torch
 
 from lobes.data import audio
 from lobes.errors import UserError
-from lobes.inference.batches import Waveform, to_batch
+from lobes.inference.batches import Waveform, as_tensor, to_batch
 from lobes.inference.catalogue import default
-from lobes.inference.folder_job import Task, process_files
-from lobes.inference.inputs import items_of
+from lobes.inference.folder_job import Task, find_items, process_files
 from lobes.inference.one_file import wave_estimates
 from lobes.inference.options import Options
 
@@ -74,7 +73,7 @@ class LoadedModel:
         rate : int
             Of the wave, in Hz.
         options : Options, optional
-            `chunk_s`, `mixture_consistency` and `voice` count.
+            `chunk_s`, `mixture_consistency`, `voice` and, for one source, `strength` and `max_attenuation_db` count.
 
         Returns
         -------
@@ -87,18 +86,18 @@ class LoadedModel:
         UserError
             For another shape or type, a sample that is not finite, or a rate that is none.
         """
-        wave = wave if isinstance(wave, torch.Tensor) else np.ascontiguousarray(wave)
-        batch = to_batch(wave).detach().cpu().numpy()  # [B,T]
+        given = as_tensor(wave)
+        batch = to_batch(given).detach().cpu().numpy()  # [B,T]
         if len(batch) > batch.shape[1]:
             raise UserError(
                 f"expected a wave [T] or a batch [B,T], got {len(batch)} signals of {batch.shape[1]} samples. If these "
                 "are channels [T,C], give their mean, wave.mean(1), or each as one signal of a batch, wave.T."
             )
-        if isinstance(rate, bool) or not isinstance(rate, Real) or not float(rate).is_integer():
+        if isinstance(rate, bool) or not isinstance(rate, Real) or not float(rate).is_integer() or rate < 1:
             raise UserError(f"rate: expected the wave's sample rate in Hz, got {rate!r}.")
         options = options or self._task.options
         sources = np.stack([wave_estimates(self.separator, one, int(rate), options).T for one in batch])  # [B,S,T]
-        return _like(wave, sources if wave.ndim == 2 else sources[0])
+        return _like(given, sources if given.dim() == 2 else sources[0], isinstance(wave, torch.Tensor))
 
     def separate_file(self, path: str | os.PathLike[str], options: Options | None = None) -> np.ndarray:
         """Separate an audio file; give float32 [S,T] at the file's own rate, its channels averaged.
@@ -149,7 +148,7 @@ class LoadedModel:
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
         task, out = replace(self._task, options=options or self._task.options), Path(out_folder)
-        items = items_of(paths, out, task.endings(self.separator), task.options.format, recursive)
+        items = find_items(task, self.separator, paths, out, recursive)
         summary = process_files(task, self.separator, items, out, workers)
         if summary.failed:
             raise UserError(f"{len(summary.failed)} of {len(items)} files failed: {'; '.join(summary.failed)}")
@@ -181,8 +180,7 @@ def separate(
     return load(model or default(), **how)(path_or_wave, rate)
 
 
-def _like(wave: Waveform, sources: np.ndarray) -> Waveform:
-    if isinstance(wave, torch.Tensor):
-        kind = wave.dtype if wave.is_floating_point() else torch.float32
-        return torch.from_numpy(sources).to(wave.device, kind)
-    return sources.astype(wave.dtype if np.issubdtype(wave.dtype, np.floating) else np.float32, copy=False)
+def _like(wave: torch.Tensor, sources: np.ndarray, torch_wanted: bool) -> Waveform:
+    kind = wave.dtype if wave.is_floating_point() else torch.float32
+    found = torch.from_numpy(sources).to(wave.device, kind)
+    return found if torch_wanted else found.numpy()

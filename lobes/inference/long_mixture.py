@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from tempfile import TemporaryFile
+from contextlib import suppress
+from tempfile import TemporaryFile, gettempdir
 from types import TracebackType
 from typing import IO
 
@@ -71,6 +72,7 @@ class LongMixture:
         self.own = [number * plan.hop for number in range(len(self.spans))]  # where a chunk takes over
         self.sums = torch.zeros(1, sources + 1, sources + 1, dtype=torch.float64)
         self.orders: list[tuple[int, ...]] = []
+        self.folder = folder
         self.file: IO[bytes] = TemporaryFile(dir=folder)
 
     def __enter__(self) -> LongMixture:
@@ -79,7 +81,8 @@ class LongMixture:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.file.close()
+        with suppress(OSError):  # of what a full disk did not take
+            self.file.close()
 
     def separate(self, run: Run, blocks: Iterator[np.ndarray]) -> None:
         """Run the network over the mixture, which comes in blocks [n].
@@ -98,8 +101,17 @@ class LongMixture:
             part = slice(begin - start, end - start)  # the parts of all chunks make up the recording, each sample once
             parts = torch.from_numpy(estimates[part])[None], torch.from_numpy(mix[part])[None]
             self.sums += products(*parts)
-            self.file.write(np.concatenate([estimates, mix[:, None]], 1, dtype=np.float32).tobytes())
+            self._keep(np.concatenate([estimates, mix[:, None]], 1, dtype=np.float32).tobytes())
             begin = end
+
+    def _keep(self, raw: bytes) -> None:
+        """Write to the temporary file; an error of the system says where that lies."""
+        try:
+            self.file.write(raw)
+            self.file.flush()
+        except OSError as error:
+            reason = f"{error.strerror} (the temporary file of a long recording; TMPDIR names another folder)"
+            raise OSError(error.errno, reason, self.folder or gettempdir()) from error
 
     def blocks(self, level: str = "mixture", consistency: bool = False) -> Iterator[np.ndarray]:
         """Give the estimates [n,S] in blocks, from the start to the end.

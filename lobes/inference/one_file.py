@@ -16,7 +16,7 @@ from torch import Tensor
 from lobes.data import audio
 from lobes.data.containers.whole import printable
 from lobes.data.rates import resample, resample_blocks
-from lobes.errors import UserError
+from lobes.errors import UserError, is_out_of_memory
 from lobes.inference import writing
 from lobes.inference.chunks import ChunkPlan
 from lobes.inference.files import stretched
@@ -59,13 +59,15 @@ class FileNetwork(Protocol):
 def file_estimates(network: FileNetwork, path: str | os.PathLike[str], options: Options) -> Iterator[Blocks]:
     """Separate a file; yield what gives its estimates, [n,S,C] in blocks, at the file's rate and of its length.
 
-    A file that is cut lies on disk meanwhile, until the context ends.
+    A file that is cut lies on disk meanwhile, until the context ends. With a strength below 1, the rest is the input.
 
     Raises
     ------
     UserError
-        If the file cannot be read, or the network gives samples that are not finite.
+        If the file cannot be read, the network gives samples that are not finite, or memory does not suffice; and for
+        a strength with several sources.
     """
+    check_strength(network, options)
     info = audio.probe(path)
     network.say_rate(info.sample_rate)
     numbers = channel_numbers(path, info.channels, options.channels)
@@ -77,7 +79,26 @@ def file_estimates(network: FileNetwork, path: str | os.PathLike[str], options: 
             ]
         except NotFiniteError as error:
             raise UserError(f"{printable(path)}: {error}") from error
-        yield _side_by_side(parts, info.sample_rate)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = "out of memory. Give shorter chunks, such as --chunk_s 10, or fewer --workers"
+            raise UserError(f"{printable(path)}: {reason}.") from error
+        estimates = _side_by_side(parts, info.sample_rate)
+
+        def blocks() -> Iterator[np.ndarray]:
+            inputs = [channel_blocks(path, number, "float64") for number in numbers]
+            return applied(estimates(), inputs, options.share)
+
+        yield blocks
+
+
+def check_strength(network: FileNetwork, options: Options) -> None:
+    """Raise UserError where only a part of an enhancement is wanted, and the model gives several sources."""
+    if options.share < 1 and network.num_sources > 1:
+        raise UserError(
+            f"--strength, --max_attenuation_db: are for models of one source, this one gives {network.num_sources}."
+        )
 
 
 def wave_estimates(network: FileNetwork, wave: np.ndarray, rate: int, options: Options) -> np.ndarray:
@@ -86,15 +107,17 @@ def wave_estimates(network: FileNetwork, wave: np.ndarray, rate: int, options: O
     Raises
     ------
     UserError
-        If the network gives samples that are not finite, or for a rate outside 1 to 768 kHz.
+        If the network gives samples that are not finite, for a rate outside 1 to 768 kHz, and as `check_strength`.
     """
+    check_strength(network, options)
     network.say_rate(rate)
     with contextlib.ExitStack() as stack:
         try:
             blocks = _one_signal(network, iter([wave]), len(wave), rate, options, stack)
-            return np.concatenate(list(blocks()))
         except NotFiniteError as error:
             raise UserError(str(error)) from error
+        shares = applied((block[..., None] for block in blocks()), [iter([wave])], options.share)  # [n,S,1]
+        return np.concatenate(list(shares))[..., 0].astype(np.float32)
 
 
 def _one_signal(
@@ -187,6 +210,7 @@ def write_separated(
     network: FileNetwork, path: str | os.PathLike[str], targets: Sequence[Path], options: Options
 ) -> None:
     """Separate a file and write each source to a file of its own. Raises as `file_estimates`."""
+    _check_targets(path, targets, options)
     with file_estimates(network, path, options) as estimates:
         write_blocks(estimates, path, targets, options)
 
@@ -195,32 +219,32 @@ def write_enhanced(
     network: FileNetwork, path: str | os.PathLike[str], targets: Sequence[Path], options: Options, pcs: bool = False
 ) -> None:
     """Enhance a file and write it; with `pcs` also with stretched contrast, for which the file is held in memory."""
+    _check_targets(path, targets, options)
     with file_estimates(network, path, options) as estimates:
-        info = audio.probe(path)
-        numbers = channel_numbers(path, info.channels, options.channels)
-
-        def blocks() -> Iterator[np.ndarray]:
-            inputs = [channel_blocks(path, number, "float64") for number in numbers]
-            return applied(estimates(), inputs, options.share)
-
-        kept = info.subtype if options.share < 1 else None  # the input's own digits
         if not pcs:
-            write_blocks(blocks, path, targets, options, kept)
+            write_blocks(estimates, path, targets, options)
             return
-        enhanced = np.concatenate(list(blocks()))  # [T,1,C]
-        both = np.concatenate([enhanced, stretched(enhanced[:, 0], info.sample_rate)[:, None]], 1)
-        write_blocks(lambda: iter([both]), path, targets, options, kept)
+        enhanced = np.concatenate(list(estimates()))  # [T,1,C]
+        both = np.concatenate([enhanced, stretched(enhanced[:, 0], audio.probe(path).sample_rate)[:, None]], 1)
+        write_blocks(lambda: iter([both]), path, targets, options)
 
 
-def write_blocks(
-    blocks: Blocks, path: str | os.PathLike[str], targets: Sequence[Path], options: Options, subtype: str | None = None
-) -> None:
-    """Write blocks [n,K,C] to K files, in one sample format that holds their peak; all digits of `subtype` stay."""
+def _check_targets(path: str | os.PathLike[str], targets: Sequence[Path], options: Options) -> None:
+    """Refuse, before the work, outputs that cannot be written."""
+    info = audio.probe(path)
+    writing.ending_of(options.format, path)
+    channels = len(channel_numbers(path, info.channels, options.channels))
+    writing.refuse_unwritable(targets[0], info.sample_rate, channels, options.subtype)
+
+
+def write_blocks(blocks: Blocks, path: str | os.PathLike[str], targets: Sequence[Path], options: Options) -> None:
+    """Write blocks [n,K,C] to K files, in one sample format that holds their peak, and the input's digits in a part."""
     info = audio.probe(path)
     ending = targets[0].suffix[1:]
     shapes = [(np.abs(block).max(initial=0.0), block.shape[2]) for block in blocks()]
     peak, channels = float(max(value for value, _ in shapes)), shapes[0][1]
-    wanted = options.subtype or (subtype and writing.as_exact(ending, subtype, peak))
+    kept = writing.as_exact(ending, info.subtype, peak) if options.share < 1 else None
+    wanted = options.subtype or kept
     chosen = writing.subtype_for(ending, peak, wanted)
     writing.say_what_is_odd(targets[0], peak, chosen, wanted)
     with writing.opened_for_writing(targets, info.sample_rate, channels, ending, chosen, info.frames) as files:

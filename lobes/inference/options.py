@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lobes.errors import UserError, did_you_mean
 from lobes.inference.voice import Voice, speaker_model
+from lobes.inference.writing import ending_of, subtype_for
 
 CHANNELS = ("mix", "left", "right", "each")
 
@@ -70,6 +71,8 @@ class Options:
             raise UserError(f"--max_attenuation_db {self.max_attenuation_db:g}: expected 0 or more dB.")
         if self.chunk_s is not None and not 0 <= self.chunk_s < 1e6:
             raise UserError(f"--chunk_s {self.chunk_s:g}: expected seconds, or 0 to cut nothing.")
+        if self.format != "same":
+            subtype_for(ending_of(self.format, ""), 0.0, self.subtype)
 
     @property
     def share(self) -> float:
@@ -81,4 +84,4 @@ class Options:
         """The voice, made if it was named; None: the default."""
         if self.voice is None or callable(self.voice):
             return self.voice  # type: ignore[return-value]
-        return speaker_model(self.voice, self.trust)
+        return speaker_model(os.fspath(self.voice), self.trust)

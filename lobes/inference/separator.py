@@ -171,7 +171,7 @@ class Separator(SepformerSeparation):
         if isinstance(masknet, MappingMaskNet):
             return masknet.model(batch, lengths)  # [B,T,S]
         if lengths is None:
-            return super().separate_batch(batch)
+            return self._stock(batch)
         return self._one_by_one(batch, lengths)
 
     def stream(self, sample_rate: int | None = None) -> SeparatorStream:
@@ -201,8 +201,13 @@ class Separator(SepformerSeparation):
         """
         options = options or Options()
         batch = to_batch(mix)  # [1,T]
+        if len(batch) != 1:
+            raise UserError(
+                f"expected one mixture [T], got {len(batch)} of {batch.shape[1]} samples. `separate_batch` takes "
+                "several; of channels [T,C] give the mean, mix.mean(1), or one, mix[:, 0]."
+            )
         plan = self.plan(batch.shape[1], options.chunk_s)
-        samples = batch[0].numpy()
+        samples = batch[0].cpu().numpy()
         if not plan.cuts(len(samples)):
             estimates = self.separate_batch(batch)[0].float().cpu().numpy()
             return consistent(estimates, samples) if options.mixture_consistency else estimates
@@ -259,7 +264,7 @@ class Separator(SepformerSeparation):
         """
         options = options or Options()
         with file_estimates(self, path, options) as blocks:
-            estimates = torch.from_numpy(np.concatenate(list(blocks())))[None]  # [1,T,S,C]
+            estimates = torch.from_numpy(np.concatenate(list(blocks())).astype(np.float32, copy=False))[None]
         return estimates if options.channels == "each" else estimates[..., 0]
 
     @torch.no_grad()
@@ -380,9 +385,15 @@ class Separator(SepformerSeparation):
             write(self, path, outputs, options)
         return targets
 
+    def _stock(self, batch: Tensor) -> Tensor:
+        """What SpeechBrain's own network gives for [B,T]; its encoder wants the samples of one filter at least."""
+        conv = getattr(self.mods["encoder"], "conv1d", None)
+        missing = max((conv.kernel_size[0] if isinstance(conv, torch.nn.Conv1d) else 1) - batch.shape[1], 0)
+        return super().separate_batch(torch.nn.functional.pad(batch, (0, missing)))[:, : batch.shape[1]]
+
     def _one_by_one(self, batch: Tensor, lengths: Tensor) -> Tensor:
         """For SpeechBrain's own networks, which know no lengths: each item alone, zeros behind it."""
         out = batch.new_zeros(*batch.shape, self.num_sources)  # [B,T,S]
         for item, samples in enumerate(to_samples(lengths, batch.shape[1], len(batch)).tolist()):
-            out[item, :samples] = super().separate_batch(batch[item : item + 1, :samples])[0]
+            out[item, :samples] = self._stock(batch[item : item + 1, :samples])[0]
         return out

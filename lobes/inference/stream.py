@@ -17,7 +17,7 @@ from torch import Tensor
 from lobes.data import audio
 from lobes.errors import UserError
 from lobes.inference import writing
-from lobes.inference.batches import Waveform, to_batch
+from lobes.inference.batches import Waveform, as_tensor, to_batch
 from lobes.inference.running_level import RunningLevel
 from lobes.inference.speechbrain_adapter import MappingMaskNet, at_level
 from lobes.models.base.contract import check_streams
@@ -69,7 +69,7 @@ class SeparatorStream:
         UserError
             For another shape or type, a sample that is not finite, or after `flush`.
         """
-        x = torch.as_tensor(x)
+        x = as_tensor(x)
         if x.dim() in (1, 2) and not x.shape[-1]:  # which `to_batch` refuses
             x = torch.zeros(len(x) if x.dim() == 2 else self._stream.batch or 1, 0, dtype=self._dtype)
         else:

@@ -101,6 +101,7 @@ def _pitch(power: np.ndarray, rate: int, size: int) -> tuple[float, float]:
     return float(np.median(octaves)), float(np.subtract(*np.percentile(octaves, (75, 25))))
 
 
+@lru_cache(maxsize=1)  # not loaded again for each file
 def speaker_model(folder: str | os.PathLike[str], trust: bool = False) -> Voice:
     """A speaker model of SpeechBrain, such as ECAPA-TDNN, as a voice.
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import soundfile as sf
+from filelock import FileLock
 
 from lobes.data.audio import to_int16
 from lobes.data.containers.whole import printable, reason_of
 from lobes.data.files import replacing
 from lobes.errors import UserError, did_you_mean
+from lobes.runs.lock import NO_LOCKS
 
 # Extension -> libsndfile's format, and the sample formats for signals that 16 bits hold, and for others
 FORMATS = {
@@ -70,6 +73,20 @@ def ending_of(wanted: str, path: str | os.PathLike[str]) -> str:
     raise UserError(f"--format {wanted}: expected one of {', '.join(FORMATS)} or same.{did_you_mean(wanted, FORMATS)}")
 
 
+def suffix_for(wanted: str, path: str | os.PathLike[str]) -> str:
+    """What the names of a file's outputs end in: as `ending_of`, but the input's own where `same` cannot be written.
+
+    Such a file fails when its turn comes, and not the folder that it lies in.
+
+    Example
+    -------
+    >>> suffix_for("same", "a.AIF"), suffix_for("same", "a.m4a")
+    ('aiff', 'm4a')
+    """
+    own = Path(os.fsdecode(path)).suffix[1:].lower()
+    return ending_of(wanted, path) if wanted != "same" or OTHER_NAMES.get(own, own) in FORMATS else own
+
+
 def subtype_for(ending: str, peak: float, wanted: str | None = None) -> str:
     """The sample format for signals of a peak: 16 bit, or one that holds what is quieter or beyond full scale.
 
@@ -109,6 +126,33 @@ def say_what_is_odd(path: Path, peak: float, subtype: str, wanted: str | None = 
         logger.warning("%s: peak %.3g does not fit 16 bits; written as 32-bit float, level kept", path.name, peak)
 
 
+def refuse_unwritable(target: Path, rate: int, channels: int, wanted: str | None = None) -> None:
+    """Find out before the work whether a file of this format, rate, sample format and channels can be written.
+
+    Raises
+    ------
+    UserError
+        As `subtype_for` and `opened_for_writing`.
+
+    Example
+    -------
+    >>> refuse_unwritable(Path("a.opus"), 11025, 1)
+    Traceback (most recent call last):
+    ...
+    lobes.errors.UserError: a.opus: opus files of 11025 Hz and 1 channels cannot be written (...). Give --format wav.
+    """
+    ending = target.suffix[1:]
+    _sound_file(io.BytesIO(), target, rate, channels, subtype_for(ending, 0.0, wanted), FORMATS[ending][0]).close()
+
+
+def _sound_file(raw: IO[bytes], path: Path, rate: int, channels: int, subtype: str, form: str) -> Any:
+    try:
+        return sf.SoundFile(raw, "w", rate, channels, subtype, format=form)
+    except (sf.LibsndfileError, ValueError) as error:
+        what = f"{path.suffix[1:]} files of {rate} Hz and {channels} channels cannot be written"
+        raise UserError(f"{path}: {what} ({reason_of(error)}). Give --format wav.") from error
+
+
 @contextlib.contextmanager
 def opened_for_writing(
     paths: Sequence[Path], rate: int, channels: int, ending: str, subtype: str, frames: int
@@ -124,17 +168,63 @@ def opened_for_writing(
     if form == "WAV" and frames * channels * BITS.get(subtype, 64) // 8 > WAV_BYTES:
         form = "RF64"
     with contextlib.ExitStack() as stack:
-        files = []
+        stack.enter_context(_alone_at(paths[0]))
+        files, raws = [], []
         for path in paths:
-            partial = stack.enter_context(replacing(path))
-            raw = stack.enter_context(partial.open("w+b"))  # libsndfile itself would wait for the disk
-            try:
-                file = sf.SoundFile(raw, "w", rate, channels, subtype, format=form)
-            except (sf.LibsndfileError, ValueError) as error:
-                what = f"{ending} files of {rate} Hz and {channels} channels cannot be written"
-                raise UserError(f"{path}: {what} ({reason_of(error)}). Give --format wav.") from error
-            files.append(stack.enter_context(file))
-        yield files
+            raws.append(stack.enter_context(_Watched(stack.enter_context(replacing(path)), path)))
+            files.append(stack.enter_context(_sound_file(raws[-1], path, rate, channels, subtype, form)))
+        try:
+            yield files
+            for file in files:
+                file.close()  # which writes, too
+        finally:
+            for raw in raws:
+                raw.complain()
+
+
+class _Watched(io.FileIO):
+    """A file whose errors wait until libsndfile is left: it calls from C, where an exception is printed and lost.
+
+    libsndfile itself would wait for the disk at every close.
+    """
+
+    def __init__(self, partial: Path, path: Path) -> None:
+        super().__init__(partial, "w+b")
+        self.path, self.error = path, None  # type: Path, OSError | None
+
+    def write(self, data: Any) -> int:
+        """Write all of it; what cannot be written is kept for `complain`."""
+        view, done = memoryview(data).cast("B"), 0
+        try:
+            while done < len(view):
+                done += super().write(view[done:])
+        except OSError as error:
+            self.error = error
+        return done
+
+    def complain(self) -> None:
+        """Raise what the system said, with the name of the file."""
+        if self.error is not None:
+            raise OSError(self.error.errno, self.error.strerror, os.fspath(self.path)) from self.error
+
+
+@contextlib.contextmanager
+def _alone_at(path: Path) -> Iterator[None]:
+    """Wait while another process writes this file, whose partial file has the same name; lock files go again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        yield
+        return
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def encoded(x: np.ndarray, subtype: str) -> np.ndarray:

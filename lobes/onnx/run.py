@@ -56,9 +56,16 @@ class OnnxGraph:
 class OnnxSeparator(OnnxGraph):
     """A network on whole mixtures, at the level of `Separator`; see `OnnxGraph`."""
 
+    def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
+        super().__init__(path, threads)
+        if "hop" in self.facts:
+            raise UserError(f"{os.fspath(path)}: expected a graph of whole signals, this one is that of a stream.")
+
     def __call__(self, mix: np.ndarray) -> np.ndarray:
         """Separate mixtures [T] or [B, T], float32 at `sample_rate`, to [T, S] or [B, T, S]."""
         mix = np.asarray(mix, np.float32)
+        if mix.ndim not in (1, 2) or not mix.size:
+            raise UserError(f"expected mixtures [T] or [B, T] with at least one sample, got shape {list(mix.shape)}")
         estimates = self.session.run(["estimates"], {"mix": mix.reshape(-1, mix.shape[-1])})[0]
         return estimates if mix.ndim == 2 else estimates[0]
 

@@ -14,7 +14,7 @@ from lobes.runs import names
 
 # A process that was killed may take a moment to end, and a worker that it has just forked to let go of the lock.
 PATIENCE_S = 2.0
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # what file systems without locks answer
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # what file systems without locks answer
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def hold(folder: str | os.PathLike[str], make: bool = True, option: str = "outpu
             f"{folder}: another training runs in this folder. Wait for it or end it, or give another --{option}."
         ) from None
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         logger.warning("%s: no lock here (%s); start no second training in this folder.", folder, error.strerror)
         return None

@@ -30,6 +30,22 @@ def test_model_in_double_precision_gets_double():
     assert to_batch(torch.zeros(2, 3), torch.float64).dtype == torch.float64
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x[::-1].copy()[::-1],
+        lambda x: x.astype(x.dtype.newbyteorder()),
+        lambda x: np.frombuffer(x.tobytes(), x.dtype),
+        lambda x: x.astype(np.longdouble),
+        lambda x: x.astype(float).tolist(),
+    ],
+)
+def test_arrays_that_torch_does_not_take_as_they_are(change, recwarn):
+    """Reversed views, the other byte order (RIFX), read-only memory, more than 64 bits, lists."""
+    x = np.linspace(-1, 1, 9, dtype=np.float32)
+    assert torch.equal(to_batch(change(x)), torch.from_numpy(x)[None]) and not recwarn
+
+
 @pytest.mark.parametrize("shape", [(2, 1, 100), (0, 100), (2, 0), (0,), ()])
 def test_wrong_shapes_name_the_expected_one(shape):
     with pytest.raises(UserError, match=r"expected a mixture \[T\] or \[B,T\].*got shape"):

@@ -119,6 +119,12 @@ def test_silence_odd_views_and_gradients(model):
         (np.zeros(9), True, "rate: expected"),
         (np.zeros(9), float("nan"), "rate: expected"),
         (np.ones(9), 1, "sample rate: expected 1000 to 768000 Hz, got 1 Hz"),
+        (np.zeros(9), 0, "rate: expected the wave's sample rate in Hz, got 0"),
+        (np.zeros(9), -8000, "rate: expected the wave's sample rate in Hz, got -8000"),
+        ([np.zeros(5), np.zeros(6)], 8000, "got signals of different lengths. Give each alone"),
+        (np.array([0.5, None]), 8000, "expected floating-point, int16, int32 or uint8 samples, got ndarray, object"),
+        ("mix.wav", 8000, "expected floating-point, int16, int32 or uint8 samples, got str"),
+        (None, 8000, "expected floating-point, int16, int32 or uint8 samples, got NoneType"),
     ],
 )
 def test_what_is_no_wave_or_no_rate(model, given, rate, message):
@@ -178,3 +184,28 @@ def test_a_model_says_what_it_is(model):
     assert repr(model) == f"<{MODEL}: 8000 Hz, sources: 2>"
     with pytest.raises(UserError, match="no such device|expected|device"):
         lobes.load(MODEL, device="no-such-device")
+
+
+# ------------------------------------------------------------------------------------------------ strength
+@pytest.mark.parametrize(("options", "share"), [(Options(strength=0.25), 0.25), (Options(max_attenuation_db=0.0), 0.0)])
+def test_a_part_of_an_enhancement_is_the_same_in_waves_and_files(monkeypatch, tmp_path, options, share):
+    class Quieter:
+        sample_rate, num_sources = 8000, 1
+
+        def __call__(self, mix):
+            return mix[None] / 2
+
+    monkeypatch.setitem(sys.modules, "lobes_loaded_test", types.SimpleNamespace(make=Quieter))
+    model = lobes.load(MODEL, device="cpu", level="model", options=options)
+    x, expected = wave(), wave() * (1 - share / 2)
+    path = put(tmp_path / "a.wav", x, 8000)
+    [[written]] = model.separate_files([path], "out")
+    for found in (model(x, 8000)[0], model.separate_file(path)[0], audio.read(written)[0]):
+        assert found.dtype == np.float32 and np.allclose(found, expected, atol=1e-6)
+
+
+def test_a_part_of_several_sources_is_refused(model, tmp_path):
+    with pytest.raises(UserError, match="--strength, --max_attenuation_db: are for models of one source"):
+        model(wave(), 8000, Options(strength=0.5))
+    with pytest.raises(UserError, match="this one gives 2"):
+        model.separate_files([put(tmp_path / "a.wav", wave(), 8000)], "out", options=Options(max_attenuation_db=6))

@@ -158,6 +158,13 @@ def test_mixture_consistency_makes_the_sources_sum_to_the_mixture():
         assert np.abs(separated.sum(1) - mix).max() < 1e-5
 
 
+@pytest.mark.parametrize("shape", [(2, 800), (800, 2)])
+def test_one_mixture_is_not_the_first_of_several(shape):
+    with pytest.raises(UserError, match=r"expected one mixture \[T\], got \d+ of \d+ samples"):
+        over(Local()).separate(np.ones(shape, np.float32))
+    assert over(Local()).separate(np.ones((1, 800), np.float32)).shape == (800, 2)
+
+
 # ------------------------------------------------------------------------------------------------ the plan
 
 
@@ -171,6 +178,16 @@ def test_longer_ones_stay_whole_where_memory_allows_it(fitting_s, seconds, cut):
     plan = plan_chunks(Local(), lambda: fitting_s * RATE, RATE, seconds * RATE)
     assert plan.cuts(seconds * RATE) is cut
     assert plan.length <= min(fitting_s, 30) * RATE
+
+
+def test_a_chunk_that_nobody_asked_for_has_room_for_the_reach_of_the_network():
+    class Far(Local):
+        receptive_field = 3 * RATE
+
+    plan = plan_chunks(Far(), lambda: 4 * RATE, RATE, 60 * RATE)
+    assert plan.overlap >= 6 * RATE and plan.length >= 2 * plan.overlap
+    with pytest.raises(UserError, match="--chunk_s 4: expected at least"):
+        plan_chunks(Far(), lambda: 4 * RATE, RATE, 60 * RATE, 4.0)
 
 
 def test_what_fits_follows_from_the_longer_mixture_where_only_that_is_cut_into_slices():

@@ -71,3 +71,11 @@ def test_three_ways_to_one_result(folder, tmp_path, samples):
     start_from(preset, path)
     with torch.no_grad():  # it brings the mixture to unit level first, so the last bits differ
         assert (preset(mix) - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("samples", [1, 15])
+def test_what_is_shorter_than_a_filter_is_separated_too(folder, samples):
+    separator = Separator.from_hparams(folder[0])
+    mix = torch.randn(2, samples, generator=torch.Generator().manual_seed(1))
+    assert separator.separate_batch(mix).isfinite().all() and separator.separate_batch(mix).shape == (2, samples, 2)
+    assert separator.separate_batch(mix, torch.tensor([1.0, 0.5])).shape == (2, samples, 2)

@@ -95,3 +95,9 @@ def test_a_graph_of_whole_signals_is_no_stream(small, tmp_path):
     (tmp_path / "text.onnx").write_text("no graph")
     with pytest.raises(UserError, match="text.onnx: cannot be read as a graph"):
         runner.OnnxSeparator(tmp_path / "text.onnx")
+
+
+def test_a_graph_of_a_stream_takes_no_whole_signals(small, tmp_path):
+    written(small("convtasnet_cumulative"), tmp_path / "stream.onnx")
+    with pytest.raises(UserError, match="expected a graph of whole signals, this one is that of a stream"):
+        runner.OnnxSeparator(tmp_path / "stream.onnx")

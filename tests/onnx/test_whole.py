@@ -43,6 +43,9 @@ def test_a_graph_is_the_separator_at_any_length_and_batch(small, tmp_path, prese
     assert np.array_equal(graph(np.zeros(700)), np.zeros((700, model.num_sources)))
     quiet = graph(1e-3 * mix.numpy())
     assert np.abs(quiet - 1e-3 * expected).max() < 1e-6 * np.abs(expected).max()
+    for shape in ((0,), (2, 2, 50), ()):
+        with pytest.raises(UserError, match=r"expected mixtures \[T\] or \[B, T\]"):
+            graph(np.zeros(shape))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
