@@ -238,7 +238,7 @@ def compare(
     measure: Annotated[list[str] | None, typer.Option(help="Such as si_sdr, pesq; by default all in common.")] = None,
     speakers: Annotated[
         Path | None,
-        typer.Option(help="A table with ID and speaker, speaker2 ...; by default columns of the first table."),
+        typer.Option(help="A table with ID and speaker, speaker2 ...; by default columns of the tables."),
     ] = None,
     group_by: Annotated[
         str | None, typer.Option("--group-by", "--group_by", help="A column whose values count equally in the means.")

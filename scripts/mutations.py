@@ -824,7 +824,7 @@ MUTATIONS = [
     Mutation(
         "summary: higher is better in every measure",
         "lobes/evaluation/summary.py",
-        "sign = 0 if metric in NEITHER_IS_BETTER else -1 if metric in LOWER_IS_BETTER else 1",
+        "sign = better(metric)",
         "sign = 1",
         ("tests/evaluation/test_summary.py",),
     ),
@@ -2287,9 +2287,44 @@ MUTATIONS = [
         ("tests/evaluation/test_conditions.py",),
     ),
     Mutation(
+        "tables: a word error rate of another tool is better where it is higher",
+        "lobes/metrics/directions.py",
+        "return -1 if words & LOWER_WORDS and not words & GAIN_WORDS else 1",
+        "return 1",
+        ("tests/evaluation/test_foreign_tables.py",),
+    ),
+    Mutation(
+        "tables: speakers are those of the first table",
+        "lobes/evaluation/comparison.py",
+        "facts = together(tables)",
+        "facts = tables[0]",
+        ("tests/evaluation/test_foreign_tables.py",),
+    ),
+    Mutation(
+        "comparison: groups have the weights of all their utterances",
+        "lobes/evaluation/comparison.py",
+        "share = weights_of(kept, self.groups)",
+        "share = weights_of(ids, self.groups)[both]",
+        ("tests/evaluation/test_comparison.py::test_groups_count_equally_where_one_of_them_lacks_numbers",),
+    ),
+    Mutation(
+        "evaluation page: a system that another one beats is called the best",
+        "lobes/reports/page_answer.py",
+        "return max(unbeaten or means,",
+        "return max(means,",
+        ("tests/reports/test_page_parts.py::test_a_system_that_another_one_beats_is_not_called_the_best",),
+    ),
+    Mutation(
+        "journal: a changed measure of one's own is the same",
+        "lobes/evaluation/journal.py",
+        "code = [own.fingerprint(name) for name in job.metrics if own.is_own(name)]",
+        "code = []",
+        ("tests/evaluation/test_journal.py",),
+    ),
+    Mutation(
         "tables: a condition that is a number is a measure",
         "lobes/evaluation/score_tables.py",
-        " and name not in _conditions(list(table.rows[0]))",
+        " and name not in conditions",
         "",
         ("tests/evaluation/test_conditions.py",),
     ),
@@ -2363,7 +2398,7 @@ MUTATIONS = [
     Mutation(
         "means: a word error rate is a mean of rates",
         "lobes/evaluation/intervals.py",
-        "np.array([words[ID] for ID in kept]) if words else _weights(",
+        "np.array([words[ID] for ID in kept]) if words else weights_of(",
         "_weights(",
         (
             "tests/commands/test_evaluation.py::test_means_are_over_the_utterances_that_all_systems_have_and_word_errors_by_words",

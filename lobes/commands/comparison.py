@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lobes.errors import visible
-from lobes.evaluation.comparison import compare
-from lobes.evaluation.score_tables import read_speakers, read_systems
+from lobes.evaluation.comparison import compare, several_speakers
+from lobes.evaluation.score_tables import read_speakers, read_systems, together
 from lobes.reports import differences
 from lobes.training.checks import refuse_unwritable
 
@@ -30,9 +30,9 @@ def compare_tables(
     if out is not None:
         refuse_unwritable(out, "--out")
     found = read_systems(words)
-    known = read_speakers(speakers, found[0].tables[0])
+    known = read_speakers(speakers, together([table for system in found for table in system.tables]))
     result = compare(found, measures, known, group_by, level)
-    page = differences.as_page(result, bool(known))
+    page = differences.as_page(result, several_speakers(known))
     print(visible(page, keep="\n"))
     if out is not None:
         differences.write(out, page, result)

@@ -17,7 +17,7 @@ from lobes.data import audio
 from lobes.data.files import write_whole
 from lobes.errors import UserError, visible
 from lobes.evaluation.candidates import NOISY, Asked, Candidate, UntouchedMixture
-from lobes.evaluation.comparison import GAINS, PairedDifference, compare, measures_of
+from lobes.evaluation.comparison import GAINS, PairedDifference, compare, measures_of, several_speakers
 from lobes.evaluation.intervals import MeasureMeans, means_of
 from lobes.evaluation.items import CheckedItems, Manifest, filled_columns, sources_of
 from lobes.evaluation.manifest import open_manifest
@@ -68,7 +68,7 @@ class Judgement:
     systems: Sequence[System]
     means: Sequence[MeasureMeans]
     differences: Sequence[PairedDifference]
-    speakers: bool  # whether the intervals are by speakers
+    speakers: bool  # whether the intervals are by speakers, not by utterances
 
 
 def evaluate(request: EvaluationRequest) -> None:
@@ -117,7 +117,7 @@ def judge(systems: Sequence[System], mixture: str, group_by: str | None) -> Judg
     known = group_by if group_by in first.words else None
     against = dict.fromkeys((mixture, systems[0].label))
     found = compare(systems, measures, None, known, against=list(against)) if len(systems) > 1 else []
-    return Judgement(systems, means_of(systems, measures, known), found, bool(speakers_of(first)))
+    return Judgement(systems, means_of(systems, measures, known), found, several_speakers(speakers_of(first)))
 
 
 def _loader(request: EvaluationRequest, tasks: dict[str, str]) -> Callable[[str], Separator]:

@@ -12,6 +12,8 @@ from lobes.metrics.utterance import best_order
 from lobes.nnet.level import fitted
 from lobes.reports.html import AudioExample
 
+LONGEST_S = 20.0  # of an example: at 16 kHz each signal then takes 0.85 MB of the page
+
 
 def audio_examples(
     chosen: Sequence[tuple[str, str]], items: CheckedItems, candidates: Sequence[Candidate]
@@ -31,14 +33,21 @@ def audio_examples(
     list of AudioExample
         At the rate of the evaluation: mixture, target and each system's output by its label, for several sources with
         their number behind it. Outputs stand at the level that fits the mixture, in the order of the targets. Signals
-        that are not finite are left out.
+        that are not finite are left out. Of long items the first 20 s, which keeps the page small.
     """
     loaded = items.chosen(ID for _, ID in chosen)
     systems = [one for one in candidates if not isinstance(one, UntouchedMixture)]
     return [
-        AudioExample(f"{word}: {item.id}", _signals(item, systems, items.rate), items.rate)
+        _example(f"{word}: {item.id}", _signals(item, systems, items.rate), items.rate)
         for (word, _), item in zip(chosen, loaded, strict=True)
     ]
+
+
+def _example(title: str, signals: dict[str, np.ndarray], rate: int) -> AudioExample:
+    samples = round(LONGEST_S * rate)
+    cut = any(len(signal) > samples for signal in signals.values())
+    title += f", the first {LONGEST_S:g} s" * cut
+    return AudioExample(title, {name: signal[:samples] for name, signal in signals.items()}, rate)
 
 
 def _signals(item: LoadedItem, systems: Sequence[Candidate], rate: int) -> dict[str, np.ndarray]:

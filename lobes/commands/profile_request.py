@@ -6,11 +6,12 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from lobes.errors import UserError
+from lobes.errors import UserError, did_you_mean
 from lobes.inference.measuring import is_preset, measured, open_model
 from lobes.inference.network import network_of
 from lobes.inference.options import Options
@@ -67,7 +68,7 @@ class ProfileRequest:
         if self.preset:
             refuse_revision(revision_of(revision), f"{model} is a preset")
         self.case: dict[str, Any] = {"model": model, "chunk_s": chunk_s, "revision": revision, "trust": trust}
-        self.separator = open_model(model, revision, trust)
+        self.separator = _opened(model, revision, trust)
 
     @property
     def network(self) -> nn.Module:
@@ -98,6 +99,15 @@ class ProfileRequest:
             return measured({**self.case, "seconds": seconds, "threads": threads}, None, memory, limit)
 
         return measure
+
+
+def _opened(model: str, revision: str | None, trust: bool) -> Any:
+    """The separator; a name that is nearly a preset's is said to be that."""
+    try:
+        return open_model(model, revision, trust)
+    except UserError as error:
+        hint = "" if Path(model).exists() else did_you_mean(model, list_models())
+        raise UserError(f"{error}{hint}") from error
 
 
 def default_threads() -> list[int]:

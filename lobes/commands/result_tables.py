@@ -10,7 +10,7 @@ from typing import Any
 from lobes.evaluation.clusters import Estimate
 from lobes.evaluation.comparison import ALL, PairedDifference
 from lobes.evaluation.intervals import MeasureMeans
-from lobes.metrics.utterance import LOWER_IS_BETTER, NEITHER_IS_BETTER
+from lobes.metrics.directions import better
 from lobes.reports import differences as page
 from lobes.reports.tables import as_markdown, as_text, show
 
@@ -80,7 +80,7 @@ def reading(means: Sequence[MeasureMeans], known_speakers: bool) -> str:
     """What the numbers of the table are."""
     counts = sorted({one.n for one in means})
     n = str(counts[0]) if len(counts) == 1 else ", ".join(f"{one.n} ({one.measure})" for one in means)
-    drawn = "speakers" if known_speakers else "utterances (no column says who speaks)"
+    drawn = "speakers" if known_speakers else f"utterances ({page.ALONE})"
     rates = any(one.measure in ("wer", "cer") for one in means)
     return (
         f"Means with 95 % intervals by a bootstrap of {drawn}, over the utterances in which every line has a number: "
@@ -97,7 +97,7 @@ def arrow(measure: str) -> str:
     >>> arrow("pesq"), arrow("wer"), arrow("speech_activity")
     ('↑', '↓', '')
     """
-    return "" if measure in NEITHER_IS_BETTER else "↓" if measure in LOWER_IS_BETTER else "↑"
+    return ("", "↑", "↓")[better(measure)]
 
 
 def interval(measure: str, found: Estimate) -> str:

@@ -7,12 +7,15 @@ not independent: an interval that takes them as such is too short.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 DRAWS = 4000
 BLOCK = 2_000_000  # numbers of a matrix that is held at once
+LARGEST = 32_000_000  # numbers of a matrix that is kept for the next measure
 EXACT = 14  # speakers of whom all exchanges are tried
 FURTHER = 50  # times as many exchanges are drawn at most, while none is as large as what was found
 
@@ -49,6 +52,9 @@ class Clusters:
             self.member[row, [index[name] for name in together]] = True
         self.count = len(names)
         self.single = bool((self.member.sum(1) == 1).all())
+        self.first = self.member.argmax(1)  # [N], the speaker of each utterance where all have a single one
+        self._drawn: dict[int, tuple[np.ndarray, np.random.Generator]] = {}
+        self._together: np.ndarray | None = None
 
     def variance(self, residuals: np.ndarray) -> float:
         """Variance of the sum of residuals [N], with all covariances within speakers (Aronow et al. 2015).
@@ -59,15 +65,59 @@ class Clusters:
         found = float(residuals @ self._sums_of_related(residuals))
         return max(found, float(residuals @ residuals)) * self._correction()
 
+    def sums(self, parts: np.ndarray) -> np.ndarray:
+        """Sums [G] of parts [N] over the utterances of each speaker."""
+        return np.bincount(self.first, parts, self.count) if self.single else parts @ self.member
+
+    def drawn(self, draws: int) -> tuple[np.ndarray, np.random.Generator]:
+        """How often speakers are drawn [draws,G], and the generator, which goes on from there.
+
+        They are remembered, since all measures and pairs of systems have the same utterances.
+        """
+        if draws not in self._drawn:
+            generator = np.random.default_rng(0)
+            times = generator.multinomial(self.count, np.full(self.count, 1 / self.count), draws).astype(np.float64)
+            self._drawn[draws] = times, generator
+        times, generator = self._drawn[draws]
+        return times, deepcopy(generator)
+
+    def sums_of_draws(self, times: np.ndarray, parts: np.ndarray) -> np.ndarray:
+        """Sums [draws,M] of parts [N,M], each utterance as often as all of its speakers were drawn [draws,G]."""
+        if self.single:  # sums of each speaker first: no matrix of draws and utterances
+            return times @ np.stack([self.sums(column) for column in parts.T], 1)
+        if len(times) * len(parts) > LARGEST:
+            blocks = np.array_split(times, len(times) * len(parts) // BLOCK)
+            return np.concatenate([self._times_together(block) @ parts for block in blocks])
+        if self._together is None or len(self._together) != len(times):
+            self._together = self._times_together(times)
+        return self._together @ parts
+
+    def _times_together(self, times: np.ndarray) -> np.ndarray:
+        """Products [draws,N] of the times [draws,G] that all speakers of an utterance were drawn."""
+        (_, speaker), *others = self._nth_speakers
+        together = times[:, speaker]
+        for has, speaker in others:
+            if has.all():
+                together *= times[:, speaker]  # much faster than the same with an index
+            else:
+                together[:, has] *= times[:, speaker]
+        return together
+
+    @cached_property
+    def _nth_speakers(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For the first speaker, the second ...: which utterances have one, and who that is."""
+        order, several = np.argsort(~self.member, axis=1, kind="stable"), self.member.sum(1)
+        return [(several > number, order[several > number, number]) for number in range(int(several.max()))]
+
     def effective(self, share: np.ndarray) -> float:
         """How many speakers of equal weight know as much as these, whose weights differ (Carter et al. 2017)."""
-        squares = (share @ self.member) ** 2  # [G]
+        squares = self.sums(share) ** 2  # [G]
         return float(squares.sum() ** 2 / (squares**2).sum())
 
     def _sums_of_related(self, residuals: np.ndarray) -> np.ndarray:
         """For each utterance the sum [N] over all that share a speaker with it."""
         if self.single:
-            return self.member @ (residuals @ self.member)
+            return self.sums(residuals)[self.first]
         member = self.member.astype(np.float32)
         blocks = np.array_split(member, max(1, member.size // BLOCK + 1))
         return np.concatenate([(block @ member.T > 0) @ residuals for block in blocks])
@@ -86,6 +136,7 @@ def estimate(
     trainings: Sequence[np.ndarray] = (),
     level: float = 0.95,
     draws: int = DRAWS,
+    further: int = FURTHER,
 ) -> Estimate:
     """Weighted mean of differences, its interval by a bootstrap of speakers and trainings, and p.
 
@@ -113,6 +164,9 @@ def estimate(
         Share of intervals that hold the truth.
     draws : int
         The same values give the same draws.
+    further : int
+        So many times as many exchanges are drawn for p, while none is as large as what was found; 1 where p is not
+        corrected for other questions.
 
     Returns
     -------
@@ -130,12 +184,12 @@ def estimate(
     share = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
     share = share / share.sum()
     mean = float(share @ values)
-    generator = np.random.default_rng(0)
+    times, generator = clusters.drawn(draws)
     parts = [
         (clusters.variance(share * (values - mean)), clusters.effective(share) - 1),
         _variance_of_trainings(trainings),
     ]
-    spread = _scaled(_draws_of_speakers(values, share, clusters, generator, draws) - mean, parts[0][0])
+    spread = _scaled(_means_of_draws(times, values, share, clusters) - mean, parts[0][0])
     # Two or three trainings have too few different samples to draw from: normal deviations, evenly spread.
     normal = generator.permutation(stats.norm.ppf((np.arange(draws) + 0.5) / draws))
     spread = spread + normal * np.sqrt(parts[1][0])
@@ -143,10 +197,11 @@ def estimate(
     tail = (1 - level) / 2
     low, high = mean + np.quantile(spread, [tail, 1 - tail]) * (stats.t.ppf(tail, freedom) / stats.norm.ppf(tail))
     if clusters.single and not parts[1][1]:
-        p = _p_of_exchange(share * values, clusters, generator, draws)
+        p = _p_of_exchange(share * values, clusters, generator, draws, further)
     else:
         p = 2 * float(stats.t.cdf(-abs(mean) / error, freedom)) if error > 0 else float(mean == 0)
-    return Estimate(mean, float(low), float(high), p)
+    # where all values are equal, rounding must not put the mean outside of its interval
+    return Estimate(mean, min(float(low), mean), max(float(high), mean), p)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -164,23 +219,12 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _draws_of_speakers(
-    values: np.ndarray, share: np.ndarray, clusters: Clusters, generator: np.random.Generator, draws: int
-) -> np.ndarray:
+def _means_of_draws(times: np.ndarray, values: np.ndarray, share: np.ndarray, clusters: Clusters) -> np.ndarray:
     """Weighted means [draws]; a draw in which no utterance has all of its speakers repeats others."""
-    times = generator.multinomial(clusters.count, np.full(clusters.count, 1 / clusters.count), draws)  # [draws,G]
-    if clusters.single:  # sums of each speaker first: no matrix of draws and utterances
-        totals = times @ (share @ clusters.member)  # [draws]
-        return times @ ((share * values) @ clusters.member) / totals
-    logs, columns = np.log(np.maximum(times, 1e-30)), clusters.member.T.astype(np.float64)
-    means = []
-    for block in np.array_split(logs, max(1, draws * len(values) // BLOCK)):
-        weights = np.exp(block @ columns) * share  # [_,N], products over the speakers of an utterance
-        total = weights.sum(1)
-        kept = total > 0.5 * share.min()
-        means.append(weights[kept] @ values / total[kept])
-    found = np.concatenate(means)
-    return np.resize(found, draws) if len(found) else np.full(draws, share @ values)
+    total, count = clusters.sums_of_draws(times, np.stack([share * values, share], 1)).T  # [draws]
+    kept = count > 0.5 * share.min()
+    found = total[kept] / count[kept]
+    return np.resize(found, len(times)) if len(found) else np.full(len(times), share @ values)
 
 
 def _variance_of_trainings(trainings: Sequence[np.ndarray]) -> tuple[float, int]:
@@ -204,20 +248,32 @@ def _degrees_of_freedom(parts: Sequence[tuple[float, float]]) -> float:
     return total**2 / lost if lost > 0 else 1.0
 
 
-def _p_of_exchange(parts: np.ndarray, clusters: Clusters, generator: np.random.Generator, draws: int) -> float:
+def _p_of_exchange(
+    parts: np.ndarray, clusters: Clusters, generator: np.random.Generator, draws: int, further: int
+) -> float:
     """Two-sided p of the sum of parts [N] under signs of each speaker: all of them, or random ones of many speakers.
 
     Where no draw reaches what was found, more are drawn, so that p can stay small when it is corrected for many
     questions.
     """
-    sums = parts @ clusters.member  # [G]
+    sums = clusters.sums(parts)
     # The rounding of sums must not make a permutation that changes nothing smaller than what was found.
     found = abs(sums.sum()) * (1 - 1e-9)
     if clusters.count <= EXACT:
         signs = 1 - 2 * (np.arange(2**clusters.count)[:, None] >> np.arange(clusters.count) & 1)
         return float((np.abs(signs @ sums) >= found).mean())
     reached = done = 0
-    while not reached and done < FURTHER * draws:
-        signs = generator.integers(0, 2, (draws, clusters.count)) * 2 - 1
-        reached, done = int((np.abs(signs @ sums) >= found).sum()), done + draws
+    while not reached and done < further * draws:
+        exchanged = _sums_of_random_signs(sums, generator, draws)
+        reached, done = int((np.abs(exchanged) >= found).sum()), done + draws
     return (reached + 1) / (done + 1)
+
+
+def _sums_of_random_signs(sums: np.ndarray, generator: np.random.Generator, draws: int) -> np.ndarray:
+    """Sums [draws] of parts [G] with random signs: a random byte chooses among the 256 sums of eight parts."""
+    eights = np.pad(sums, (0, -len(sums) % 8)).reshape(-1, 8)
+    signs = 1 - 2 * (np.arange(256)[:, None] >> np.arange(8) & 1)  # [256,8]
+    total = np.zeros(draws)
+    for choices in eights @ signs.T:  # [256]
+        total += choices[generator.integers(0, 256, draws, np.uint8)]
+    return total

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
 
 from lobes.data.manifest import SPEAKER
 from lobes.errors import UserError, did_you_mean
-from lobes.evaluation.clusters import Clusters, Estimate, estimate, holm
+from lobes.evaluation.clusters import FURTHER, Clusters, Estimate, estimate, holm
 from lobes.evaluation.conditions import INPUT_SNR, in_order
-from lobes.evaluation.score_tables import ScoreTable, System, speakers_of
-from lobes.metrics.utterance import INPUT, LOWER_IS_BETTER, NEITHER_IS_BETTER
+from lobes.evaluation.score_tables import ScoreTable, System, speakers_of, together
+from lobes.metrics import directions
+from lobes.metrics.utterance import INPUT, NEITHER_IS_BETTER
 
 # Of one input, so that their differences are those of the scores; the gains leave out what cannot gain.
 GAINS = {"si_sdr": "si_sdri", "sdr": "sdri"}
@@ -33,23 +36,20 @@ class PairedDifference:
     condition: str
     n: int
     left_out: int  # utterances in which one of the two has no number
-    speakers: int
+    speakers: int  # 0 where nothing says who speaks
     estimate: Estimate
     p_all: float  # p that holds for all questions of the comparison; NaN for single conditions
-    wins: float  # share of utterances in which the first is better, ties count half
+    wins: float  # share of utterances in which the first is better, ties count half; NaN where neither is
     level: float
 
     @property
     def better(self) -> str:
         """The system that is better; empty where no difference is shown."""
         found = self.estimate
-        if (
-            not (found.low > 0 or found.high < 0)
-            or not self.p_all < 1 - self.level
-            or self.measure in NEITHER_IS_BETTER
-        ):
+        sign = directions.better(self.measure)
+        if not (found.low > 0 or found.high < 0) or not self.p_all < 1 - self.level or not sign:
             return ""
-        return self.first if (found.mean > 0) != (self.measure in LOWER_IS_BETTER) else self.second
+        return self.first if sign * found.mean > 0 else self.second
 
 
 def compare(
@@ -103,17 +103,21 @@ def compare(
         raise UserError(f"level must be at least 0.5 and below 1, got {level:g}.")
     tables = [table for system in systems for table in system.tables]
     chosen = measures_of(tables, measures)
-    first = tables[0]
-    known = speakers if speakers is not None else speakers_of(first)
-    weights = _weights(first, group_by)
+    facts = together(tables)
+    known = speakers if speakers is not None else speakers_of(facts)
+    groups = _groups(facts, group_by)
     twos = _pairs_with(against, systems) if against else combinations(systems, 2)
-    pairs = [_Pair(*two, measure, known, weights, level) for two in twos for measure in chosen]
-    overall = [pair.over(ALL, first.ids) for pair in pairs]
-    together = holm([difference.estimate.p for difference in overall])
-    parts = [(name, ids) for name, ids in conditions(first) if len(ids) >= FEWEST]
+    clusters = lru_cache(maxsize=1)(
+        lambda ids: clusters_of(ids, known)
+    )  # the same of all pairs, one condition at a time
+    pairs = [_Pair(*two, measure, known, clusters, groups, level) for two in twos for measure in chosen]
+    overall = [pair.over(ALL, facts.ids) for pair in pairs]
+    adjusted = holm([difference.estimate.p for difference in overall])
+    parts = [(name, ids) for name, ids in conditions(facts) if len(ids) >= FEWEST]
+    by_part = [[pair.over(name, ids) for pair in pairs] for name, ids in parts]
     return [
-        *(replace(difference, p_all=p) for difference, p in zip(overall, together, strict=True)),
-        *(pair.over(name, ids) for pair in pairs for name, ids in parts),
+        *(replace(difference, p_all=p) for difference, p in zip(overall, adjusted, strict=True)),
+        *(difference for of_pair in zip(*by_part, strict=True) for difference in of_pair),
     ]
 
 
@@ -151,11 +155,12 @@ class _Pair:
         second: System,
         measure: str,
         speakers: Mapping[str, Sequence[str]],
-        weights: Mapping[str, float],
+        clusters: Callable[[tuple[str, ...]], Clusters],
+        groups: Mapping[str, str],
         level: float,
     ) -> None:
         self.first, self.second, self.measure = first, second, measure
-        self.speakers, self.weights, self.level = speakers, weights, level
+        self.speakers, self.clusters, self.groups, self.level = speakers, clusters, groups, level
 
     def over(self, condition: str, ids: Sequence[str]) -> PairedDifference:
         """The difference over some of the utterances."""
@@ -164,23 +169,24 @@ class _Pair:
         kept = [ID for ID, there in zip(ids, both, strict=True) if there]
         if len(kept) < 2:
             nothing = Estimate(np.nan, np.nan, np.nan, 1.0)
-            return self._difference(condition, len(kept), len(ids), 0, nothing, np.nan)
+            return self._difference(condition, kept, len(ids), nothing, np.nan)
         ours, theirs = ours[both], theirs[both]
-        clusters = clusters_of(kept, self.speakers)
-        share = np.array([self.weights[ID] for ID in kept])
-        share = share / share.sum()
+        clusters = self.clusters(tuple(kept))
+        share = weights_of(kept, self.groups)
         values = ours.mean(1) - theirs.mean(1)
-        found = estimate(values, clusters, share, [share @ ours, share @ theirs], self.level)
-        better = -values if self.measure in LOWER_IS_BETTER else values
-        wins = float(share @ (np.sign(better) + 1) / 2)
-        return self._difference(condition, len(kept), len(ids), clusters.count, found, wins)
+        further = FURTHER if condition == ALL else 1  # p of a single condition is not corrected
+        found = estimate(values, clusters, share, [share @ ours, share @ theirs], self.level, further=further)
+        sign = directions.better(self.measure)
+        wins = float(share @ (np.sign(sign * values) + 1) / 2) if sign else np.nan
+        return self._difference(condition, kept, len(ids), found, wins)
 
     def _difference(
-        self, condition: str, n: int, asked: int, speakers: int, found: Estimate, wins: float
+        self, condition: str, kept: Sequence[str], asked: int, found: Estimate, wins: float
     ) -> PairedDifference:
+        speakers = len({name for ID in kept for name in self.speakers.get(ID, ())})
         return PairedDifference(
-            self.first.label, self.second.label, self.measure, condition, n, asked - n, speakers, found, np.nan, wins,
-            self.level,
+            self.first.label, self.second.label, self.measure, condition, len(kept), asked - len(kept), speakers, found,
+            np.nan, wins, self.level,
         )  # fmt: skip
 
     def _scores(self, system: System, ids: Sequence[str]) -> np.ndarray:
@@ -201,6 +207,17 @@ def clusters_of(ids: Sequence[str], speakers: Mapping[str, Sequence[str]]) -> Cl
     return clusters if clusters.count > 1 else Clusters([(ID,) for ID in ids])  # nothing is known of other speakers
 
 
+def several_speakers(speakers: Mapping[str, Sequence[str]]) -> bool:
+    """Whether an interval can be that of speakers: one alone says nothing of others.
+
+    Example
+    -------
+    >>> several_speakers({"a": ["anna"], "b": ["anna"]}), several_speakers({"a": ["anna", "jan"]})
+    (False, True)
+    """
+    return len({name for names in speakers.values() for name in names}) > 1
+
+
 def _pairs_with(labels: Sequence[str], systems: Sequence[System]) -> Iterator[tuple[System, System]]:
     """Each system with those of these labels, which come second; each pair once."""
     by_label = {system.label: system for system in systems}
@@ -217,11 +234,12 @@ def measures_of(tables: Sequence[ScoreTable], wanted: Sequence[str] = ()) -> lis
         One that not every table has, or none at all.
     """
     common = [name for name in tables[0].numbers if all(name in table.numbers for table in tables)]
+    wanted = [name if name in common else directions.our_name(name) for name in wanted]
     for name in wanted:
         if name not in common:
             raise UserError(f"not every table has the measure {name}.{did_you_mean(name, common)}")
     if wanted:
-        return list(wanted)
+        return wanted
     left_out = {name for name in common if name.endswith(INPUT) or GAINS.get(name) in common} | NEITHER_IS_BETTER
     chosen = [name for name in common if name not in left_out]
     if not chosen:
@@ -229,11 +247,23 @@ def measures_of(tables: Sequence[ScoreTable], wanted: Sequence[str] = ()) -> lis
     return chosen
 
 
-def _weights(table: ScoreTable, group_by: str | None) -> dict[str, float]:
+def weights_of(ids: Sequence[str], groups: Mapping[str, str]) -> np.ndarray:
+    """What each utterance counts in a mean: groups count equally, by those of their utterances that are there.
+
+    Example
+    -------
+    >>> weights_of(["a", "b", "c"], {"a": "SER", "b": "SE", "c": "SE"}).tolist()
+    [0.5, 0.25, 0.25]
+    """
+    of = [groups.get(ID, "") for ID in ids]
+    sizes = Counter(of)
+    return np.array([1.0 / (len(sizes) * sizes[group]) for group in of])
+
+
+def _groups(table: ScoreTable, group_by: str | None) -> Mapping[str, str]:
+    """The group of each utterance; none without a column, so that all are one group."""
     if group_by is None:
-        return dict.fromkeys(table.ids, 1.0)
+        return {}
     if group_by not in table.words:
         raise UserError(f"{table.place}: no column {group_by}.{did_you_mean(group_by, list(table.words))}")
-    values = table.words[group_by]
-    sizes = {value: list(values.values()).count(value) for value in set(values.values())}
-    return {ID: 1.0 / sizes[values[ID]] for ID in table.ids}
+    return table.words[group_by]

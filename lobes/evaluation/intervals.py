@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lobes.evaluation.clusters import Estimate, estimate
-from lobes.evaluation.comparison import clusters_of
+from lobes.evaluation.comparison import clusters_of, weights_of
 from lobes.evaluation.score_tables import System, speakers_of
 from lobes.evaluation.summary import RATES
 
@@ -64,10 +64,10 @@ def _means(systems: Sequence[System], measure: str, group_by: str | None, level:
     if len(kept) < 2:
         nothing = Estimate(np.nan, np.nan, np.nan, 1.0)
         return MeasureMeans(measure, len(kept), len(first.ids) - len(kept), dict.fromkeys(tables, nothing))
-    weights = np.array([words[ID] for ID in kept]) if words else _weights(kept, first.words.get(group_by or "", {}))
+    weights = np.array([words[ID] for ID in kept]) if words else weights_of(kept, first.words.get(group_by or "", {}))
     clusters = clusters_of(kept, speakers_of(first))
     columns = zip(tables, scores[there].T, strict=True)
-    found = {label: estimate(values, clusters, weights, level=level) for label, values in columns}
+    found = {label: estimate(values, clusters, weights, level=level, further=1) for label, values in columns}
     return MeasureMeans(measure, len(kept), len(first.ids) - len(kept), found)
 
 
@@ -75,10 +75,3 @@ def _words(systems: Sequence[System], measure: str) -> Mapping[str, float]:
     """What an utterance counts in a rate: its words."""
     name = RATES.get(measure, ("", ""))[1]
     return next((system.tables[0].numbers[name] for system in systems if name in system.tables[0].numbers), {})
-
-
-def _weights(ids: Sequence[str], groups: Mapping[str, str]) -> np.ndarray:
-    """Each group counts equally."""
-    of = [groups.get(ID, "") for ID in ids]
-    sizes = {group: of.count(group) for group in set(of)}
-    return np.array([1.0 / sizes[group] for group in of])

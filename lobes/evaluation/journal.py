@@ -6,6 +6,7 @@ A row counts only for the very same signals, metrics and texts; what failed for 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -17,6 +18,8 @@ import numpy as np
 from lobes import __version__
 from lobes.data.files import write_whole
 from lobes.evaluation.job import KEY, ScoreJob
+from lobes.evaluation.recognisers import fingerprint_of
+from lobes.metrics import own
 
 MAY_PASS = ("timeout", "worker crashed", "error:", "is not installed")  # parts of a status
 
@@ -70,6 +73,8 @@ class Journal:
         """Pass all rows on, without their keys, and write each new one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as file:
+            if _is_cut(self.path):
+                file.write("\n")  # else the first new row would be lost with the one that was cut off
             for row in rows:
                 yield self._written(row, file)
                 yield from self._known()
@@ -99,8 +104,10 @@ class Journal:
 
 def key_of(job: ScoreJob, made_by: str = "") -> str:
     """What a job's row depends on; `made_by` may stand for the estimates, so that they need not be made."""
+    code = [own.fingerprint(name) for name in job.metrics if own.is_own(name)]
+    heard_by = fingerprint_of(job.recogniser) if "wer" in job.metrics else ""
     asked = (job.sample_rate, [*job.metrics], job.improvement, job.score_input, np.shape(job.targets), __version__)
-    said = (job.id, dict(job.conditions), [*job.texts], job.recogniser, asked, job.untouched)
+    said = (job.id, dict(job.conditions), [*job.texts], job.recogniser, heard_by, code, asked, job.untouched)
     signals = [np.ascontiguousarray(x, np.float64).tobytes() for x in (job.targets, job.mix)]
     made = made_by.encode() or np.ascontiguousarray(job.estimates, np.float64).tobytes()
     return sha256(b"".join([made, *signals, repr(said).encode(errors="surrogateescape")])).hexdigest()
@@ -108,6 +115,14 @@ def key_of(job: ScoreJob, made_by: str = "") -> str:
 
 def _line(key: str, row: dict[str, Any]) -> str:
     return json.dumps({"key": key, "row": row}) + "\n"
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether the last line lacks its end: the process was killed while it wrote."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read() not in (b"", b"\n")
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from lobes.data.rates import resample
 from lobes.errors import UserError
 from lobes.metrics.onnx_models import at_rate, not_installed, remembering
+from lobes.metrics.own import code_of
 from lobes.metrics.words import Recognise
 from lobes.runs import names
 from lobes.runs.safe_yaml import allow, wishes_of
@@ -84,6 +86,26 @@ def load_recogniser(name: str, trust: bool = False) -> Recognise:
     if ":" in name and not Path(name).exists():
         return remembering(_factory(name)())
     return remembering(_speechbrain(Path(name)))
+
+
+@lru_cache
+def fingerprint_of(name: str) -> str:
+    """What a recogniser is made of, so that a changed one has another: its code, or all files of its folder.
+
+    Example
+    -------
+    >>> fingerprint_of("pocketsphinx"), len(fingerprint_of("lobes.metrics.words:words_of"))
+    ('', 64)
+    """
+    if name == POCKETSPHINX:
+        return ""
+    if not Path(name).is_dir():
+        return code_of(_factory(name))
+    from lobes.runs.weights import sha256 as hash_of  # with PyTorch, which a process that scores may not need
+
+    files = sorted(path for path in Path(name).rglob("*") if path.is_file())
+    parts = [f"{path.relative_to(name).as_posix()} {hash_of(path)}" for path in files]
+    return sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
 
 
 def _factory(name: str) -> Any:

@@ -7,15 +7,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from lobes.data.manifest import SPEAKER, shorten
-from lobes.data.tables import plain_number, read_table
+from lobes.data.tables import read_table
 from lobes.errors import UserError
+from lobes.evaluation.score_cells import has_decimal_commas, numbers_in
+from lobes.metrics.directions import our_name
 from lobes.metrics.utterance import NUMBERS
 from lobes.runs import names
 
-IDS = ("id", "utt", "utt_id", "utterance", "utterance_id", "key", "filename", "file", "name")  # the first that is there
-MISSING = {"", "nan", "-", "none", "null", "n/a"}
+# The first that is there, without regard to case, blanks and hyphens.
+IDS = ("id", "utt", "uttid", "utterance", "utteranceid", "key", "filename", "file", "name")
+SHARES = ("wer", "cer", "stoi", "estoi")  # which other tools also write in per cent
+LARGEST_SHARE = 3.0  # the median of the utterances with errors has no more of them than three for a word
+INDEX = re.compile(r"unnamed: ?\d+", re.IGNORECASE)  # of pandas
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,9 @@ def read_systems(words: Sequence[str]) -> list[System]:
     labels = _labels(systems)
     if len(set(labels)) < len(labels):
         raise UserError(f"two systems are both named {shorten(sorted(labels))}. Give names: NAME=PLACE.")
-    _refuse_other_utterances([table for system in systems for table in system.tables])
+    tables = [table for system in systems for table in system.tables]
+    _refuse_other_utterances(tables)
+    _refuse_other_units(tables)
     return [System(label, system.tables) for label, system in zip(labels, systems, strict=True)]
 
 
@@ -77,31 +85,58 @@ def read_scores(place: str | Path) -> ScoreTable:
     if path.is_dir():
         path = path / names.UTTERANCES
         if not path.is_file():
-            raise UserError(f"{place}: no {names.UTTERANCES}, so neither a tested run nor an evaluation.")
+            raise UserError(
+                f"{place}: no {names.UTTERANCES}, so neither a tested run nor an evaluation{_inside(path.parent)}."
+            )
     table = read_table(path, ())
-    column = _id_column(path, list(table.rows[0]))
+    columns = list(table.rows[0])
+    column = _id_column(path, columns)
     ids = [row[column] for row in table.rows]
     twice = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
     if twice:
         raise UserError(f"{path}: {len(twice)} IDs occur more than once: {shorten(twice)}. IDs must be unique.")
-    cells = {name: [row[name] for row in table.rows] for name in table.rows[0] if name != column}
-    found = {name: _numbers(values, table.separator == ";") for name, values in cells.items()}
-    numbers = {
-        name: dict(zip(ids, values, strict=True))
-        for name, values in found.items()
-        if values and not SPEAKER.fullmatch(name) and name not in _conditions(list(table.rows[0]))
-    }
+    others = [name for name in columns if name != column and not INDEX.fullmatch(name)]
+    cells = {name: {row[column]: row[name] for row in table.rows} for name in others}
+    numbers = _measures(str(path), cells, _conditions(columns), table.separator == ";")
     if not numbers:
         raise UserError(f"{path}: no column of numbers; found {', '.join(cells) or 'the IDs alone'}.")
-    words = {name: dict(zip(ids, values, strict=True)) for name, values in cells.items() if name not in numbers}
+    words = {name: values for name, values in cells.items() if not {name, our_name(name)} & set(numbers)}
     return ScoreTable(str(place), numbers, words, ids)
 
 
+def _inside(folder: Path) -> str:
+    """Where an evaluation of several systems has their tables."""
+    found = sorted(path.parent.name for path in folder.glob(f"*/{names.UTTERANCES}"))
+    return f" of one system. Give folders in it: {shorten(found)}" if found else ""
+
+
+def together(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """What tables of the same utterances say of them: of a column in several of them, the first one's.
+
+    Example
+    -------
+    >>> one, other = (ScoreTable(name, {}, {name: {"u": "x"}}, ["u"]) for name in ("room", "speaker"))
+    >>> list(together([one, other]).words)
+    ['room', 'speaker']
+    """
+    numbers = {name: values for table in reversed(tables) for name, values in table.numbers.items()}
+    columns = [name for table in tables for name in table.words]
+    words = {name: next(table.words[name] for table in tables if name in table.words) for name in columns}
+    return ScoreTable(tables[0].place, numbers, words, tables[0].ids)
+
+
 def speakers_of(table: ScoreTable) -> dict[str, tuple[str, ...]]:
-    """The speakers of each utterance by the columns that are named so; a cell may hold several with + between."""
+    """The speakers of each utterance by the columns that are named so; a cell may hold several with + between.
+
+    A name may have blanks: `speaker 1` and `speaker 2` are two speakers.
+    """
     columns = [values for name, values in table.words.items() if SPEAKER.fullmatch(name)]
     found = {
-        ID: tuple(dict.fromkeys(part for values in columns for part in re.split(r"[+;|,\s]+", values[ID]) if part))
+        ID: tuple(
+            dict.fromkeys(
+                part.strip() for values in columns for part in re.split(r"[+;|,]", values[ID]) if part.strip()
+            )
+        )
         for ID in table.ids
     }
     return {ID: speakers for ID, speakers in found.items() if speakers}
@@ -133,9 +168,12 @@ def _system(word: str) -> System:
     label, equals, places = word.partition("=")
     if not equals or Path(word).exists():
         return System("", [read_scores(word)])
-    if not label or not all(places.split(",")):
+    found = [places] if Path(places).exists() else places.split(",")
+    if not label or not all(found):
         raise UserError(f"{word}: expected NAME=PLACE or NAME=PLACE,PLACE.")
-    return System(label, [read_scores(place) for place in places.split(",")])
+    if len({Path(place).resolve() for place in found}) < len(found):
+        raise UserError(f"{word}: a place is given twice, and counts as one training. Leave one of them out.")
+    return System(label, [read_scores(place) for place in found])
 
 
 def _labels(systems: Sequence[System]) -> list[str]:
@@ -161,11 +199,30 @@ def _refuse_other_utterances(tables: Sequence[ScoreTable]) -> None:
             raise UserError(f"the tables hold different utterances: {'; '.join(found)}. Test both on the same set.")
 
 
+def _refuse_other_units(tables: Sequence[ScoreTable]) -> None:
+    """Refuse shares in one table and per cent in another: their difference would say which tool wrote the table."""
+    for measure in SHARES:
+        typical = {table.place: _median(table.numbers[measure]) for table in tables if measure in table.numbers}
+        large = [place for place, value in typical.items() if value > LARGEST_SHARE]
+        small = [place for place, value in typical.items() if value <= LARGEST_SHARE]
+        if large and small:
+            raise UserError(
+                f"{measure} seems to be in per cent in {large[0]} and a share in {small[0]}: where it is not zero, the "
+                f"medians are {typical[large[0]]:g} and {typical[small[0]]:g}. Write both in the same unit."
+            )
+
+
+def _median(values: Mapping[str, float]) -> float:
+    """Of the numbers that are not zero; NaN where there is none."""
+    found = [value for value in values.values() if value and math.isfinite(value)]
+    return median(found) if found else math.nan
+
+
 def _id_column(path: Path, columns: Sequence[str]) -> str:
-    lower = {name.lower(): name for name in reversed(columns)}
+    plain = {re.sub(r"[\W_]+", "", name).lower(): name for name in reversed(columns)}
     for name in IDS:
-        if name in lower:
-            return lower[name]
+        if name in plain:
+            return plain[name]
     raise UserError(f"{path}: no column of IDs ({', '.join(IDS)}); found {', '.join(columns)}.")
 
 
@@ -175,13 +232,16 @@ def _conditions(columns: Sequence[str]) -> list[str]:
     return list(columns[: columns.index(NUMBERS[0])]) if ours else []
 
 
-def _numbers(cells: Sequence[str], decimal_comma: bool) -> list[float]:
-    """The cells as numbers; nothing where one is a word or all are empty."""
-    try:
-        values = [
-            math.nan if cell.strip().lower() in MISSING else float(plain_number(cell, decimal_comma)) for cell in cells
-        ]
-    except ValueError:
-        return []
-    values = [value if math.isfinite(value) else math.nan for value in values]
-    return values if any(map(math.isfinite, values)) else []
+def _measures(
+    place: str, columns: Mapping[str, Mapping[str, str]], conditions: Sequence[str], decimal_comma: bool
+) -> dict[str, dict[str, float]]:
+    """The columns of numbers by the names that they have here; two that would share one keep their own."""
+    scores = {name: cells for name, cells in columns.items() if not SPEAKER.fullmatch(name) and name not in conditions}
+    comma = decimal_comma or has_decimal_commas({name: list(cells.values()) for name, cells in scores.items()})
+    found = {name: numbers_in(place, name, cells, comma) for name, cells in scores.items()}
+    names_here = [our_name(name) for name in columns]
+    return {
+        our_name(name) if names_here.count(our_name(name)) == 1 else name: values
+        for name, values in found.items()
+        if values
+    }

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from lobes.metrics.utterance import INPUT, LOWER_IS_BETTER, NEITHER_IS_BETTER, NUMBERS, TARGET
+from lobes.metrics.directions import better
+from lobes.metrics.utterance import INPUT, NUMBERS, TARGET
 from lobes.runs.table import columns_of
 
 ROUNDING = 1e-6  # an output that is higher by less is the input
@@ -156,7 +157,7 @@ def _against_input(rows: list[Mapping[str, Any]], numbers: Iterable[str], by: st
         names = (metric, metric + INPUT)
         of = {name: _mean([fmean(_finite(part, name)) for part in parts]) for name in names}
         of.update(_rates(both, names))
-        sign = 0 if metric in NEITHER_IS_BETTER else -1 if metric in LOWER_IS_BETTER else 1
+        sign = better(metric)
         share = _mean([float(sign * (row[metric] - row[metric + INPUT]) > ROUNDING) for row in both if sign])
         found[metric] = {"n": len(both), "input": of[metric + INPUT], "output": of[metric], "improved": share}
     return {metric: pair for metric, pair in found.items() if pair["n"]}

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,3 +51,22 @@ def load(name: str) -> Measure:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: a name such as `.x:f`, `:f`
         raise UserError(f"metric {name}: cannot be imported ({error}). Expected package.module:function.") from error
+
+
+@lru_cache
+def fingerprint(name: str) -> str:
+    """Of the file that the function is written in, so that a changed one has another; empty where it is in none.
+
+    Example
+    -------
+    >>> len(fingerprint("lobes.metrics.measures:stoi"))
+    64
+    """
+    return code_of(load(name))
+
+
+def code_of(function: Any) -> str:
+    """The hash of the file that a function, or the class of whatever is called, is written in; empty without one."""
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    path = getattr(module, "__file__", None)
+    return sha256(Path(path).read_bytes()).hexdigest() if path and Path(path).is_file() else ""

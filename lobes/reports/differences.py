@@ -12,12 +12,15 @@ import numpy as np
 
 from lobes.data.files import write_whole
 from lobes.evaluation.comparison import ALL, PairedDifference
-from lobes.reports.tables import as_markdown, percent, show
+from lobes.metrics.directions import OURS, better
+from lobes.reports.tables import as_markdown, percent, short_labels, show
 
 DIGITS = {"stoi": 3, "estoi": 3, "wer": 3, "cer": 3}
 NOTHING = "no difference is shown"
+ALONE = "nothing says who speaks, or one speaker speaks in all"  # so that utterances count as independent
 HEADER = ("first", "second", "measure", "difference", "p", "p of all", "first better", "n", "speakers", "verdict")
-ROW_INCHES, LEAST_INCHES = 0.28, 1.6
+ROW_INCHES, LEAST_INCHES, LETTER_INCHES = 0.28, 1.6, 0.075
+LONGEST_LABEL, LONGEST_CONDITION = 48, 32  # letters in the picture
 
 
 def as_page(differences: Sequence[PairedDifference], known_speakers: bool) -> str:
@@ -30,7 +33,7 @@ def as_page(differences: Sequence[PairedDifference], known_speakers: bool) -> st
             "By condition (intervals of single conditions, not corrected for their number):",
             by_condition(parts),
         ]
-    return "\n\n".join([*blocks, explanation(overall[0], known_speakers)]) + "\n"
+    return "\n\n".join([*blocks, explanation(overall[0], known_speakers) + _of_unknown(overall)]) + "\n"
 
 
 def sentence(one: PairedDifference) -> str:
@@ -72,7 +75,7 @@ def by_condition(differences: Sequence[PairedDifference]) -> str:
 
 def explanation(one: PairedDifference, known_speakers: bool) -> str:
     """How the numbers were made, for whoever reads the table."""
-    drawn = "speakers" if known_speakers else "utterances (no column says who speaks; see --speakers)"
+    drawn = "speakers" if known_speakers else f"utterances ({ALONE}; see --speakers)"
     return (
         f"Difference: first minus second on the same utterances, its {100 * one.level:g} % interval by a bootstrap "
         f"of {drawn} and of trainings. p: of exchanging the two systems for all utterances of a speaker, or of a t "
@@ -89,7 +92,9 @@ def as_picture(differences: Sequence[PairedDifference], title: str) -> str:
 
     measures = list(dict.fromkeys(one.measure for one in differences))
     rows = max(sum(one.measure == measure for one in differences) for measure in measures)
-    with new_figure(2.2 + 3.0 * len(measures), max(LEAST_INCHES, 0.9 + ROW_INCHES * rows)) as figure:
+    names = LETTER_INCHES * max(map(len, _row_names(differences)))
+    height = max(LEAST_INCHES, 0.9 + ROW_INCHES * rows)
+    with new_figure(0.7 + names + 3.0 * len(measures), height) as figure:
         axes = np.atleast_1d(figure.subplots(1, len(measures), sharey=True))
         for axis, measure in zip(axes, measures, strict=True):
             _forest(axis, [one for one in differences if one.measure == measure])
@@ -126,8 +131,27 @@ def cells(one: PairedDifference) -> list[str]:
         *p,
         percent(one.wins),
         n,
-        str(one.speakers),
+        str(one.speakers or "-"),
         verdict,
+    ]
+
+
+def _of_unknown(differences: Sequence[PairedDifference]) -> str:
+    """Which way measures were taken that are not known here: no table says which way is better."""
+    names = [name for name in dict.fromkeys(one.measure for one in differences) if name not in OURS]
+    lower = [name for name in names if better(name) < 0]
+    higher = [name for name in names if name not in lower]
+    said = [f"{way} in {', '.join(some)}" for way, some in (("higher", higher), ("lower", lower)) if some]
+    return f" By their names alone, better is {' and '.join(said)}." if said else ""
+
+
+def _row_names(differences: Sequence[PairedDifference]) -> list[str]:
+    """The names of a picture's rows; long ones are shortened."""
+    label = short_labels([name for one in differences for name in (one.first, one.second)], LONGEST_LABEL)
+    part = short_labels([one.condition for one in differences], LONGEST_CONDITION)
+    return [
+        f"{label[one.first]} - {label[one.second]}" + ("" if one.condition == ALL else f", {part[one.condition]}")
+        for one in differences
     ]
 
 
@@ -139,9 +163,6 @@ def _forest(axis: Any, differences: Sequence[PairedDifference]) -> None:
         axis.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="D" if whole else "o", capsize=3,
                       markersize=6 if whole else 4, color="C0" if whole else "0.4")  # fmt: skip
     axis.axvline(0, color="0.7", linewidth=1, zorder=0)
-    names = [
-        f"{one.first} - {one.second}" + ("" if one.condition == ALL else f", {one.condition}") for one in differences
-    ]
-    axis.set_yticks(places, names, fontsize=8, parse_math=False)
+    axis.set_yticks(places, _row_names(differences), fontsize=8, parse_math=False)
     axis.set_xlabel(differences[0].measure, parse_math=False)
     axis.spines[["top", "right"]].set_visible(False)

@@ -85,7 +85,7 @@ def write_evaluation_page(
         against_input=page_answer.against_input(verdicts),
         results=systems_table(verdicts, looks),
         pairs=pairs_table(differences),
-        explanation=explanation(differences[0], bool(scores.speaker_count)) if differences else "",
+        explanation=explanation(differences[0], scores.speaker_count > 1) if differences else "",
         speakers=scores.speaker_count,
         looks=looks,
         reference=scores.reference,

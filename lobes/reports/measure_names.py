@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lobes.metrics.utterance import LOWER_IS_BETTER
+from lobes.metrics.directions import better
 from lobes.reports.differences import DIGITS
 
 HEADINGS = {
@@ -68,12 +68,12 @@ def direction(measure: str) -> str:
     >>> direction("wer"), direction("pesq")
     ('lower is better', 'higher is better')
     """
-    return "lower is better" if measure in LOWER_IS_BETTER else "higher is better"
+    return "lower is better" if better(measure) < 0 else "higher is better"
 
 
 def upwards(measure: str) -> int:
     """1, or -1 for a measure in which lower is better: a difference times this is above zero where it is good."""
-    return -1 if measure in LOWER_IS_BETTER else 1
+    return -1 if better(measure) < 0 else 1
 
 
 def listed(words: list[str]) -> str:

@@ -42,12 +42,20 @@ class Verdicts:
         found = ((other, self.between(label, other, measure)) for other in self.rivals(label, measure))
         return [other for other, one in found if one and one.better == label]
 
+    def beaten_by(self, label: str, measure: str) -> list[str]:
+        """The systems that are shown to be better than one."""
+        return [other for other in self.rivals(label, measure) if label in self.beaten(other, measure)]
+
     def leader(self, measure: str) -> str:
-        """The system with the best mean among those that were compared; empty if none were."""
+        """The system with the best mean among those that were compared and are not shown to be worse than another.
+
+        Empty if none were compared. Means are those of the table, over the utterances that every system has.
+        """
         compared = [label for label in self.scores.labels if self.rivals(label, measure)]
-        means = {label: upwards(measure) * _mean(self.scores.of(label, measure)) for label in compared}
+        means = {label: upwards(measure) * self.scores.mean_alone(label, measure) for label in compared}
         means = {label: mean for label, mean in means.items() if np.isfinite(mean)}
-        return max(means, key=lambda label: means[label]) if means else ""
+        unbeaten = {label: mean for label, mean in means.items() if not self.beaten_by(label, measure)}
+        return max(unbeaten or means, key=lambda label: means[label], default="")
 
     def marks(self, measure: str) -> dict[str, str]:
         """`best` for a system that is better than every other, else `among the best` for all not shown to be worse."""
@@ -163,8 +171,3 @@ def _against_input(verdicts: Verdicts, label: str, measure: str) -> tuple[str, s
     verdict = "better in" if gain.low > 0 else "worse in" if gain.high < 0 else f"{NOTHING} in"
     sign = -1 if verdict == "worse in" else 1
     return verdict, "" if verdict.startswith(NOTHING) else _number(gain, measure, sign)
-
-
-def _mean(values: Sequence[float] | np.ndarray) -> float:
-    known = np.asarray(values)[np.isfinite(values)]
-    return float(known.mean()) if len(known) else np.nan

@@ -102,6 +102,13 @@ class Scores:
         kept = common if rows is None else sorted(set(common) & set(rows))
         return self._estimate(self._by_training(label, measure), kept)
 
+    def mean_alone(self, label: str, measure: str) -> float:
+        """A system's mean over all utterances as `mean` gives it, without its interval."""
+        if label in self._means.get(measure, {}):
+            return self._means[measure][label].mean
+        kept = self.common(measure)
+        return float(self.of(label, measure)[kept].mean()) if kept else np.nan
+
     def common(self, measure: str) -> list[int]:
         """Rows of the utterances in which every system that has the measure at all has a number."""
         columns = [self._by_training(label, measure) for label in self.labels]
@@ -140,7 +147,7 @@ class Scores:
         if len(kept) < 2:
             return Estimate(float(found.mean()) if kept else np.nan, np.nan, np.nan, np.nan)
         clusters = clusters_of([self.ids[row] for row in kept], self.speakers)
-        return estimate(found.mean(1), clusters, None, [found.mean(0)], draws=DRAWS)
+        return estimate(found.mean(1), clusters, None, [found.mean(0)], draws=DRAWS, further=1)
 
     def _all_measures(self) -> list[str]:
         tables = [table for label in (*self.models, *self.labels) for table in self._tables[label]]

@@ -167,7 +167,7 @@ def as_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table for a Markdown file.
+    """Write a table for a Markdown file; a | in a cell is escaped, and a line break there becomes a blank.
 
     Example
     -------
@@ -177,7 +177,12 @@ def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     | first | 1.0 |
     """
     rule = "|" + "|".join(["---", *["---:"] * (len(header) - 1)]) + "|"
-    return "\n".join(["| " + " | ".join(header) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)])
+    lines = ["| " + " | ".join(map(_cell, cells)) + " |" for cells in (header, *rows)]
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.splitlines()).replace("|", "\\|")
 
 
 def replace_section(path: Path, name: str, text: str) -> None:

@@ -236,6 +236,16 @@ def test_examples_stand_at_the_level_of_the_mixture_in_the_order_of_the_targets(
         np.testing.assert_allclose(example.signals[f"swapped {number}"], example.signals[f"target {number}"], atol=1e-4)
 
 
+def test_of_long_items_a_page_has_the_beginning(data):
+    for name in ("mix", "s1"):
+        audio.write(data / f"{name}.wav", np.random.default_rng(0).standard_normal(25 * RATE) / 10, RATE)
+    (data / "long.csv").write_text("ID,mix_wav,s1_wav\na,mix.wav,s1.wav\n")
+    items = CheckedItems(open_manifest("long.csv"), 1, RATE, ("si_sdr",))
+    [example] = audio_examples([("median", "a")], items, [UntouchedMixture()])
+    assert example.title == "median: a, the first 20 s"
+    assert {len(signal) for signal in example.signals.values()} == {20 * RATE}
+
+
 # ---- tables
 def means(**of):
     return [
@@ -261,7 +271,9 @@ def test_the_table_for_latex_compiles_and_marks_what_is_shown():
 
 def test_a_page_without_differences_has_the_scores_alone():
     page = as_page("T", means(noisy=1.0), {"noisy": "0"}, [], False)
-    assert "| noisy | 1.00 [0.00, 2.00] | 0 |" in page and "Differences" not in page and "no column says" in page
+    assert (
+        "| noisy | 1.00 [0.00, 2.00] | 0 |" in page and "Differences" not in page and "nothing says who speaks" in page
+    )
 
 
 def test_means_are_over_the_utterances_that_all_systems_have_and_word_errors_by_words():

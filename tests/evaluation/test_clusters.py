@@ -116,3 +116,23 @@ def test_p_of_few_speakers_counts_all_their_exchanges():
 def test_p_of_many_speakers_is_small_enough_for_many_questions():
     values = np.random.default_rng(0).normal(5.0, 1.0, 200)
     assert estimate(values, Clusters([(f"s{n % 40}",) for n in range(200)])).p < 0.05 / 264
+
+
+@pytest.mark.parametrize("speakers", [15, 16])
+def test_p_of_random_exchanges_is_that_of_all_of_them(speakers):
+    values = np.random.default_rng(speakers).normal(0.3, 1.0, speakers)
+    signs = 1 - 2 * (np.arange(2**speakers)[:, None] >> np.arange(speakers) & 1)
+    exact = (np.abs(signs @ values) >= abs(values.sum()) - 1e-9).mean()
+    found = estimate(values, Clusters([(f"s{n}",) for n in range(speakers)]), draws=40_000).p
+    assert 0.01 < exact < 0.99 and found == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 40_000))
+
+
+def test_mixtures_that_are_too_many_to_be_kept_give_the_same(monkeypatch):
+    rng = np.random.default_rng(0)
+    speakers = [tuple(map(str, rng.choice(9, 1 + n % 3, replace=False))) for n in range(50)]
+    values, clusters = rng.normal(0.3, 1, 50), Clusters(speakers)
+    whole = estimate(values, clusters, draws=200)
+    assert estimate(values, clusters, draws=200) == whole and estimate(values, clusters, draws=100) != whole
+    monkeypatch.setattr("lobes.evaluation.clusters.LARGEST", 0)
+    monkeypatch.setattr("lobes.evaluation.clusters.BLOCK", 999)
+    assert estimate(values, Clusters(speakers), draws=200) == pytest.approx(whole)

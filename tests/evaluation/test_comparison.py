@@ -1,12 +1,13 @@
 """Systems are compared on equal utterances alone, and a difference is called one only where it is shown."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from lobes.errors import UserError
-from lobes.evaluation.comparison import ALL, compare
+from lobes.evaluation.comparison import ALL, compare, several_speakers
 from lobes.evaluation.score_tables import read_scores, read_speakers, read_systems
 from lobes.reports import differences as report
 
@@ -168,3 +169,54 @@ def test_the_page_the_picture_and_the_numbers_agree(tmp_path):
     )
     numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert len(numbers) == len(found) and numbers[0]["better"] == "a" and numbers[-1]["p_all"] is None
+
+
+def test_groups_count_equally_where_one_of_them_lacks_numbers(tmp_path):
+    kind = ["A" if n < 30 else "B" for n in range(60)]
+    score = [("" if n % 3 else 1.0) if n < 30 else 0.0 for n in range(60)]
+    a, b = write(tmp_path / "a.csv", kind=kind, score=score), write(tmp_path / "b.csv", kind=kind, score=[0] * 60)
+    found = compare(read_systems([a, b]), ["score"], group_by="kind")[0]
+    assert found.n == 40 and found.estimate.mean == pytest.approx(0.5)
+
+
+def test_one_speaker_and_unknown_ones_are_not_called_speakers(tmp_path):
+    systems = read_systems([write(tmp_path / "a.csv", 1.0, 1), write(tmp_path / "b.csv", 0.0, 2)])
+    for speakers, count in (({}, "-"), ({f"u{n}": ("anna",) for n in range(60)}, "1")):
+        found = compare(systems, ["wer"], speakers)[:1]
+        assert report.cells(found[0])[8] == count and not several_speakers(speakers)
+        assert "by a bootstrap of utterances" in report.as_page(found, several_speakers(speakers))
+
+
+def test_nobody_wins_where_neither_is_better(tmp_path):
+    places = [write(tmp_path / f"{n}.csv", speech_activity=[n / 9] * 60) for n in range(2)]
+    found = compare(read_systems(places), ["speech_activity"])[0]
+    assert np.isnan(found.wins) and report.cells(found)[6] == "-"
+
+
+def test_the_page_says_which_way_unknown_measures_were_taken(tmp_path):
+    places = [write(tmp_path / f"{n}.csv", loudness=[n] * 60, drift_error=[n] * 60) for n in range(2)]
+    found = compare(read_systems(places))
+    assert "By their names alone, better is higher in loudness and lower in drift_error." in report.as_page(found, True)
+    assert "names alone" not in report.as_page(compare(read_systems(places), ["wer"]), True)
+
+
+def test_many_pairs_with_long_names_stay_inside_the_picture(tmp_path):
+    names = [f"a_system_with_a_name_that_does_not_end_{n}_and_more_of_the_same" for n in range(7)]
+    condition = ["a very long condition that nobody should have to read here" if n % 2 else "short" for n in range(60)]
+    places = [write(tmp_path / f"{name}.csv", 0.0, n, kind=condition) for n, name in enumerate(names)]
+    found = compare(read_systems(places), ["wer", "si_sdr"])
+    svg = report.as_picture(found, "title")
+    width = float(re.search(r'viewBox="0 0 (\S+)', svg).group(1))
+    rows = re.findall(r'<text style="[^"]*text-anchor: end[^"]*" x="(\S+)" y="\S+"[^>]*>([^<]+)</text>', svg)
+    assert len(rows) >= 21 and all(len(text) <= 140 for _, text in rows)
+    assert min(float(x) - 8 * 0.56 * len(text) for x, text in rows if " - " in text) > 0  # 0.56 em: a wide mean letter
+    left = [float(x) for x in re.findall(r'<path d="M (\S+) \S+ \nL (\S+) ', svg)[0]]
+    assert max(left) <= width
+
+
+@pytest.mark.parametrize("steps", [(0.1, 0.3), (0.7, 0.1), (2.2, 4.2)])
+def test_a_difference_that_is_the_same_everywhere_can_be_drawn(tmp_path, steps):
+    places = [write(tmp_path / f"{n}.csv", loudness=[step] * 60) for n, step in enumerate(steps)]
+    found = compare(read_systems(places), ["loudness"])
+    assert all(one.estimate.low <= one.estimate.mean <= one.estimate.high for one in found)
+    assert "loudness" in report.as_picture(found, "title")

@@ -1,5 +1,7 @@
 """A scoring that was stopped goes on with what is left, and only with the very same signals and questions."""
 
+import importlib
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 
 from lobes.evaluation.job import ScoreJob, score_job
 from lobes.evaluation.journal import Journal, key_of
+from lobes.evaluation.recognisers import fingerprint_of
 from lobes.evaluation.scoring import score_many
+from lobes.metrics import own
 
 
 def job(name, **changes):
@@ -75,3 +79,36 @@ def test_rows_of_other_processes_count_and_stay_theirs(tmp_path):
     assert not list(both.left([job("a"), job("b")]))
     assert sorted(row["id"] for row in both.keep([])) == ["a", "b"]
     assert [len(path.read_text().splitlines()) for path in paths] == [1, 1]
+
+
+def test_the_row_after_a_line_that_was_cut_off_is_kept(tmp_path):
+    jobs, path = [job(name) for name in "abc"], tmp_path / "scored.jsonl"
+    score_many(jobs[:2], 0, journal=Journal(path))
+    path.write_text(path.read_text()[:-40])  # killed while it wrote
+    score_many(jobs, 0, journal=Journal(path))
+    assert not list(Journal(path).left(jobs))
+
+
+def test_a_changed_function_of_ones_own_and_a_changed_recogniser_are_asked_again(tmp_path, monkeypatch):
+    """In a new process, as the same command would be."""
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "ears"
+    folder.mkdir()
+
+    def keys(value):
+        (tmp_path / "my_judge.py").write_text(
+            f"def loud(x, y, rate):\n    return {value}\ndef ears(): return {value}\n"
+        )
+        (folder / "hyperparams.yaml").write_text(f"a: {value}\n")
+        for forget in (own.fingerprint, fingerprint_of):
+            forget.cache_clear()
+        monkeypatch.delitem(sys.modules, "my_judge", raising=False)
+        importlib.invalidate_caches()
+        asked = [
+            {"metrics": ("my_judge:loud",)},
+            *({"metrics": ("wer",), "recogniser": r} for r in ("my_judge:ears", str(folder))),
+        ]
+        return [key_of(job("a", **one)) for one in asked]
+
+    first, second = keys(1), keys(22)
+    assert all(one != other for one, other in zip(first, second, strict=True)) and keys(1) == first

@@ -302,3 +302,10 @@ def test_a_length_out_of_range_is_refused_before_the_model_is_opened(monkeypatch
     monkeypatch.setattr(profile_request, "open_model", lambda *rest: pytest.fail("opened"))
     with pytest.raises(UserError, match="--seconds"):
         profile_request.ProfileRequest("convtasnet_tiny", [1e9], [1], None, None, False)
+
+
+def test_a_preset_that_was_mistyped_is_named():
+    from lobes.commands import profile_request
+
+    with pytest.raises(UserError, match=r"spmamba_tinny: no such folder\..* Did you mean 'spmamba_tiny'\?"):
+        profile_request.ProfileRequest("spmamba_tinny", [1.0], [1], None, None, False)

@@ -270,3 +270,14 @@ def test_a_folder_without_a_test_set_says_so(data):
         open_manifest(run)
     (run / "hyperparams.yaml").write_text(f"save_folder: {data}\ndata_folder: {data / 'data'}\n")
     assert len(open_manifest(run).rows) == 4, "where the recipe saved it"
+
+
+def test_one_system_alone_leaves_the_rows_of_several(data):
+    evaluate_several([Gain("a", 0.01, "A"), Gain("b", 0.1, "B")], items_of(data), data / "out", Asked(("si_sdr",)), 0)
+    alone = Gain("a", 0.01, "A")
+    evaluate_one(alone, items_of(data), data / "out", Asked(("si_sdr",)), 0)
+    both = [Gain("a", 0.01, "A"), Gain("b", 0.1, "B")]
+    evaluate_several(both, items_of(data), data / "out", Asked(("si_sdr",)), 0)
+    assert [one.asked for one in (alone, *both)] == [[], [], []]
+    evaluate_one(Gain("a", 0.01, "A"), items_of(data), data / "alone", Asked(("si_sdr",)), 0)
+    assert not (data / "alone" / "scored.jsonl").exists()

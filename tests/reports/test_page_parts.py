@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lobes.evaluation.clusters import Estimate
-from lobes.evaluation.comparison import ALL, PairedDifference
+from lobes.evaluation.comparison import ALL, PairedDifference, compare
 from lobes.evaluation.intervals import MeasureMeans
 from lobes.evaluation.score_tables import ScoreTable, System
 from lobes.reports.looks import MARKS, looks_of
@@ -84,3 +84,26 @@ def test_means_are_over_utterances_that_every_system_has():
     assert Scores(systems, [], None).common("pesq") == [0, 1, 2]
     given = MeasureMeans("pesq", 3, 1, {"a": Estimate(7.0, 6.0, 8.0, 0.0)})
     assert Scores(systems, [], None, [given]).mean("a", "pesq").mean == 7.0
+
+
+def test_the_best_mean_is_that_of_utterances_that_all_systems_have(make_system):
+    """A system that has no number for the hard utterances is not the best one by that."""
+    hard = np.r_[np.full(12, np.nan), np.linspace(5, 15, 12)]
+    systems = [make_system("picky", 1.0, si_sdr=hard), make_system("whole", 2.0, seed=1)]
+    found = compare(systems, ["si_sdr"])
+    verdicts = Verdicts(Scores(systems, found, None), found)
+    assert found[0].better == "whole" and verdicts.leader("si_sdr") == "whole"
+    assert verdicts.marks("si_sdr") == {"whole": "best"}
+
+
+def test_a_system_that_another_one_beats_is_not_called_the_best(make_system):
+    """Means may be ordered another way than paired differences, such as rates of all words."""
+
+    def pair():
+        found = Estimate(1.0, 0.9, 1.1, 0.001)
+        return PairedDifference("a", "b", "pesq", ALL, 24, 0, 6, found, found.p, 0.5, 0.95)
+
+    systems = [make_system("a", 1.0, pesq=np.full(24, 2.0)), make_system("b", 1.0, pesq=np.full(24, 2.5))]
+    means = [MeasureMeans("pesq", 24, 0, {"a": Estimate(2.0, 1.9, 2.1, 0.0), "b": Estimate(2.5, 2.4, 2.6, 0.0)})]
+    found = Verdicts(Scores(systems, [pair()], None, means), [pair()])
+    assert found.leader("pesq") == "a" and found.marks("pesq") == {"a": "best"}

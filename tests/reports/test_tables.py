@@ -84,3 +84,7 @@ def test_replacing_a_section_leaves_the_rest(tmp_path):
 
 def test_show_writes_numbers_and_dashes():
     assert [show(1.005, 1), show(-0.5), show(None), show(math.inf)] == ["1.0", "-0.50", "-", "-"]
+
+
+def test_signs_of_markdown_in_a_cell_do_not_add_columns():
+    assert as_markdown(["a|b"], [["x|y\nz"]]).splitlines() == ["| a\\|b |", "|---|", "| x\\|y z |"]
