@@ -17,6 +17,8 @@ PATIENCE_S = 2.0
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # what file systems without locks answer
 
 logger = logging.getLogger(__name__)
+# Its lines for debugging hold names of files as they are, also those that no encoding can write.
+logging.getLogger("filelock").setLevel(logging.INFO)
 
 
 def hold_both(output_folder: str, save_folder: str) -> list[BaseFileLock | None]:

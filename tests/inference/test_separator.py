@@ -287,7 +287,8 @@ def test_a_bad_file_stops_the_call_before_the_work(tmp_path: Path):
 
 
 @pytest.mark.parametrize("stem", [b"with space", "zażółć".encode(), b"\xff\xfe", b"n" * 251])
-def test_A18_odd_file_names(separator: Separator, tmp_path: Path, stem: bytes):
+def test_A18_odd_file_names(separator: Separator, tmp_path: Path, stem: bytes, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + stem + b".wav"))
     try:
         put(path, tone(100))
@@ -295,6 +296,7 @@ def test_A18_odd_file_names(separator: Separator, tmp_path: Path, stem: bytes):
         pytest.skip("this file system refuses the name")
     [group] = separator.separate_files([path], tmp_path / "out")
     assert all(path.is_file() for path in group)
+    caplog.text.encode()  # a log takes the names, too
 
 
 # ------------------------------------------------------------------------------------------------ loading
