@@ -75,3 +75,20 @@ def sync(path: str | os.PathLike[str]) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def lacks_line_end(path: str | os.PathLike[str]) -> bool:
+    """Whether the last line of a file lacks its end: a process was killed while it wrote. An empty file has none.
+
+    Example
+    -------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_whole(f"{folder}/a", "1"); write_whole(f"{folder}/b", "1\\n")
+    ...     lacks_line_end(f"{folder}/a"), lacks_line_end(f"{folder}/b")
+    (True, False)
+    """
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read() not in (b"", b"\n")

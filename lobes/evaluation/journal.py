@@ -6,7 +6,6 @@ A row counts only for the very same signals, metrics and texts; what failed for 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -16,7 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from lobes import __version__
-from lobes.data.files import write_whole
+from lobes.data.files import lacks_line_end, write_whole
 from lobes.evaluation.job import KEY, ScoreJob
 from lobes.evaluation.recognisers import fingerprint_of
 from lobes.metrics import own
@@ -73,7 +72,7 @@ class Journal:
         """Pass all rows on, without their keys, and write each new one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as file:
-            if _is_cut(self.path):
+            if lacks_line_end(self.path):
                 file.write("\n")  # else the first new row would be lost with the one that was cut off
             for row in rows:
                 yield self._written(row, file)
@@ -115,14 +114,6 @@ def key_of(job: ScoreJob, made_by: str = "") -> str:
 
 def _line(key: str, row: dict[str, Any]) -> str:
     return json.dumps({"key": key, "row": row}) + "\n"
-
-
-def _is_cut(path: Path) -> bool:
-    """Whether the last line lacks its end: the process was killed while it wrote."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 1))
-        return file.read() not in (b"", b"\n")
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

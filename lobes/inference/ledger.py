@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lobes.data.files import lacks_line_end
 from lobes.errors import UserError
 from lobes.inference.inputs import Item
 
@@ -100,10 +101,10 @@ class Ledger:
         state = self.states.get(key, _state(item.path))
         line = {"input": key, "state": state, "outputs": outputs, "failed": failed, "made_by": self.made_by}
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
-            begin = b"" if file.read() in (b"", b"\n") else b"\n"  # a line that was cut off
-            file.write(begin + json.dumps(line).encode() + b"\n")
+        with self.path.open("a", encoding="utf-8") as file:
+            if lacks_line_end(self.path):
+                file.write("\n")  # else this line would be lost with the one that was cut off
+            file.write(json.dumps(line) + "\n")
         self._take(line)
 
     def _take(self, line: dict[str, Any]) -> None:
