@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lobes.models.base.envelope import SpectralModel
 from lobes.models.masking import MaskingSeparator
 from lobes.nnet.reflected_stft import ReflectedSTFT
-from lobes.nnet.stft import STFT
+from lobes.nnet.stft import STFT, without_rounding
 
 
 class MatrixSTFT(STFT):
@@ -47,7 +47,7 @@ class MatrixSTFT(STFT):
     def transform(self, x: Tensor) -> Tensor:
         """Compute the spectra [B, 2, L, F] of the frames that lie wholly inside of `x` [B, T]."""
         frames = x.double().unfold(1, self.n_fft, self.hop_length)  # [B, L, n_fft]
-        return (frames @ self.analysis).unflatten(2, (2, -1)).transpose(1, 2).to(x.dtype)
+        return without_rounding((frames @ self.analysis).unflatten(2, (2, -1)).transpose(1, 2).to(x.dtype))
 
     def pieces(self, parts: Tensor) -> tuple[Tensor, Tensor]:
         """Compute what frames add to signals and to weights, as `STFT.pieces`."""
