@@ -984,6 +984,20 @@ MUTATIONS = [
         ("tests/scan/test_triton.py::test_all_gradients_against_reference_in_float64",),
     ),
     Mutation(
+        "triton: the sums are written past the states of a scan",
+        "lobes/scan/cuda/triton_totals.py",
+        " & (k % N < STATES)",
+        "",
+        ("tests/scan/test_triton_memory.py::test_the_sums_of_what_programs_leave",),
+    ),
+    Mutation(
+        "triton: B gets the gradients of C",
+        "lobes/scan/cuda/triton_totals.py",
+        "source + half, gB",
+        "source, gB",
+        ("tests/scan/test_triton_memory.py::test_the_sums_of_what_programs_leave",),
+    ),
+    Mutation(
         "triton: the skip connection counts in every group of states",
         "lobes/scan/cuda/passes.py",
         "x.D if n.start == 0 else None",
@@ -1256,6 +1270,20 @@ MUTATIONS = [
         "count = x.new_full((x.shape[0], 1), x.shape[1]) if samples is None else samples[:, None].to(x.dtype)",
         "count = x.new_full((x.shape[0], 1), x.shape[1])",
         ("tests/nnet/test_level.py",),
+    ),
+    Mutation(
+        "STFT: rounding noise in empty bins stays",
+        "lobes/nnet/stft.py",
+        "without_rounding(parts) if x.dtype == torch.float64 else parts",
+        "parts",
+        ("tests/nnet/test_stft.py::test_bins_that_hold_only_rounding_noise_are_zero",),
+    ),
+    Mutation(
+        "ONNX: rounding noise in empty bins stays",
+        "lobes/onnx/transforms.py",
+        "without_rounding((frames @ self.analysis).unflatten(2, (2, -1)).transpose(1, 2).to(x.dtype))",
+        "(frames @ self.analysis).unflatten(2, (2, -1)).transpose(1, 2).to(x.dtype)",
+        ("tests/onnx/test_stream.py::test_signals_with_empty_bands_are_the_same",),
     ),
     Mutation(
         "STFT: the inverse is not divided by its window",

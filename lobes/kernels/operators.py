@@ -16,7 +16,7 @@ Keep = Callable[[Any, tuple[Any, ...], Any], None]
 Gradient = Callable[..., Any]
 _LIBRARY = torch.library.Library("lobes", "FRAGMENT")  # its registrations live as long as it does
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}  # by the names of their operators
-_RUNS: dict[str, Callable[..., Any]] = {}  # the same with their gradients
+_RUNS: dict[str, Callable[..., Any]] = {}  # the same with their gradients, past the dispatcher
 _KEY = torch._C.DispatchKey
 _PLAIN = (_KEY.CPU, _KEY.CUDA)
 # What the dispatcher does for every tensor: gradients, which are done here, and what leaves these operators alone.
@@ -97,15 +97,13 @@ def differentiate(name: str, keep: Keep, gradient: Gradient) -> None:
     operation, function = getattr(torch.ops.lobes, name).default, _FUNCTIONS[name]
 
     def below(keys: Any, arguments: tuple[Any, ...]) -> Any:
-        if keys is None:
-            return function(*arguments)
         with torch._C._AutoDispatchBelowAutograd():
             return operation.redispatch(keys & torch._C._after_autograd_keyset, *arguments)
 
     class Differentiated(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, keys: Any, *arguments: Any) -> Any:
-            output = below(keys, arguments)
+            output = function(*arguments) if keys is None else below(keys, arguments)
             keep(ctx, arguments, output)
             return output
 
@@ -114,15 +112,20 @@ def differentiate(name: str, keep: Keep, gradient: Gradient) -> None:
             found = gradient(ctx, *gradients)
             return (None, *found) if isinstance(found, tuple) else (None, found)
 
-    apply_directly: Any = super(torch.autograd.Function, Differentiated).apply  # looks for no transforms
-
     def run(keys: Any, *arguments: Any) -> Any:
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*arguments):
-            return (apply_directly if keys is None else Differentiated.apply)(keys, *arguments)
+            return Differentiated.apply(keys, *arguments)
         return below(keys, arguments)
 
+    apply_directly: Any = super(torch.autograd.Function, Differentiated).apply  # looks for no transforms
+
+    def run_directly(*arguments: Any) -> Any:
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*arguments):
+            return apply_directly(None, *arguments)
+        return function(*arguments)
+
     _LIBRARY.impl(name, run, "Autograd", with_keyset=True)
-    _RUNS[name] = run
+    _RUNS[name] = run_directly
 
 
 def caller(name: str) -> Callable[..., Any]:
@@ -142,7 +145,7 @@ def caller(name: str) -> Callable[..., Any]:
     operation, run = getattr(torch.ops.lobes, name).default, _RUNS[name]
 
     def call(first: Any, *others: Any) -> Any:
-        return run(None, first, *others) if _is_plain(first) else operation(first, *others)
+        return (run if _is_plain(first) else operation)(first, *others)
 
     return call
 

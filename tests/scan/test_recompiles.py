@@ -57,8 +57,8 @@ for padded in (False, True):
 # A pass is compiled for whole sequences, and once more for segments, into which a state enters; `summarize` and `join`,
 # which know only segments, for both directions. Padding adds a tensor, and doubles the first three.
 MOST = [
-    {"forward": 2, "backward": 2, "summarize": 2, "join": 2},
-    {"forward": 4, "backward": 4, "summarize": 4, "join": 2},
+    {"forward": 2, "backward": 2, "summarize": 2, "join": 2, "add_up": 1},
+    {"forward": 4, "backward": 4, "summarize": 4, "join": 2, "add_up": 1},
 ]
 
 

@@ -64,7 +64,9 @@ def run(x: ScanInputs) -> list[torch.Tensor]:
     grads = [zeros(*x.u.shape) for _ in range(3)]
     sums = [zeros(pieces, channels, 2), zeros(pieces, channels), zeros(pieces, channels), zeros(batch, channels, 2)]
     scan.backward(saved, gy, None, (*grads, maps, maps.stride(0), *sums))
-    return [y, last, saved, *grads, maps, *sums]
+    totals = [zeros(batch, steps, 2), zeros(batch, steps, 2), zeros(channels, 2), zeros(channels), zeros(channels)]
+    scan.add_up(maps, tuple(sums[:3]), tuple(totals))
+    return [y, last, saved, *grads, maps, *sums, *totals]
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -75,6 +77,29 @@ def test_lengths_outside_of_the_rows_are_cut_to_them(make, shortest, reverse):
     for got, expected in zip(filled, run(inputs(make, [STEPS, 0], reverse)), strict=True):
         assert torch.equal(got, expected)
     assert not filled[0][1].any() and filled[0][0].any(1).all()
+
+
+@pytest.mark.parametrize("items, steps, channels, states", [(1, 3, 5, 3), (2, 19, 270, 2), (3, 9, 40, 16)])
+def test_the_sums_of_what_programs_leave(items, steps, channels, states):
+    """Of more blocks and pieces than are read at once, and of tiles with more states than there are."""
+    rows, A, vector = torch.zeros(items, steps, channels), torch.zeros(channels, states), torch.zeros(channels)
+    B = torch.zeros(items, steps, states, dtype=torch.bfloat16)
+    scan = launch.Launch(ScanInputs(rows, rows, A, B, B, vector, None, vector, None, None, True, False), 8)
+    pieces, tile = 70, scan.plan.constants["N"]
+    scan.plan = scan.plan._replace(pieces=pieces)
+    generator = torch.Generator().manual_seed(0)
+
+    def left(*shape: int) -> torch.Tensor:
+        return guarded(torch.randn(shape, generator=generator), float("nan"))
+
+    maps = left(2, items, scan.plan.blocks, steps, tile)
+    parts = (left(pieces, channels, states), left(pieces, channels), left(pieces, channels))
+    totals = [guarded(torch.full_like(like, 5), 7.0) for like in (B, B, A, vector, vector)]
+    scan.add_up(maps, parts, tuple(totals))
+    expected = [*maps.double().sum(2)[..., :states].bfloat16(), *(part.double().sum(0) for part in parts)]
+    for total, truth in zip(totals, expected, strict=True):
+        assert torch.allclose(total.double(), truth.double(), rtol=1e-2 if total.dtype == B.dtype else 1e-5, atol=1e-5)
+        assert (outside(total) == 7).all()
 
 
 @triton.jit

@@ -75,6 +75,7 @@ def test_all_kernels_compiled_now_are_those_of_the_table(tmp_path):
 ODD = """
 import torch
 from kernel_table import compiled, recorded
+from sass import resources
 from lobes.scan.inputs import ScanInputs
 
 half = {"dtype": torch.bfloat16}
@@ -86,10 +87,13 @@ for x in (
     ScanInputs(u, delta, A[:, :5], B[..., :5], C[..., :5], None, None, None, None, None, True, True),
 ):
     for call in recorded(x):
-        print(call[0], len(compiled(call, 90)))
+        for architecture in (80, 90, 120):
+            cubin = compiled(call, architecture)
+            print(call[0], resources(cubin).stack, len(cubin))
 """
 
 
 def test_other_types_and_absent_arguments_compile():
-    printed = run("-c", ODD).splitlines()
-    assert len(printed) == 12 and all(int(line.split()[-1]) > 1000 for line in printed)
+    printed = [line.split() for line in run("-c", ODD).splitlines()]
+    assert len(printed) == 42 and all(int(size) > 1000 and int(stack) <= MOST_STACK for _, stack, size in printed)
+    assert {stack for name, stack, _ in printed if name == "add_up"} == {"0"}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lobes.kernels.memory import dense
-from lobes.scan.cuda.plan import JOINED, SUMMARY_LOOK, plan
+from lobes.scan.cuda.plan import ADDED, JOINED, SUMMARY_LOOK, TILE, plan
 from lobes.scan.inputs import ScanInputs
 
 ALIGNED = 16  # bytes, and elements between steps, from which the kernels read four numbers at once
@@ -57,6 +57,15 @@ class Launch:
         options = {"CHUNK": self.chunk, "T": min(self.plan.tuning.turn_back, self.chunk)}
         self._run("backward", self.plan.pieces, *arguments, **self.flags, **options)
 
+    def add_up(self, maps: Tensor, parts: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> None:
+        """Fill the gradients gC, gB [B, L, N], gA, gD and gbias with the sums of what `backward` has left."""
+        p, (_, items, blocks, steps, tile) = self.plan, maps.shape
+        channels, states = self.A.shape
+        of_maps, of_A, of_vector = (-(-size // TILE) for size in (steps * tile, channels * states, channels))
+        arguments = (maps, maps.stride(0), *parts, items, steps, channels, p.pieces, blocks, *outputs)
+        options = {"STATES": states, "N": tile, "ROWS": ADDED, "T": TILE}
+        self._start("add_up", 2 * items * of_maps + of_A + 2 * of_vector, *arguments, **options)
+
     def _entering(self, state: Tensor | None, values: Tensor, maps: Tensor, back: bool) -> Tensor | None:
         """The state before each piece, [B, segments, D, N], if `state` [B, D, N] enters the first (back: the last)."""
         p, state = self.plan, contiguous(state)
@@ -74,9 +83,11 @@ class Launch:
 
     def _run(self, kernel: str, pieces: int, *arguments: Any, **options: Any) -> None:
         """Launch a kernel with a program for each block of channels of each piece."""
-        if pieces == 0:
-            return
-        launch, device = kernels()[kernel][(pieces * self.plan.blocks,)], self.A.device
+        if pieces:
+            self._start(kernel, pieces * self.plan.blocks, *arguments, **options)
+
+    def _start(self, kernel: str, programs: int, *arguments: Any, **options: Any) -> None:
+        launch, device = kernels()[kernel][(programs,)], self.A.device
         if device.type == "cuda" and device.index != torch.cuda.current_device():
             with torch.cuda.device(device):
                 launch(*arguments, **options)
@@ -120,6 +131,7 @@ def kernels() -> dict[str, Any]:
         from lobes.scan.cuda.triton_backward import backward
         from lobes.scan.cuda.triton_forward import forward
         from lobes.scan.cuda.triton_segments import join, summarize
+        from lobes.scan.cuda.triton_totals import add_up
 
-        _KERNELS.update(forward=forward, backward=backward, summarize=summarize, join=join)
+        _KERNELS.update(forward=forward, backward=backward, summarize=summarize, join=join, add_up=add_up)
     return _KERNELS

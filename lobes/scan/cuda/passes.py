@@ -14,25 +14,23 @@ from lobes.scan.cuda.launch import Launch
 from lobes.scan.cuda.plan import chunk_steps, groups_of, saved_shape
 from lobes.scan.inputs import ScanInputs, cast_rows
 
-NOTHING = (0,)  # the shape of a tensor that is not wanted
-
 
 def forward(x: ScanInputs, save: bool, want_last: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, the last state and, if a backward pass may follow, the states before every chunk.
 
     y is linear in the states, also through the gate: groups of states give parts of y that are added up.
     """
-    states = x.A.shape[1]
+    (batch, steps, channels), states = x.u.shape, x.A.shape[1]
     chunk, groups = chunk_steps(states), groups_of(states)
-    saved = _to_fill(x, x.A, saved_shape(x.u.shape, states) if save else NOTHING)
+    saved = _to_fill(x, x.A, *saved_shape(x.u.shape, states)) if save else x.A.new_empty(0)
     if len(groups) == 1:
-        y = _to_fill(x, x.u, x.u.shape)
-        last = x.A.new_empty((x.u.shape[0], *x.A.shape) if want_last else NOTHING)
+        y = _to_fill(x, x.u, batch, steps, channels)
+        last = x.A.new_empty(batch, channels, states) if want_last else x.A.new_empty(0)
         Launch(x, chunk).forward(y, last if want_last else None, saved if save else None)
         return y, last, saved
     parts = _groups(x, groups)
-    ys = [_to_fill(x, part.u, x.u.shape) for part in parts]
-    ends = [part.A.new_empty((x.u.shape[0], *part.A.shape) if want_last else NOTHING) for part in parts]
+    ys = [_to_fill(x, part.u, batch, steps, channels) for part in parts]
+    ends = [part.A.new_empty((batch, *part.A.shape) if want_last else 0) for part in parts]
     for i, part in enumerate(parts):
         Launch(part, chunk).forward(ys[i], ends[i] if want_last else None, saved[i] if save else None)
     return torch.stack(ys).sum(0).to(x.u.dtype), torch.cat(ends, 2) if want_last else ends[0], saved
@@ -46,11 +44,10 @@ def backward(x: ScanInputs, saved: Tensor, gy: Tensor, glast: Tensor | None) -> 
     else:
         ends = [None if glast is None else glast[:, :, states] for states in groups]
         parts = [_backward(part, chunk, saved[i], gy, ends[i]) for i, part in enumerate(_groups(x, groups))]
-        gradients = tuple(_together(i, of_groups) for i, of_groups in enumerate(zip(*parts, strict=True)))
-    return tuple(
-        x.A.new_empty(NOTHING) if g is None or t is None else g if g.dtype == t.dtype else g.to(t.dtype)
-        for g, t in zip(gradients, x.differentiable(), strict=True)
-    )
+        whole = (_together(i, of_groups) for i, of_groups in enumerate(zip(*parts, strict=True)))
+        pairs = zip(whole, x.differentiable(), strict=True)
+        gradients = tuple(g if g is None or t is None else g.to(t.dtype) for g, t in pairs)
+    return tuple(x.A.new_empty(0) if g is None else g for g in gradients)
 
 
 def _groups(x: ScanInputs, groups: Sequence[slice]) -> list[ScanInputs]:
@@ -74,22 +71,29 @@ def _together(place: int, parts: tuple[Tensor | None, ...]) -> Tensor | None:
 
 
 def _backward(x: ScanInputs, chunk: int, saved: Tensor, gy: Tensor, glast: Tensor | None) -> tuple[Tensor | None, ...]:
-    """The nine gradients of one group of states."""
+    """The nine gradients of one group of states, in the types of the inputs."""
     launch = Launch(x, chunk)
     (batch, steps, channels), states, p = x.u.shape, x.A.shape[1], launch.plan
-    gu, gdelta, gz = (None if t is None else _to_fill(x, t, x.u.shape) for t in (x.u, x.delta, x.z))
-    maps = _to_fill(x, x.A, (2, batch, p.blocks, steps, p.constants["N"]))  # of C and B: a sum over a block of channels
+    gu, gdelta = _to_fill(x, x.u, batch, steps, channels), _to_fill(x, x.delta, batch, steps, channels)
+    gz = None if x.z is None else _to_fill(x, x.z, batch, steps, channels)
+    maps = _to_fill(x, x.A, 2, batch, p.blocks, steps, p.constants["N"])  # of C and B: a sum over a block of channels
     gA = x.A.new_empty(p.pieces, channels, states)
-    gD, gbias = (None if t is None else t.new_empty(p.pieces, channels) for t in (x.D, x.delta_bias))
+    gD = None if x.D is None else x.D.new_empty(p.pieces, channels)
+    gbias = None if x.delta_bias is None else x.delta_bias.new_empty(p.pieces, channels)
     gfirst = None if x.initial_state is None else x.A.new_empty(batch, channels, states)
     launch.backward(saved, gy, glast, (gu, gdelta, gz, maps, maps.stride(0), gA, gD, gbias, gfirst))
-    gC, gB = (of_blocks.sum(1) for of_blocks in maps.unbind())
-    if states < p.constants["N"]:
-        gC, gB = gC[:, :, :states], gB[:, :, :states]
-    gD, gbias = None if gD is None else gD.sum(0), None if gbias is None else gbias.sum(0)
-    return gu, gdelta, gA.sum(0), gB, gC, gD, gz, gbias, gfirst
+    new = Tensor.new_empty if p.pieces else Tensor.new_zeros
+    gC, gB = new(x.C, batch, steps, states), new(x.B, batch, steps, states)
+    sum_A = new(x.A, channels, states)
+    sum_D, sum_bias = None if gD is None else new(gD, channels), None if gbias is None else new(gbias, channels)
+    if p.pieces:
+        launch.add_up(maps, (gA, gD, gbias), (gC, gB, sum_A, sum_D, sum_bias))
+    return gu, gdelta, sum_A, gB, gC, sum_D, gz, sum_bias, gfirst
 
 
-def _to_fill(x: ScanInputs, like: Tensor, shape: Sequence[int]) -> Tensor:
-    """A tensor of the type of `like` that kernels fill up to the items' ends; zeros past them."""
-    return like.new_empty(shape) if x.lengths is None else like.new_zeros(shape)
+def _to_fill(x: ScanInputs, like: Tensor, *shape: int) -> Tensor:
+    """A tensor of the type of `like` that kernels fill up to the items' ends; zeros past them.
+
+    Sizes come one by one, here and above: from a tuple PyTorch reads them twice as slowly.
+    """
+    return like.new_empty(*shape) if x.lengths is None else like.new_zeros(*shape)

@@ -15,6 +15,7 @@ from lobes.scan.cuda.tuning import CHUNKS, Tuning, tuning_of
 WIDTH = 32  # channels of a program, one for each lane of a warp
 MOST_STATES = 16  # of a program: with more, registers would be spilled, and the states are scanned in groups
 SUMMARY_LOOK = 4  # steps by which a segment is read ahead where it is summarised
+TILE, ADDED = 128, 32  # numbers of a sum that a program adds up, and pieces that it reads at once
 JOINED = 8  # segments that are read at once where they are chained
 
 
@@ -40,6 +41,7 @@ def tile_of(states: int) -> int:
     return min(MOST_STATES, 1 << (states - 1).bit_length())
 
 
+@lru_cache(maxsize=256)
 def chunk_steps(states: int) -> int:
     """The number of steps between saved states: with 4 to 32 states the saved ones take at most twice as much as u.
 
@@ -78,15 +80,16 @@ def segment_steps(programs: int, steps: int, tuning: Tuning) -> int:
     return -(-length // 16) * 16  # a multiple of every `chunk_steps`
 
 
-def groups_of(states: int) -> list[slice]:
+@lru_cache(maxsize=256)
+def groups_of(states: int) -> tuple[slice, ...]:
     """The groups in which the states are scanned.
 
     Example
     -------
     >>> groups_of(24)
-    [slice(0, 16, None), slice(16, 24, None)]
+    (slice(0, 16, None), slice(16, 24, None))
     """
-    return [slice(i, min(i + MOST_STATES, states)) for i in range(0, states, MOST_STATES)]
+    return tuple(slice(i, min(i + MOST_STATES, states)) for i in range(0, states, MOST_STATES))
 
 
 @lru_cache(maxsize=256)

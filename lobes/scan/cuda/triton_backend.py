@@ -65,4 +65,4 @@ class TritonBackend(Backend):
 
     def saved_like(self, x: ScanInputs) -> Tensor:
         """An empty tensor of the shape of what `forward` saves."""
-        return x.A.new_empty(saved_shape(x.u.shape, x.A.shape[1]))
+        return x.A.new_empty(saved_shape(x.u.shape, int(x.A.shape[1])))
