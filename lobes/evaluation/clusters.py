@@ -28,6 +28,17 @@ class Estimate(NamedTuple):
     high: float
     p: float
 
+    def within(self, least: float, highest: float) -> Estimate:
+        """The same with an interval that holds only what the quantity can be: with few speakers it may reach further.
+
+        Example
+        -------
+        >>> Estimate(0.7, -0.3, 1.2, 0.01).within(0.0, np.inf)
+        Estimate(mean=0.7, low=0.0, high=1.2, p=0.01)
+        """
+        low, high = min(max(self.low, least), self.mean), max(min(self.high, highest), self.mean)
+        return self if np.isnan(self.low) else self._replace(low=low, high=high)
+
 
 class Clusters:
     """Which speakers speak in which utterance.

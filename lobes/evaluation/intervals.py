@@ -11,6 +11,7 @@ from lobes.evaluation.clusters import Estimate, estimate
 from lobes.evaluation.comparison import clusters_of, weights_of
 from lobes.evaluation.score_tables import System, speakers_of
 from lobes.evaluation.summary import RATES
+from lobes.metrics.directions import limits
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ def _means(systems: Sequence[System], measure: str, group_by: str | None, level:
     weights = np.array([words[ID] for ID in kept]) if words else weights_of(kept, first.words.get(group_by or "", {}))
     clusters = clusters_of(kept, speakers_of(first))
     columns = zip(tables, scores[there].T, strict=True)
-    found = {label: estimate(values, clusters, weights, level=level, further=1) for label, values in columns}
+    found = {
+        label: estimate(values, clusters, weights, level=level, further=1).within(*limits(measure))
+        for label, values in columns
+    }
     return MeasureMeans(measure, len(kept), len(first.ids) - len(kept), found)
 
 

@@ -1,8 +1,9 @@
-"""Which way a measure is better, by its name: those that are computed here, and those of other tools' tables."""
+"""Which way a measure is better and what it can be, by its name: our measures, and those of other tools' tables."""
 
 from __future__ import annotations
 
 import re
+from math import inf
 
 from lobes.metrics.utterance import EXTRA, INPUT, LOWER_IS_BETTER, NEITHER_IS_BETTER, NUMBERS
 
@@ -14,6 +15,9 @@ LOWER_WORDS = {
     "llr", "wss", "mse", "rmse", "mae", "fad", "latency", "rtf", "missed", "alarm", "alarms",
 }  # fmt: skip
 GAIN_WORDS = {"gain", "gains", "improvement", "reduction", "ratio"}
+OPINIONS = {"pesq", "pesq_wb", "pesq_nb", "csig", "cbak", "covl"}
+CORRELATIONS = {"stoi", "estoi"}
+RATES_AND_DISTANCES = {"wer", "lsd"}
 
 
 def our_name(name: str) -> str:
@@ -43,3 +47,19 @@ def better(measure: str) -> int:
         return 0 if measure in NEITHER_IS_BETTER else -1 if measure in LOWER_IS_BETTER else 1
     words = {word.lower() for word in re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", measure))}
     return -1 if words & LOWER_WORDS and not words & GAIN_WORDS else 1
+
+
+def limits(measure: str) -> tuple[float, float]:
+    """The least and the highest value that one of our measures can have; infinite where there is none.
+
+    Example
+    -------
+    >>> limits("wer"), limits("pesq_in"), limits("stoi"), limits("si_sdr")
+    ((0.0, inf), (-0.5, 5.0), (-1.0, 1.0), (-inf, inf))
+    """
+    name = measure.removesuffix(INPUT).removesuffix("_float")
+    if name in OPINIONS:
+        return -0.5, 5.0  # other tools may write the raw scores of P.862
+    if name in CORRELATIONS:
+        return -1.0, 1.0
+    return (0.0 if name in RATES_AND_DISTANCES else -inf), inf

@@ -13,6 +13,7 @@ from lobes.evaluation.clusters import Estimate, estimate
 from lobes.evaluation.comparison import FEWEST, GAINS, PairedDifference, clusters_of, conditions
 from lobes.evaluation.intervals import MeasureMeans
 from lobes.evaluation.score_tables import ScoreTable, System, speakers_of
+from lobes.metrics.directions import limits
 from lobes.metrics.utterance import INPUT, NEITHER_IS_BETTER
 from lobes.reports.measure_names import upwards
 
@@ -100,7 +101,7 @@ class Scores:
             return self._means[measure][label]
         common = self.common(measure)
         kept = common if rows is None else sorted(set(common) & set(rows))
-        return self._estimate(self._by_training(label, measure), kept)
+        return self._estimate(self._by_training(label, measure), kept).within(*limits(measure))
 
     def mean_alone(self, label: str, measure: str) -> float:
         """A system's mean over all utterances as `mean` gives it, without its interval."""

@@ -13,6 +13,7 @@ import numpy as np
 from lobes.evaluation.clusters import Estimate, estimate, holm
 from lobes.evaluation.comparison import clusters_of
 from lobes.evaluation.score_tables import ScoreTable, speakers_of
+from lobes.metrics.directions import limits
 from lobes.metrics.utterance import INPUT
 from lobes.reports.figures import as_svg, new_figure
 from lobes.reports.tables import as_markdown, show
@@ -112,10 +113,10 @@ def _points(measure: str, tables: Tables) -> tuple[list[Point], int]:
         return [Point(strength, NOTHING, NOTHING) for strength in (0.0, *strengths)], files
     clusters = clusters_of([ID for ID, there in zip(first.ids, kept, strict=True) if there], speakers_of(first))
     before, share = before[kept], weights[kept] / weights[kept].sum()
-    points = [Point(0.0, estimate(before, clusters, share, level=LEVEL), NOTHING)]
+    points = [Point(0.0, estimate(before, clusters, share, level=LEVEL).within(*limits(measure)), NOTHING)]
     for strength, values in after.items():
         values, over = values[kept], [share @ values[kept]]
-        mean = estimate(values.mean(1), clusters, share, over, LEVEL)
+        mean = estimate(values.mean(1), clusters, share, over, LEVEL).within(*limits(measure))
         points.append(Point(strength, mean, estimate(values.mean(1) - before, clusters, share, over, LEVEL)))
     return points, files
 

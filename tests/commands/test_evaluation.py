@@ -287,6 +287,19 @@ def test_means_are_over_the_utterances_that_all_systems_have_and_word_errors_by_
     assert (stoi.n, stoi.left_out) == (19, 1) and stoi.of["b"].mean == pytest.approx(0.25)
 
 
+def test_an_interval_of_few_speakers_holds_only_what_the_measure_can_be():
+    ids = [f"u{n}" for n in range(12)]
+    speaker = {"speaker": {ID: "often" if n < 9 else f"p{n}" for n, ID in enumerate(ids)}}
+    numbers = {
+        "wer": {ID: 0.1 + 0.8 * (n < 9) for n, ID in enumerate(ids)},
+        "stoi": {ID: 0.9 - 0.8 * (n < 9) for n, ID in enumerate(ids)},
+        "si_sdr": {ID: 0.1 + 0.8 * (n < 9) for n, ID in enumerate(ids)},
+    }
+    wer, stoi, level = means_of([System("a", [ScoreTable("a", numbers, speaker, ids)])], ["wer", "stoi", "si_sdr"])
+    assert level.of["a"].low < -1 and wer.of["a"].low == 0 and wer.of["a"].high == pytest.approx(level.of["a"].high)
+    assert stoi.of["a"].high == 1 and stoi.of["a"].low == pytest.approx(1 - level.of["a"].high)
+
+
 def test_groups_count_equally_and_speakers_make_intervals_longer():
     ids = [f"u{n}" for n in range(40)]
     scores = {ID: float(n // 10) for n, ID in enumerate(ids)}
