@@ -86,6 +86,30 @@ def layer_norm(g: Any, x: Any, shape: Any, weight: Any, bias: Any, eps: Any, *_:
     return g.op("Div", centred, g.op("Sqrt", g.op("Add", power, _number(g, eps))))
 
 
+def var_mean(g: Any, x: Any, dims: Any, correction: Any, keepdim: Any) -> tuple[Any, Any]:
+    """`torch.var_mean` of the whole population, with dimensions kept.
+
+    One dimension after the other, the first ones in fp64: over several at once onnxruntime adds up in float32, all
+    numbers into one, and a norm over 30 s of a recording is off by 1e-3.
+    """
+    from onnx import TensorProto
+
+    if helper._parse_arg(correction, "i") != 0 or not helper._parse_arg(keepdim, "b"):
+        raise ValueError("var_mean in ONNX takes no correction, and keeps dimensions")
+    last, *others = sorted(helper._parse_arg(dims, "is"), reverse=True)
+
+    def mean(values: Any) -> Any:
+        found = g.op("ReduceMean", values, _constant(g, [last]))
+        for dim in others:
+            wide = g.op("Cast", found, to_i=TensorProto.DOUBLE)
+            found = g.op("ReduceMean", wide, _constant(g, [dim]))
+        return g.op("CastLike", found, x)
+
+    centre = mean(x)
+    centred = g.op("Sub", x, centre)
+    return mean(g.op("Mul", centred, centred)), centre
+
+
 def floor_divide(g: Any, x: Any, y: Any) -> Any:
     """Division of whole numbers that rounds down; the exporter's own rounds towards zero."""
     return g.op("Div", g.op("Sub", x, g.op("Mod", x, y)), y)
@@ -116,6 +140,7 @@ def when(g: Any, now: Any, x: Any, a: Any, b: Any, nothing: Any, name: Any) -> t
 
 SYMBOLS: dict[str, Callable[..., Any]] = {
     "lobes::when": when,
+    "aten::var_mean": var_mean,
     "aten::floor_divide": floor_divide,
     "lobes::selective_scan": selective_scan,
     "lobes::conv_silu": conv_silu,

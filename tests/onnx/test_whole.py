@@ -9,6 +9,7 @@ import torch
 from lobes.errors import UserError
 from lobes.inference.separator import Separator
 from lobes.inference.speechbrain_adapter import adapt
+from lobes.nnet.banded import global_norm
 from lobes.nnet.level import pseudo_inverse
 
 onnx = pytest.importorskip("onnx")
@@ -16,7 +17,7 @@ pytest.importorskip("onnxruntime")
 
 from lobes.onnx import run as runner  # noqa: E402
 from lobes.onnx.export import facts_of, write  # noqa: E402
-from lobes.onnx.offline import inverse_by_rotations, whole_graph  # noqa: E402
+from lobes.onnx.offline import AtMixtureLevel, inverse_by_rotations, whole_graph  # noqa: E402
 
 FAST = ["spmamba_tiny", "bsrnn", "convtasnet_tiny"]
 OTHERS = [
@@ -46,6 +47,22 @@ def test_a_graph_is_the_separator_at_any_length_and_batch(small, tmp_path, prese
     for shape in ((0,), (2, 2, 50), ()):
         with pytest.raises(UserError, match=r"expected mixtures \[T\] or \[B, T\]"):
             graph(np.zeros(shape))
+
+
+class Normed(torch.nn.Module):
+    num_sources, sample_rate, causal = 1, 8000, False
+
+    def forward(self, mix):
+        bands = torch.stack([mix] * 64, 2)[:, :, None]  # [B, L, 1, 64]
+        return torch.tanh(global_norm(bands, None, 1e-5)[:, :, 0, :1])  # not the same at any scale
+
+
+def test_the_norms_of_a_long_recording_keep_their_digits(tmp_path):
+    """onnxruntime adds numbers over several dimensions up in float32, one after the other."""
+    graph = written(Normed().eval(), tmp_path / "model.onnx")
+    mix = torch.randn(1, 30_000, generator=torch.Generator().manual_seed(0))
+    expected = AtMixtureLevel(Normed())(mix.double())[0].numpy()
+    assert np.abs(graph(mix[0].numpy()) - expected).max() < 2e-6 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
