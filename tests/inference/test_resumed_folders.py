@@ -297,6 +297,7 @@ def test_ctrl_c_ends_several_processes_and_the_files_that_wait(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "lobes.cli", *words], env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE, start_new_session=True, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's jobs in the background ignore it
     )  # fmt: skip
     try:
         assert process.stdout.readline().startswith("out/")
