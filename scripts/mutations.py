@@ -1279,6 +1279,13 @@ MUTATIONS = [
         ("tests/nnet/test_stft.py::test_bins_that_hold_only_rounding_noise_are_zero",),
     ),
     Mutation(
+        "level: samples are scaled, and rounded, before the STFT",
+        "lobes/models/base/envelope.py",
+        "to_unit_level(self.stft(mix, samples), level[:, :, None, None])",
+        "self.stft(to_unit_level(mix, level), samples)",
+        ("tests/models/test_envelope.py::test_what_a_tone_leaves_in_other_bands_is_its_own[Copies]",),
+    ),
+    Mutation(
         "ONNX: norms of long recordings are summed in float32",
         "lobes/onnx/operators.py",
         '    "aten::var_mean": var_mean,\n',

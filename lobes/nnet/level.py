@@ -96,7 +96,7 @@ def running_level(spectrum: Tensor, memory: Memory | None = None, layer: nn.Modu
 
 
 def to_unit_level(x: Tensor, level: Tensor) -> Tensor:
-    """Divide each item [B, T] by its level [B, 1]; silent items stay as they are.
+    """Divide each item by its level, [B, T] by [B, 1] or a spectrum by [B, 1, 1, 1]; silent ones stay as they are.
 
     Example
     -------

@@ -56,6 +56,18 @@ def test_level_and_details(kind):
     )
 
 
+@pytest.mark.parametrize("kind", [Copies, Centred])
+def test_what_a_tone_leaves_in_other_bands_is_its_own(kind):
+    """A norm over one band would make the rounding noise of scaled samples as loud as speech."""
+    model, time = kind(n_fft=64, hop_length=16), torch.arange(400)
+    tone = 0.3 * torch.sin(2 * torch.pi * (time % 16) / 16)[None]
+    seen = []
+    for x in (tone, tone.double()):
+        model(x)
+        seen.append(model.seen[0].double())
+    assert torch.allclose(*seen, rtol=1e-5, atol=1e-10)
+
+
 def test_padding_of_any_kind_leaves_the_gradients_finite():
     x = noise(2, 400)
     x[1, 200:] = torch.nan

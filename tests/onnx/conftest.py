@@ -23,6 +23,7 @@ SMALL = {
     "tf_gridnet_mini": {"n_layers": 1, "n_fft": 64, "hop_length": 32, "lstm_hidden_units": 8},
     "bsrnn": {"n_fft": 64, "n_layers": 1, "n_channels": 8, "split": "mel", "n_bands": 4, "hop_length": 16},
     "bsrnn_causal": {"n_fft": 64, "n_layers": 1, "n_channels": 8, "split": "mel", "n_bands": 4, "hop_length": 16},
+    "mbs_net": {"n_layers": 1, "n_channels": 8},
     "mbs_net_causal": {"n_layers": 1, "n_channels": 8},
     "bs_bimamba_abl1_small": {"n_layers": 1, "n_channels": 8},
     "convtasnet_tiny": {"N": 16, "B": 8, "H": 8, "X": 3, "R": 1},

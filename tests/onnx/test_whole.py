@@ -8,7 +8,7 @@ import torch
 
 from lobes.errors import UserError
 from lobes.inference.separator import Separator
-from lobes.inference.speechbrain_adapter import adapt
+from lobes.inference.speechbrain_adapter import LEVELS, adapt, at_level
 from lobes.nnet.banded import global_norm
 from lobes.nnet.level import pseudo_inverse
 
@@ -47,6 +47,18 @@ def test_a_graph_is_the_separator_at_any_length_and_batch(small, tmp_path, prese
     for shape in ((0,), (2, 2, 50), ()):
         with pytest.raises(UserError, match=r"expected mixtures \[T\] or \[B, T\]"):
             graph(np.zeros(shape))
+
+
+@pytest.mark.parametrize("preset", ["mbs_net", "bsrnn"])
+def test_a_tone_is_the_same(small, tmp_path, preset):
+    """Bands that hold next to nothing: the level of an item must not be rounded into them."""
+    model = small(preset)
+    graph = written(model, tmp_path / "model.onnx")
+    time = torch.arange(3000)
+    for period in (16.0, 36.6):
+        tone = 0.3 * torch.sin(2 * torch.pi * (time % period) / period)[None]
+        expected = at_level(model(tone), tone, LEVELS[0])[0].numpy()
+        assert np.abs(graph(tone[0].numpy()) - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 class Normed(torch.nn.Module):

@@ -130,7 +130,10 @@ class SpectralModel(nn.Module):
         frames = None if samples is None else derived(samples, self.stft.frames)  # [B]
         mix = zero_padding(mix, samples)
         level = self._level(mix, samples)  # [B, 1]
-        spectra = self.spectra(self.stft(to_unit_level(mix, level), samples), frames)  # [B, S, 2, L, F]
+        # divided after the STFT, which is in fp64: rounded samples would fill the bands that a tone leaves empty, and a
+        # norm over one band would make that as loud as speech
+        spectrum = to_unit_level(self.stft(mix, samples), level[:, :, None, None])  # [B, 2, L, F]
+        spectra = self.spectra(spectrum, frames)  # [B, S, 2, L, F]
         each = None if samples is None else samples.repeat_interleave(self.num_sources)  # [B S]
         estimates = self.stft.inverse(spectra.flatten(0, 1), mix.shape[1], each)  # [B S, T]
         estimates = estimates.unflatten(0, (-1, self.num_sources)) * level[:, :, None]  # [B, S, T]
