@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,11 +35,9 @@ def main() -> int:
     options = parse()
     torch.set_num_threads(1)
     rows = {}
-    for preset in options.presets:
-        for kind, measure in (("whole", whole), ("stream", stream)):
-            if kind == "whole" or preset in streaming_presets():
-                rows[f"{preset} {kind}"] = row = measure(preset, options)
-                print(f"{preset:24} {kind:7}", "  ".join(f"{name} {value}" for name, value in row.items()))
+    for preset, kind in graphs_of(options.presets):
+        rows[f"{preset} {kind}"] = row = {"whole": whole, "stream": stream}[kind](preset, options)
+        print(f"{preset:24} {kind:7}", "  ".join(f"{name} {value}" for name, value in row.items()))
     write(about(threads=1, seconds=options.seconds, repeats=options.repeats, seed=1234, results=rows), options.output)
     return 0
 
@@ -52,6 +50,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=arguments.count, default=5)
     parser.add_argument("--output", type=result_file, default=RESULTS / "onnx_graphs.json")
     return parser.parse_args()
+
+
+def graphs_of(presets: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each preset whole, and as a stream if it can be one."""
+    for preset in presets:
+        yield preset, "whole"
+        if preset in streaming_presets():
+            yield preset, "stream"
 
 
 def whole(preset: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from _common import RESULTS, about, result_file, write
-from onnx_graphs import WHOLE, fresh
+from onnx_graphs import WHOLE, fresh, graphs_of
 from torch import Tensor
 
 from lobes.data import arguments
@@ -43,11 +43,9 @@ def main() -> int:
     options = parse()
     torch.set_num_threads(1)
     rows = {}
-    for preset in options.presets:
-        for kind, measure in (("whole", whole), ("stream", stream)):
-            if kind == "whole" or preset in streaming_presets():
-                rows[f"{preset}, {kind}"] = row = measure(preset)
-                print(preset, kind, row, flush=True)
+    for preset, kind in graphs_of(options.presets):
+        rows[f"{preset}, {kind}"] = row = {"whole": whole, "stream": stream}[kind](preset)
+        print(preset, kind, row, flush=True)
     print(table(rows))
     write(about(threads=1, seed=1234, results=rows), options.output)
     return 0

@@ -28,7 +28,7 @@ from _common import RESULTS, ROOT, about, in_turns, known_device, result_file, w
 from torch import Tensor
 
 from lobes.data import arguments
-from lobes.errors import exit_on_user_error
+from lobes.errors import UserError, exit_on_user_error
 from lobes.scan import backends, selective_scan
 from lobes.training.memory import keep_freed_memory
 
@@ -146,7 +146,9 @@ def prototype() -> Callable[..., Tensor]:
     """The prototype's scan, on as many threads as PyTorch has."""
     if str(PROTOTYPE.parent) not in sys.path:
         sys.path.append(str(PROTOTYPE.parent))
-    importlib.import_module("numba").set_num_threads(torch.get_num_threads())
+    threads = torch.get_num_threads()
+    importlib.import_module("numba").set_num_threads(threads)
+    torch.set_num_threads(threads)  # numba's first call has set it to the number of processors
     return importlib.import_module(PROTOTYPE.stem).nv_cl  # type: ignore[no-any-return]
 
 
@@ -166,6 +168,8 @@ def measure_shape(shape: tuple[int, int, int, int], options: argparse.Namespace)
     names = [name for name in options.backends if name != "pscan" or states <= LARGEST_PSCAN]
     work = {f"{name} {kind}": work_of(name, kind, inputs, gradient) for kind in KINDS for name in names}
     times = in_turns(work, options.repeats, options.device)
+    if torch.get_num_threads() != options.threads:
+        raise UserError(f"a backend of {', '.join(names)} has set PyTorch's threads to {torch.get_num_threads()}.")
     rows: dict[str, dict[str, Any]] = {name: {kind: times[f"{name} {kind}"] for kind in KINDS} for name in names}
     truth = results("torch", [tensor.detach().double().requires_grad_() for tensor in inputs], gradient.double())
     for name in names:

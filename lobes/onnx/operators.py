@@ -86,28 +86,45 @@ def layer_norm(g: Any, x: Any, shape: Any, weight: Any, bias: Any, eps: Any, *_:
     return g.op("Div", centred, g.op("Sqrt", g.op("Add", power, _number(g, eps))))
 
 
-def var_mean(g: Any, x: Any, dims: Any, correction: Any, keepdim: Any) -> tuple[Any, Any]:
-    """`torch.var_mean` of the whole population, with dimensions kept.
-
-    One dimension after the other, the first ones in fp64: over several at once onnxruntime adds up in float32, all
-    numbers into one, and a norm over 30 s of a recording is off by 1e-3.
-    """
+def group_norm(g: Any, x: Any, groups: Any, weight: Any, bias: Any, eps: Any, *_: Any) -> Any:
+    """`torch.nn.functional.group_norm` with sums in fp64: onnxruntime's own norm adds a recording up in float32."""
     from onnx import TensorProto
 
+    def average(values: Any) -> Any:
+        wide = g.op("Cast", values, to_i=TensorProto.DOUBLE)
+        return g.op("CastLike", g.op("ReduceMean", wide, _constant(g, [2, 3])), x)
+
+    count, affine = helper._parse_arg(groups, "i"), not helper._is_none(weight)
+    each = helper._get_tensor_dim_size(weight, 0) // count if affine else 1
+    grouped = g.op("Reshape", x, _constant(g, [0, count, each, -1]))  # [B, G, C / G, all else]
+    centred = g.op("Sub", grouped, average(grouped))
+    power = average(g.op("Mul", centred, centred))
+    y = g.op("Div", centred, g.op("Sqrt", g.op("Add", power, _number(g, eps))))
+    if affine:
+        weight, bias = (g.op("Reshape", factor, _constant(g, [count, each, 1])) for factor in (weight, bias))
+        y = g.op("Add", g.op("Mul", y, weight), bias)
+    y = g.op("Reshape", y, g.op("Shape", x))
+    y.setType(x.type())
+    return y
+
+
+def mean(g: Any, x: Any, dims: Any = None, keepdim: Any = None, *dtype: Any) -> Any:
+    """`torch.mean` over dimensions that are named, as `_mean` computes it."""
+    if keepdim is None or any(not helper._is_none(value) for value in dtype):
+        raise ValueError("mean in ONNX names its dimensions, and keeps the type")
+    wanted = helper._parse_arg(dims, "is")
+    found = _mean(g, x, wanted)
+    return found if helper._parse_arg(keepdim, "b") else g.op("Squeeze", found, _constant(g, wanted))
+
+
+def var_mean(g: Any, x: Any, dims: Any, correction: Any, keepdim: Any) -> tuple[Any, Any]:
+    """`torch.var_mean` of the whole population, with dimensions kept."""
     if helper._parse_arg(correction, "i") != 0 or not helper._parse_arg(keepdim, "b"):
         raise ValueError("var_mean in ONNX takes no correction, and keeps dimensions")
-    last, *others = sorted(helper._parse_arg(dims, "is"), reverse=True)
-
-    def mean(values: Any) -> Any:
-        found = g.op("ReduceMean", values, _constant(g, [last]))
-        for dim in others:
-            wide = g.op("Cast", found, to_i=TensorProto.DOUBLE)
-            found = g.op("ReduceMean", wide, _constant(g, [dim]))
-        return g.op("CastLike", found, x)
-
-    centre = mean(x)
+    wanted = helper._parse_arg(dims, "is")
+    centre = _mean(g, x, wanted)
     centred = g.op("Sub", x, centre)
-    return mean(g.op("Mul", centred, centred)), centre
+    return _mean(g, g.op("Mul", centred, centred), wanted), centre
 
 
 def floor_divide(g: Any, x: Any, y: Any) -> Any:
@@ -140,6 +157,8 @@ def when(g: Any, now: Any, x: Any, a: Any, b: Any, nothing: Any, name: Any) -> t
 
 SYMBOLS: dict[str, Callable[..., Any]] = {
     "lobes::when": when,
+    "aten::group_norm": group_norm,
+    "aten::mean": mean,
     "aten::var_mean": var_mean,
     "aten::floor_divide": floor_divide,
     "lobes::selective_scan": selective_scan,
@@ -196,6 +215,21 @@ def _step(rates: str, name: str) -> Any:
         return [make.make_tensor_value_info(places[part], TensorProto.FLOAT, [None] * 3) for part in parts]
 
     return make.make_graph(nodes, f"{name}/step", values("h", "dt", "du", "B", "C"), values("state", "y"))
+
+
+def _mean(g: Any, x: Any, dims: list[int]) -> Any:
+    """Means over dimensions that are kept: one after the other, the first ones in fp64.
+
+    Over several at once onnxruntime adds up in float32, all numbers into one, and a norm over 30 s of a recording is
+    off by 1e-3.
+    """
+    from onnx import TensorProto
+
+    last, *others = sorted(dims, reverse=True)
+    found = g.op("ReduceMean", x, _constant(g, [last]))
+    for dim in others:
+        found = g.op("ReduceMean", g.op("Cast", found, to_i=TensorProto.DOUBLE), _constant(g, [dim]))
+    return g.op("CastLike", found, x)
 
 
 def _constant(g: Any, value: Any) -> Any:

@@ -61,20 +61,58 @@ def test_a_tone_is_the_same(small, tmp_path, preset):
         assert np.abs(graph(tone[0].numpy()) - expected).max() < 1e-5 * np.abs(expected).max()
 
 
+def by_means(bands):
+    """As SpeechBrain's norm over whole signals does it."""
+    centred = bands - bands.mean((1, 2, 3), keepdim=True)
+    return centred / (centred.square().mean((1, 2, 3), keepdim=True) + 1e-5).sqrt()
+
+
 class Normed(torch.nn.Module):
     num_sources, sample_rate, causal = 1, 8000, False
 
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
     def forward(self, mix):
         bands = torch.stack([mix] * 64, 2)[:, :, None]  # [B, L, 1, 64]
-        return torch.tanh(global_norm(bands, None, 1e-5)[:, :, 0, :1])  # not the same at any scale
+        return torch.tanh(self.norm(bands)[:, :, 0, :1])  # not the same at any scale
 
 
-def test_the_norms_of_a_long_recording_keep_their_digits(tmp_path):
+class Transpose(torch.nn.Module):
+    def forward(self, x):
+        return x.transpose(1, 3)
+
+
+NORMS = {
+    "bands": lambda bands: global_norm(bands, None, 1e-5),
+    "means": by_means,
+    "group": lambda bands: torch.nn.functional.group_norm(bands.transpose(1, 3), 1).transpose(1, 3),
+    "affine group": torch.nn.Sequential(Transpose(), torch.nn.GroupNorm(1, 64), Transpose()),
+}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_norms_of_a_long_recording_keep_their_digits(tmp_path, norm):
     """onnxruntime adds numbers over several dimensions up in float32, one after the other."""
-    graph = written(Normed().eval(), tmp_path / "model.onnx")
-    mix = torch.randn(1, 30_000, generator=torch.Generator().manual_seed(0))
-    expected = AtMixtureLevel(Normed())(mix.double())[0].numpy()
+    model = Normed(NORMS[norm]).eval().requires_grad_(False)
+    graph = written(model, tmp_path / "model.onnx")
+    mix = 0.1 + torch.randn(1, 30_000, generator=torch.Generator().manual_seed(0))
+    expected = AtMixtureLevel(model.double())(mix.double())[0].numpy()
     assert np.abs(graph(mix[0].numpy()) - expected).max() < 2e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("groups, affine", [(1, True), (4, True), (4, False)])
+def test_group_norms_are_those_of_pytorch(tmp_path, groups, affine):
+    norm = torch.nn.GroupNorm(groups, 64, affine=affine).requires_grad_(False)
+    for weight in norm.parameters():
+        torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(0))
+    model = Normed(
+        lambda bands: norm(bands.transpose(1, 3) * torch.arange(64.0)[:, None, None]).transpose(1, 3)[..., 5:]
+    )
+    mix = torch.randn(2, 900, generator=torch.Generator().manual_seed(0))
+    expected = AtMixtureLevel(model)(mix).numpy()
+    assert np.abs(written(model, tmp_path / "model.onnx")(mix.numpy()) - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
