@@ -1279,6 +1279,13 @@ MUTATIONS = [
         ("tests/nnet/test_stft.py::test_bins_that_hold_only_rounding_noise_are_zero",),
     ),
     Mutation(
+        "group norm: long recordings in channels_last lose digits",
+        "lobes/nnet/norms.py",
+        "at_least_fp32(x).contiguous()",
+        "at_least_fp32(x)",
+        ("tests/nnet/test_norms.py::test_the_group_norm_of_a_long_recording_keeps_its_digits",),
+    ),
+    Mutation(
         "level: samples are scaled, and rounded, before the STFT",
         "lobes/models/base/envelope.py",
         "to_unit_level(self.stft(mix, samples), level[:, :, None, None])",

@@ -51,3 +51,15 @@ def test_statistics_are_fp32_under_autocast(norm):
         y = norm(x)
     assert y.dtype == torch.float32
     assert torch.equal(y, norm(x))
+
+
+@pytest.mark.parametrize("frames", [None, torch.tensor([2000])])
+def test_the_group_norm_of_a_long_recording_keeps_its_digits(frames):
+    """In channels_last, as a convolution leaves it, PyTorch's own adds everything up in one float32."""
+    norm = MaskedGroupNorm(8)
+    x = (1 + torch.randn(1, 8, 2000, 129, generator=torch.Generator().manual_seed(0))).to(
+        memory_format=torch.channels_last
+    )
+    with torch.no_grad():
+        single, double = norm(x, frames), norm.double()(x.double(), frames)
+    assert (single - double).abs().max() < 2e-6
