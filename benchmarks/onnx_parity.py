@@ -31,7 +31,6 @@ from lobes.models.registry import streaming_presets
 from lobes.onnx import export, run
 from lobes.onnx.offline import whole_graph
 from lobes.onnx.stream import stream_graph
-from lobes.reports.tables import as_markdown
 
 NOISE = (2, 10, 30)  # seconds
 AMPLITUDE, OTHERS_SECONDS = 0.3, 2
@@ -39,14 +38,13 @@ PERIOD, FREQUENCIES = 64, (1000.0, 437.3)  # samples, in a window of all presets
 
 
 def main() -> int:
-    """Measure all, print a table and write the JSON file."""
+    """Measure all, print each row and write the JSON file."""
     options = parse()
     torch.set_num_threads(1)
     rows = {}
     for preset, kind in graphs_of(options.presets):
         rows[f"{preset}, {kind}"] = row = {"whole": whole, "stream": stream}[kind](preset)
         print(preset, kind, row, flush=True)
-    print(table(rows))
     write(about(threads=1, seed=1234, results=rows), options.output)
     return 0
 
@@ -120,12 +118,6 @@ def differences(
 def share(estimates: Any, expected: Any) -> float:
     """The largest difference as a share of the largest value, to two digits."""
     return float(f"{np.abs(estimates - expected).max() / np.abs(expected).max():.1e}")
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """The table of docs/onnx.md."""
-    names = list(next(iter(rows.values())))
-    return as_markdown(["", *names], [[key, *(f"{row[name]:.0e}" for name in names)] for key, row in rows.items()])
 
 
 if __name__ == "__main__":
