@@ -229,7 +229,7 @@ def _mean(g: Any, x: Any, dims: list[int]) -> Any:
     found = g.op("ReduceMean", x, _constant(g, [last]))
     for dim in others:
         found = g.op("ReduceMean", g.op("Cast", found, to_i=TensorProto.DOUBLE), _constant(g, [dim]))
-    return g.op("CastLike", found, x)
+    return g.op("CastLike", found, x) if others else found  # a cast keeps onnxruntime from moving transposes
 
 
 def _constant(g: Any, value: Any) -> Any:
