@@ -26,7 +26,7 @@ test-recipes: setup  ## the recipe files that the fast tests leave out: each tra
 tutorials: setup  ## the notebooks of docs/tutorials and the network of docs/extending.md, run in empty folders (3 minutes)
 	@$(PYTEST) tests/docs/test_tutorials.py tests/docs/test_extending.py -m slow --durations 0
 
-pictures: hello  ## the picture and the sound samples of the README, from what make hello leaves
+pictures: demo  ## the picture and the sound samples of the README, from what make demo leaves
 	@$(BIN)/python docs/make_figure.py
 
 newcomer:  ## README.md, docs/start.md and the commands of all pages, word by word, in an empty folder (5 minutes)

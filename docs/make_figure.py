@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Make the README's figure and its two sound samples from what `make hello` has left.
+"""Make the README's figure and its two sound samples from what `make demo` has left.
 
 > make pictures
 
-is `make hello`, and then `python docs/make_figure.py`. The figure has spectrograms of the mixture of two voices, of the
-first voice as the network separates it, and of this voice alone; the first two become FLAC files.
+is `make demo`, and then `python docs/make_figure.py`. Of the test mixtures that the SPMamba of the demo saved, the one
+whose gain in SI-SDR is the median is taken. The figure has spectrograms of the mixture, of the speech that the network
+finds in it, and of this speech alone; the first two become FLAC files.
 """
 
 from __future__ import annotations
@@ -22,42 +23,48 @@ from lobes.reports.figures import COLORMAP, FLOOR_DB, SHADES, spectrogram_db
 
 HERE = Path(__file__).resolve().parent
 OUTPUT, SAMPLES = HERE / "images" / "spectrograms.png", HERE / "samples"
-SIGNALS = ("mixture", "voice1_separated", "voice1_true")  # files of recipes/hello.py
-HEARD = ("mixture", "separated")  # the sound samples: the first two of them
+SIGNALS = ("mix", "s1_hat", "s1")  # files of a saved test item: the mixture, the estimate, the speech alone
+HEARD = ("mixture", "enhanced")  # the sound samples: the first two of them
+RUN = Path("results", "demo", "spmamba_tiny")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the signals, draw them, write the picture and the samples."""
+    """Choose the item, draw it, write the picture and the samples."""
     parser = arguments.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "folder", type=Path, nargs="?", default=Path("results", "hello"), help="of make hello (default: %(default)s)"
-    )
+    parser.add_argument("run", type=Path, nargs="?", default=RUN, help="of make demo (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: docs/images/spectrograms.png")
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder, default: docs/samples")
     options = parser.parse_args(argv)
-    signals, rate = read_signals(options.folder)
+    signals, rate = median_item(options.run)
     draw(signals, rate, options.output)
     for name, signal in zip(HEARD, signals[: len(HEARD)], strict=True):
         audio.write(options.samples / f"{name}.flac", signal, rate)
     print(f"wrote {options.output}, and {' and '.join(HEARD)} in {options.samples}")
 
 
-def read_signals(folder: Path) -> tuple[list[np.ndarray], int]:
-    """The mixture, the estimate of the first voice and the voice, each [T], and their rate in Hz."""
-    paths = [folder / f"{name}.wav" for name in SIGNALS]
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise UserError(f"{folder}: expected what `make hello` leaves, and there is no {', '.join(missing)}.")
-    signals, rates = zip(*map(audio.read, paths), strict=True)
-    return list(signals), rates[0]
+def median_item(run: Path) -> tuple[list[np.ndarray], int]:
+    """The mixture, the estimate and the speech [T] of the saved item with the median gain, and their rate in Hz."""
+    folders = sorted(path.parent for path in (run / "audio").glob("*/mix.wav"))
+    if not folders:
+        raise UserError(f"{run / 'audio'}: expected what `make demo` leaves, and there is no test item with a mix.wav.")
+    items = []
+    for folder in folders:
+        signals, rates = zip(*(audio.read(folder / f"{name}.wav") for name in SIGNALS), strict=True)
+        items.append((list(signals), rates[0]))
+    return sorted(items, key=lambda item: np.subtract(*levels(*item)))[len(items) // 2]
+
+
+def levels(signals: Sequence[np.ndarray], rate: int) -> tuple[float, float]:
+    """The SI-SDR of the estimate and of the mixture in dB."""
+    mix, estimate, target = signals
+    row = score(estimate[:, None], target[:, None], mix, rate, metrics=("si_sdr",))
+    return row["si_sdr"], row["si_sdr"] - row["si_sdri"] + 0.0
 
 
 def titles(signals: Sequence[np.ndarray], rate: int) -> tuple[str, str, str]:
-    """The title of each picture, with the SI-SDR of the mixture and of the estimate."""
-    mix, estimate, target = signals
-    row = score(estimate[:, None], target[:, None], mix, rate, metrics=("si_sdr",))
-    before, after = row["si_sdr"] - row["si_sdri"] + 0.0, row["si_sdr"]
-    return f"two voices: SI-SDR {before:.1f} dB", f"the first, separated: SI-SDR {after:.1f} dB", "the first alone"
+    """The title of each picture."""
+    after, before = levels(signals, rate)
+    return f"speech in noise: SI-SDR {before:.1f} dB", f"enhanced: SI-SDR {after:.1f} dB", "the speech alone"
 
 
 def draw(signals: Sequence[np.ndarray], rate: int, output: Path) -> None:

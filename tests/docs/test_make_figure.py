@@ -24,31 +24,31 @@ def make_figure():
 
 
 @pytest.fixture
-def hello(tmp_path):
-    """What make hello leaves: noise as the first voice, a noisier and a less noisy version of it."""
+def run(tmp_path):
+    """A run that saved three items: noise as the speech, and noise on it that the network lowers by 6, 40 and 20 dB."""
     rng = np.random.default_rng(0)
     target, noise = 0.1 * rng.standard_normal((2, 8000)).astype(np.float32)
-    signals = {"voice1_true": target, "mixture": target + noise, "voice1_separated": target + 0.1 * noise}
-    for name, signal in signals.items():
-        audio.write(tmp_path / f"{name}.wav", signal, 8000)
+    for item, share in (("a", 0.5), ("b", 0.01), ("c", 0.1)):
+        for name, signal in {"s1": target, "mix": target + noise, "s1_hat": target + share * noise}.items():
+            audio.write(tmp_path / "audio" / item / f"{name}.wav", signal, 8000)
     return tmp_path
 
 
-def test_figure_and_samples_are_made_from_what_hello_leaves(make_figure, hello):
-    signals, rate = make_figure.read_signals(hello)
+def test_figure_and_samples_are_those_of_the_median_item(make_figure, run):
+    signals, rate = make_figure.median_item(run)
     before, after, _ = make_figure.titles(signals, rate)
-    assert re.fullmatch(r"two voices: SI-SDR -?0\.\d dB", before)
-    assert re.fullmatch(r"the first, separated: SI-SDR (19|20)\.\d dB", after)
-    make_figure.main([str(hello), "--output", str(hello / "figure.png"), "--samples", str(hello / "samples")])
-    assert (hello / "figure.png").read_bytes()[:4] == b"\x89PNG"
+    assert re.fullmatch(r"speech in noise: SI-SDR -?0\.\d dB", before)
+    assert re.fullmatch(r"enhanced: SI-SDR (19|20)\.\d dB", after)
+    make_figure.main([str(run), "--output", str(run / "figure.png"), "--samples", str(run / "samples")])
+    assert (run / "figure.png").read_bytes()[:4] == b"\x89PNG"
     for name, signal in zip(make_figure.HEARD, signals, strict=False):
-        heard, rate = audio.read(hello / "samples" / f"{name}.flac")
+        heard, rate = audio.read(run / "samples" / f"{name}.flac")
         assert rate == 8000 and np.array_equal(heard, signal)
 
 
-def test_figure_without_what_hello_leaves(make_figure, tmp_path):
-    with pytest.raises(UserError, match="there is no mixture.wav, voice1_separated.wav, voice1_true.wav"):
-        make_figure.read_signals(tmp_path)
+def test_figure_without_what_the_demo_leaves(make_figure, tmp_path):
+    with pytest.raises(UserError, match="expected what `make demo` leaves, and there is no test item"):
+        make_figure.median_item(tmp_path)
 
 
 def test_samples_are_what_the_readme_says(make_figure):
@@ -64,8 +64,8 @@ def test_samples_are_what_the_readme_says(make_figure):
         assert (f"{found.seconds:.1f}", found.sample_rate, found.channels) == (seconds, 1000 * int(kilohertz), 1)
         assert path.stat().st_size < 100_000 and f"docs/samples/{name}.flac" in text
         waves.append(audio.read(path)[0])
-    mixture, separated = waves
-    assert 0.4 < separated.std() / mixture.std() < 1 and np.abs(waves).max() < 0.99  # one of two voices; nothing clips
+    mixture, enhanced = waves
+    assert 0.4 < enhanced.std() / mixture.std() < 1 and np.abs(waves).max() < 0.99  # less noise; nothing clips
 
 
 def test_figures_are_small():
