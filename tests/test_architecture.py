@@ -148,7 +148,7 @@ def test_no_machine_paths_and_no_registry_hosts():
 
 def test_no_audio_and_no_weights():
     binary = {".wav", ".flac", ".mp3", ".ogg", ".ckpt", ".pt", ".pth", ".onnx", ".safetensors"}
-    samples = {ROOT / "docs" / "samples" / f"{name}.flac" for name in ("mixture", "separated")}
+    samples = {ROOT / "docs" / "samples" / f"{name}.flac" for name in ("mixture", "enhanced")}
     assert {path for path in tracked() if path.suffix in binary} <= samples
 
 

@@ -22,6 +22,7 @@ PROGRAMS = {
     "benchmarks/long_files.py": "--threads",
     "benchmarks/memory.py": None,
     "benchmarks/onnx_graphs.py": "--repeats",
+    "benchmarks/onnx_parity.py": None,
     "benchmarks/onnx_speech.py": None,
     "benchmarks/pesq_labels.py": "--rounds",
     "benchmarks/scaling.py": "--read",
