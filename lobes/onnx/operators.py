@@ -108,13 +108,20 @@ def group_norm(g: Any, x: Any, groups: Any, weight: Any, bias: Any, eps: Any, *_
     return y
 
 
-def mean(g: Any, x: Any, dims: Any = None, keepdim: Any = None, *dtype: Any) -> Any:
-    """`torch.mean` over dimensions that are named, as `_mean` computes it."""
-    if keepdim is None or any(not helper._is_none(value) for value in dtype):
-        raise ValueError("mean in ONNX names its dimensions, and keeps the type")
-    wanted = helper._parse_arg(dims, "is")
+def mean(g: Any, x: Any, *rest: Any) -> Any:
+    """`torch.mean`, over all or over some dimensions, as `_mean` computes it."""
+    from onnx import TensorProto
+
+    *where, dtype = rest
+    if not helper._is_none(dtype):
+        raise ValueError("mean in ONNX keeps the type")
+    if not where or helper._is_none(where[0]):
+        wide = g.op("Cast", x, to_i=TensorProto.DOUBLE)
+        keep = int(helper._parse_arg(where[1], "b")) if where else 0
+        return g.op("CastLike", g.op("ReduceMean", wide, keepdims_i=keep), x)
+    wanted = helper._parse_arg(where[0], "is")
     found = _mean(g, x, wanted)
-    return found if helper._parse_arg(keepdim, "b") else g.op("Squeeze", found, _constant(g, wanted))
+    return found if helper._parse_arg(where[1], "b") else g.op("Squeeze", found, _constant(g, wanted))
 
 
 def var_mean(g: Any, x: Any, dims: Any, correction: Any, keepdim: Any) -> tuple[Any, Any]:

@@ -13,11 +13,12 @@ from lobes.nnet.banded import global_norm
 from lobes.nnet.level import pseudo_inverse
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 from lobes.onnx import run as runner  # noqa: E402
 from lobes.onnx.export import facts_of, write  # noqa: E402
 from lobes.onnx.offline import AtMixtureLevel, inverse_by_rotations, whole_graph  # noqa: E402
+from lobes.onnx.tracing import graph_of  # noqa: E402
 
 FAST = ["spmamba_tiny", "bsrnn", "convtasnet_tiny"]
 OTHERS = [
@@ -100,6 +101,28 @@ def test_the_norms_of_a_long_recording_keep_their_digits(tmp_path, norm):
     mix = 0.1 + torch.randn(1, 30_000, generator=torch.Generator().manual_seed(0))
     expected = AtMixtureLevel(model.double())(mix.double())[0].numpy()
     assert np.abs(graph(mix[0].numpy()) - expected).max() < 2e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    "average",
+    [
+        lambda x: x.mean().expand(1, 5),
+        lambda x: x.mean(dim=None, keepdim=True),
+        lambda x: x.mean(1),
+        lambda x: x.mean(-1, keepdim=True),
+        lambda x: x.mean((2, -3)),
+    ],
+)
+def test_means_of_all_forms_are_those_of_pytorch(average):
+    class Averages(torch.nn.Module):
+        def forward(self, x):
+            return average(x)
+
+    x = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    graph, options = graph_of(Averages(), [x], ["x"], ["y"], {}), onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    (got,) = onnxruntime.InferenceSession(graph.SerializeToString(), options).run(None, {"x": x.numpy()})
+    assert got.shape == average(x).shape and np.abs(got - average(x).numpy()).max() < 1e-6
 
 
 @pytest.mark.parametrize("groups, affine", [(1, True), (4, True), (4, False)])
