@@ -13,6 +13,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
+from lobes.config.building import shapes_without_values
 from lobes.config.constructors import check_constructors, explained
 from lobes.config.kinds import Kind, kind_of
 from lobes.config.layers import Layer, fold, read_layers, refuse_unknown
@@ -154,7 +155,7 @@ def load(text: str) -> dict[str, Any]:
     >>> load("lr: 0.5\\nname: a")
     {'lr': 0.5, 'name': 'a'}
     """
-    with explained():
+    with explained(), shapes_without_values(text):
         return load_hyperpyyaml(text)
 
 
