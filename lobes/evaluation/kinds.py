@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lobes.errors import UserError
 from lobes.nnet.selective import SelectiveParts
+from lobes.nnet.slices import uncut
 
 KINDS = ("linear", "convolution", "recurrent", "attention", "scan", "stft", "other")
 LEFT_OUT = ("stft",)  # of sums, as counting tools do
@@ -151,7 +152,7 @@ def macs_by_kind(model: nn.Module, seconds: float = 1.0) -> dict[str, int]:
     mix = FakeTensorMode(allow_non_fake_inputs=True).from_tensor(torch.zeros(1, round(seconds * rate)))
     counter = KindCounter(model)
     # attention in its plain form is made of matrix products, which the counter knows on every device
-    with torch.no_grad(), _evaluating(model), sdpa_kernel(SDPBackend.MATH), counter:
+    with torch.no_grad(), _evaluating(model), sdpa_kernel(SDPBackend.MATH), uncut(), counter:
         model(mix)
     _check_scans_were_seen(model, counter.flops["scan"])
     return {kind: counter.flops[kind] // (1 if kind == "scan" else 2) for kind in KINDS}

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 
 # Numbers of the input. Cutting less than WHOLE into slices costs more time than the caches give back.
 SLICE, WHOLE = 2**15, 2**20
+_UNCUT = ContextVar("_UNCUT", default=False)
+
+
+@contextmanager
+def uncut() -> Iterator[None]:
+    """Let layers see all at once, where calls count and bytes do not: a slice is one more call of each operation.
+
+    Example
+    -------
+    >>> with uncut(), torch.no_grad():
+    ...     in_slices(lambda part: part[:, :1], torch.rand(2**11, 2**10), 0).shape
+    torch.Size([2048, 1])
+    """
+    token = _UNCUT.set(True)
+    try:
+        yield
+    finally:
+        _UNCUT.reset(token)
 
 
 def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int = SLICE, expansion: int = 1) -> Tensor:
     """Apply a layer that never mixes positions along `dim`, and keeps their number, a few positions at a time.
 
-    With gradients, on a GPU, and where PyTorch traces or compiles, the layer sees all at once.
+    With gradients, on a GPU, where PyTorch traces or compiles, and within `uncut`, the layer sees all at once.
 
     Arguments
     ---------
@@ -41,7 +61,7 @@ def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int 
     ...     bool(torch.equal(in_slices(torch.sin, x, 1), x.sin()))
     True
     """
-    if x.numel() * expansion <= WHOLE or torch.is_grad_enabled() or x.device.type != "cpu" or _is_traced():
+    if x.numel() * expansion <= WHOLE or torch.is_grad_enabled() or x.device.type != "cpu" or _is_one_piece():
         return layer(x)
     most = max(size * x.shape[dim] // x.numel(), 1)
     positions = -(-x.shape[dim] // -(-x.shape[dim] // most))  # slices of one size: products of few rows round otherwise
@@ -56,5 +76,5 @@ def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int 
     return y
 
 
-def _is_traced() -> bool:
-    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+def _is_one_piece() -> bool:
+    return torch.jit.is_tracing() or torch.compiler.is_compiling() or _UNCUT.get()

@@ -58,7 +58,8 @@ class Facts(NamedTuple):
 
 def facts(x: ScanInputs, wants_last: bool) -> Facts:
     """Describe checked inputs."""
-    return Facts(x.u.device.type, x.A.dtype, x.A.shape[1], x.initial_state is not None, wants_last, x.needs_grad())
+    states = len(range(x.A.shape[1]))  # in a compiled graph of any shape, too, a number, which int() would not give
+    return Facts(x.u.device.type, x.A.dtype, states, x.initial_state is not None, wants_last, x.needs_grad())
 
 
 def check(x: ScanInputs) -> None:

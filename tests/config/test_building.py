@@ -35,3 +35,42 @@ def test_no_block_is_run_on_numbers_and_speechbrain_is_as_it_was(monkeypatch):
     assert Sequential.get_output_shape is original
     get_model("convtasnet_tiny")
     assert seen and torch.Tensor not in seen
+
+
+class Counted(torch.nn.Linear):
+    def __init__(self, width, seen):
+        super().__init__(width, width)
+        self.seen = seen
+
+    def forward(self, x):
+        self.seen.append(self)
+        return super().forward(x)
+
+
+def test_a_layer_is_run_once_however_many_follow():
+    seen = []
+    with building.shapes_without_values("speechbrain."):
+        chain = Sequential(input_shape=[1, 2, 3])
+        for _ in range(4):
+            chain.append(Counted(3, seen))
+            assert chain.get_output_shape() == (1, 2, 3)
+    assert seen == list(chain.values())
+
+
+def test_a_layer_that_has_grown_or_was_exchanged_is_run_again():
+    with building.shapes_without_values("speechbrain."):
+        chain = Sequential(Sequential(torch.nn.Linear(3, 5)), torch.nn.Identity(), input_shape=[1, 2, 3])
+        assert chain.get_output_shape() == (1, 2, 5)
+        chain["0"].append(torch.nn.Linear(5, 7))
+        assert chain.get_output_shape() == (1, 2, 7)
+        chain["1"] = torch.nn.Linear(7, 2)
+        assert chain.get_output_shape() == (1, 2, 2)
+
+
+def test_a_container_with_a_forward_pass_of_its_own_is_asked():
+    class Doubled(Sequential):
+        def forward(self, x):
+            return torch.cat([super().forward(x)] * 2, -1)
+
+    with building.shapes_without_values("speechbrain."):
+        assert Doubled(torch.nn.Linear(3, 5), input_shape=[1, 2, 3]).get_output_shape() == (1, 2, 10)
