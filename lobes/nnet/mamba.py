@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lobes.nnet.lengths import zero_padding
 from lobes.nnet.memory import Memory
-from lobes.nnet.precision import at_least_fp32
+from lobes.nnet.precision import at_least_fp32, in_autocast
 from lobes.nnet.selective import SelectiveParts
 
 
@@ -146,7 +146,7 @@ def project_in(in_proj: nn.Linear, x: Tensor, steps: Tensor | None) -> tuple[Ten
     (torch.Size([2, 5, 16]), torch.Size([2, 5, 16]))
     """
     # in_proj has no bias: zeros stay zeros, so the convolution sees silence past the true end
-    x = zero_padding(x, steps)
+    x = in_autocast(zero_padding(x, steps))
     # two products: the backward pass of a single one would have to copy both gradients into one tensor
     x, z = (F.linear(x, half) for half in in_proj.weight.chunk(2))
     return x, z

@@ -1,4 +1,4 @@
-"""Full precision inside autocast."""
+"""Full precision inside autocast, and one conversion of what several products take."""
 
 from __future__ import annotations
 
@@ -30,3 +30,22 @@ def no_autocast(x: Tensor) -> AbstractContextManager:
     torch.float32
     """
     return torch.autocast(x.device.type, enabled=False)
+
+
+def in_autocast(x: Tensor) -> Tensor:
+    """Convert `x` to the type in which autocast multiplies it, where it is on: once for all products that follow.
+
+    Autocast itself converts the factor of each product, and its gradient; only weights are kept.
+
+    Example
+    -------
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16):
+    ...     in_autocast(torch.ones(2)).dtype
+    torch.bfloat16
+    >>> in_autocast(torch.ones(2)).dtype
+    torch.float32
+    """
+    device = x.device.type
+    if x.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return x
+    return x.to(torch.get_autocast_dtype(device))
