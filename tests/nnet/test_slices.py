@@ -41,7 +41,7 @@ def test_slices_give_the_same_bits(preset: str, small_slices: list[int]):
 
 
 def test_costs_are_counted_of_one_piece(small_slices: list[int]):
-    """A slice is one more call of each operation: SPMamba at 16 kHz took five times as long to be counted."""
+    """A slice is one more call of each operation: SPMamba at 16 kHz took six times as long to be counted."""
     model = get_model("spmamba_tiny")
     macs_by_kind(model)
     assert not small_slices
