@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 # Numbers of the input. Cutting less than WHOLE into slices costs more time than the caches give back.
-SLICE, WHOLE = 2**15, 2**20
+SLICE, WHOLE = 2**15, 2**19
 _UNCUT = ContextVar("_UNCUT", default=False)
 
 
