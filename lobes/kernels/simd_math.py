@@ -44,12 +44,26 @@ Q3, Q2, Q1 = F(0.05550438785), F(0.24022791657), F(0.69314718056)
 
 
 @njit(**PART)
+def scaled_root(r, k, f):
+    """2^(k + f) for a `k` of 32nds, whose last ones are the low bits of `r`, and an `f` below half of one."""
+    root = root_of_two(r)
+    return times_power_of_two(((f * Q3 + Q2) * f + Q1) * f * root + root, k)
+
+
+@njit(**PART)
 def exp2_by_table(x, rest):
     """2^(x + rest) with AVX-512, which looks up a root of two and scales by a power of it; NaN for an infinite x."""
     r = x + GRID
     k = r - GRID
-    f, root = x - k + rest, root_of_two(r)
-    return times_power_of_two(((f * Q3 + Q2) * f + Q1) * f * root + root, k)
+    return scaled_root(r, k, x - k + rest)
+
+
+@njit(**PART)
+def exp2_of_product_by_table(x, y):
+    """2^(x y) of the product before it is rounded, with an operation less than of a product that is."""
+    r = product_minus(x, y, splat(-GRID))
+    k = r - GRID
+    return scaled_root(r, k, product_minus(x, y, k))
 
 
 # Without one: 2^x = 2^k 2^f with k = round(x). The polynomial (minimax on [-1/2, 1/2]) is within 1e-7. Far below -126
@@ -77,8 +91,12 @@ exp2_of_sum = exp2_by_table if AVX512 else exp2_by_shifting
 
 
 @njit(**PART)
-def exp2(x):
-    return exp2_of_sum(x, splat(NOTHING))
+def exp2_of_product_by_shifting(x, y):
+    """2^(x y) on any machine."""
+    return exp2_by_shifting(x * y, splat(NOTHING))
+
+
+exp2_of_product = exp2_of_product_by_table if AVX512 else exp2_of_product_by_shifting
 
 
 @njit(**PART)

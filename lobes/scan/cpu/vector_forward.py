@@ -23,7 +23,7 @@ from lobes.kernels.simd_math import (
     OPTIONS,
     PART,
     ZERO,
-    exp2,
+    exp2_of_product,
     expect,
     first_row,
     njit,
@@ -136,7 +136,7 @@ def two_states(B, B_step, C, C_step, count, A, state, path, keep, rows, row_size
     for i in range(count):
         row, here, B_s, C_s = rows + i * row_size, path + 4 * i * BYTES, B + i * B_step, C + i * C_step
         rate, dtu = load(row + RATE), load(row + DTU)
-        a0, a1 = exp2(rate * A0), exp2(rate * A1)
+        a0, a1 = exp2_of_product(rate, A0), exp2_of_product(rate, A1)
         if keep:
             store(here, a0)
             store(here + BYTES, h0)
