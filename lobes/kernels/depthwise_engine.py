@@ -36,9 +36,11 @@ class Convolution:
         blocks = -(-channels // LANES)
         spare = blocks * LANES - channels
         self.x = dense(x)
-        taps = F.pad(weight[:, 0], (0, 0, 0, spare)).unflatten(0, (blocks, LANES))  # [blocks, LANES, K]
-        self.taps = taps.transpose(1, 2).contiguous()  # [blocks, K, LANES]
-        self.bias = F.pad(bias, (0, spare)).view(blocks, LANES)
+        taps = weight.flatten(1)  # [D, K]
+        if spare:
+            taps, bias = F.pad(taps, (0, 0, 0, spare)), F.pad(bias, (0, spare))
+        self.taps = taps.view(blocks, LANES, width).transpose(1, 2).contiguous()  # [blocks, K, LANES]
+        self.bias = bias.contiguous()  # [blocks LANES]
         places = (rows(self.x), address(self.taps), address(self.bias))
         self.view = kernels.ConvInputs(*places, x.shape[1], channels, width, blocks, reverse)
         self.workers = max(1, min(workers_for(EXPONENTS * x.numel()), x.shape[0]))

@@ -57,7 +57,8 @@ def run(workers: int, shares: list[tuple[int, int]], kernel: Callable[[int, int,
         work(0)
     finally:  # after an interruption the rest is dropped; the other threads use the memory until they are done
         deque(queue, maxlen=0)
-        wait(pending)
+        if pending:
+            wait(pending)
     for future in pending:
         future.result()
 

@@ -127,11 +127,11 @@ class HeadProjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Project `x` [B, L, F, D] to [B, H, L, E F], at least fp32."""
         y = F.linear(x, self.weight, self.bias).unflatten(-1, (len(self.slope), -1))  # [B, L, F, H, E]
-        y = y.permute(0, 3, 1, 4, 2)  # [B, H, L, E, F]
+        y = y.permute(0, 3, 1, 4, 2).contiguous()  # [B, H, L, E, F]; PReLU is slow on strided tensors
         with no_autocast(x):
             y = F.prelu(at_least_fp32(y), self.slope)
             y = F.layer_norm(y, y.shape[-2:], eps=1e-5)
-            return (y * self.gamma[:, None] + self.beta[:, None]).flatten(3)  # [B, H, L, E F]
+            return torch.addcmul(self.beta[:, None], y, self.gamma[:, None]).flatten(3)  # [B, H, L, E F]
 
 
 class Projection(nn.Module):

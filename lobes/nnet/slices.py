@@ -9,8 +9,9 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-# Numbers of the input. Cutting less than WHOLE into slices costs more time than the caches give back.
-SLICE, WHOLE = 2**15, 2**19
+# Numbers that a layer makes of its input. Slices of SLICE are large enough to be worth their calls, and small enough for
+# caches; cutting less than WHOLE costs more time than caches give back.
+SLICE, WHOLE = 2**18, 2**19
 _UNCUT = ContextVar("_UNCUT", default=False)
 
 
@@ -45,7 +46,7 @@ def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int 
     dim : int
         The dimension that is cut.
     size : int
-        Numbers of the input in a slice, at most.
+        Numbers that the layer makes of a slice, at most.
     expansion : int
         Numbers that the layer makes of one: the more, the sooner slices pay.
 
@@ -63,7 +64,7 @@ def in_slices(layer: Callable[[Tensor], Tensor], x: Tensor, dim: int, size: int 
     """
     if x.numel() * expansion <= WHOLE or torch.is_grad_enabled() or x.device.type != "cpu" or _is_one_piece():
         return layer(x)
-    most = max(size * x.shape[dim] // x.numel(), 1)
+    most = max(size * x.shape[dim] // (x.numel() * expansion), 1)
     positions = -(-x.shape[dim] // -(-x.shape[dim] // most))  # slices of one size: products of few rows round otherwise
     y = None
     for start in range(0, x.shape[dim], positions):
