@@ -18,9 +18,11 @@ from lobes.nnet.memory import Memory
 from lobes.nnet.mixers import Directions, chosen_direction, chosen_mixer, chosen_width, make_mixers
 from lobes.nnet.precision import at_least_fp32, no_autocast
 from lobes.nnet.reflected_stft import ReflectedSTFT
+from lobes.nnet.slices import in_slices
 
 NORMS = {"joint": 1e-5, "local": SMALLEST}  # norms of the layers -> epsilon of the norms in the band split
 EPS = 1e-5  # of the layers' own norms
+EXPANSION = 2  # numbers that a mixer makes of one, at least
 Normalise = Callable[..., Tensor]  # of x [B, L, K, D], frames and epsilon; a cumulative one also of a memory
 
 
@@ -189,6 +191,10 @@ class ResidualLSTM(nn.Module):
         normalise = joint_norm if norms == "joint" else self.local
         self.norm = nn.ModuleDict({norms: ChannelNorm(self.linear.out_features, normalise)})
 
+    def in_slices(self, layer: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
+        """Apply a layer a few positions at a time, unless it is an LSTM, whose steps are quick with many sequences."""
+        return layer(x) if self.mixer is None else in_slices(layer, x, dim, expansion=EXPANSION)
+
     def normalised(self, x: Tensor, frames: Tensor | None, memory: Memory | None = None) -> Tensor:
         """Apply the norm to `x` [B, L, K, D] with `frames` valid frames per item (Long [B])."""
         (norm,) = self.norm.values()
@@ -221,13 +227,18 @@ class TimeLSTM(ResidualLSTM):
 
     def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B]); with a `memory`, over a chunk."""
+        y = self.normalised(x, frames, memory)
+        if memory is not None:  # its state is that of all bands
+            return x + self._along(y, frames, memory)
+        return x + self.in_slices(lambda part: self._along(part, frames), y, dim=2)
+
+    def _along(self, x: Tensor, frames: Tensor | None, memory: Memory | None = None) -> Tensor:
         # padding comes last: who runs forward only meets it when all is done
         steps, bands = None, x.shape[2]
         if frames is not None and not self.forward_only:
             steps = derived(frames, lambda n: n.repeat_interleave(bands))  # [B K]
-        y = self.normalised(x, frames, memory).transpose(1, 2).flatten(0, 1)  # [B K, L, D]
-        y = self.linear(self.sequence(y, steps, memory))
-        return x + y.unflatten(0, (-1, bands)).transpose(1, 2)
+        y = self.linear(self.sequence(x.transpose(1, 2).flatten(0, 1), steps, memory))  # [B K, L, D]
+        return y.unflatten(0, (-1, bands)).transpose(1, 2)
 
 
 class BandLSTM(ResidualLSTM):
@@ -252,8 +263,10 @@ class BandLSTM(ResidualLSTM):
 
     def forward(self, x: Tensor, frames: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """Run over `x` [B, L, K, D] with `frames` valid frames per item (Long [B]); frames do not mix: no memory."""
-        y = self.normalised(x, frames).flatten(0, 1)  # [B L, K, D]
-        return x + self.linear(self.sequence(y)).unflatten(0, x.shape[:2])
+        return x + self.in_slices(self._across, self.normalised(x, frames), dim=1)
+
+    def _across(self, x: Tensor) -> Tensor:
+        return self.linear(self.sequence(x.flatten(0, 1))).unflatten(0, x.shape[:2])  # [B L, K, D] inside
 
 
 def start_as_published(lstm: nn.LSTM) -> None:

@@ -9,8 +9,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-# Numbers that a layer makes of its input. Slices of SLICE are large enough to be worth their calls, and small enough for
-# caches; cutting less than WHOLE costs more time than caches give back.
+# Numbers that a layer makes of its input. Slices of SLICE are large enough to be worth their calls, and small enough
+# for caches; cutting less than WHOLE costs more time than caches give back.
 SLICE, WHOLE = 2**18, 2**19
 _UNCUT = ContextVar("_UNCUT", default=False)
 

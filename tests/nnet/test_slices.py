@@ -26,11 +26,16 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "preset", ["spmamba_tiny", "tf_gridnet_mini", "mbs_net", "bs_bimamba_abl1_small", "bs_bimamba_abl1_attention_small"]
+    ("preset", "options"),
+    [
+        *((preset, {}) for preset in ("spmamba_tiny", "tf_gridnet_mini", "mbs_net", "bs_bimamba_abl1_small")),
+        ("bs_bimamba_abl1_attention_small", {}),
+        *(("bsrnn_8k_tiny", {"mixer": mixer, "direction": "both"}) for mixer in ("mamba", "xlstm", "attention")),
+    ],
 )
-def test_slices_give_the_same_bits(preset: str, small_slices: list[int]):
+def test_slices_give_the_same_bits(preset: str, options: dict[str, str], small_slices: list[int]):
     torch.manual_seed(0)
-    model = get_model(preset).eval()
+    model = get_model(preset, **options).eval()
     mix, lengths = torch.randn(2, model.sample_rate // 4), torch.tensor([1.0, 0.6])
     whole = model(mix, lengths).detach()
     assert not small_slices, "gradients are wanted"
@@ -88,3 +93,8 @@ def test_windows_count_as_what_they_become():
 def test_a_wide_network_takes_little_memory_for_a_second(preset: str, megabytes: int):
     model = get_model(preset, n_layers=1).eval()
     assert bytes_of(model, model.sample_rate) < megabytes * 2**20
+
+
+def test_the_mixer_of_a_band_network_takes_little_memory():
+    model = get_model("bsrnn_local_norms", n_layers=1, mixer="xlstm").eval()
+    assert bytes_of(model, 10 * model.sample_rate) < 150 * 2**20
