@@ -45,7 +45,7 @@ Q3, Q2, Q1 = F(0.05550438785), F(0.24022791657), F(0.69314718056)
 
 @njit(**PART)
 def scaled_root(r, k, f):
-    """2^(k + f) for a `k` of 32nds, whose last ones are the low bits of `r`, and an `f` below half of one."""
+    """2^(k + f) for a `k` of 32nds, whose last ones are the low bits of `r`, and an `f` of at most half a 32nd."""
     root = root_of_two(r)
     return times_power_of_two(((f * Q3 + Q2) * f + Q1) * f * root + root, k)
 
