@@ -145,13 +145,19 @@ def caller(name: str) -> Callable[..., Any]:
     operation, run = getattr(torch.ops.lobes, name).default, _RUNS[name]
 
     def call(first: Any, *others: Any) -> Any:
-        return (run if _is_plain(first) else operation)(first, *others)
+        return (run if is_plain(first) else operation)(first, *others)
 
     return call
 
 
-def _is_plain(x: Any) -> bool:
-    """Whether an operator on this tensor would reach its function on CPU or CUDA with nothing in between."""
+def is_plain(x: Any) -> bool:
+    """Whether an operator on this tensor would reach its function on CPU or CUDA with nothing in between.
+
+    Example
+    -------
+    >>> is_plain(torch.ones(2)), is_plain(torch.ones(2, device="meta"))
+    (True, False)
+    """
     if torch.compiler.is_compiling() or torch.autograd._profiler_enabled():
         return False
     keys = torch._C._dispatch_keys(x) | torch._C._dispatch_tls_local_include_set()

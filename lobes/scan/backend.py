@@ -20,6 +20,8 @@ Operate = Callable[[ScanInputs, bool], tuple[Tensor, Tensor]]
 class Backend(Protocol):
     """Code that can run a scan. Making one imports nothing heavy and looks at no device."""
 
+    multiplies_step_sizes: bool = False  # whether its forward pass takes inputs with a `delta_weight`
+
     def unavailable(self) -> str | None:
         """The reason for which this backend cannot run on this machine; None if it can."""
         return None

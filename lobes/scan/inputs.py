@@ -13,7 +13,8 @@ from lobes.kernels.memory import readable
 class ScanInputs(NamedTuple):
     """Checked arguments: rows (u, delta, B, C, z) in the dtype they came in, everything else in the compute dtype.
 
-    B batch, L steps, D channels, N state. The order of the fields is that of the operator's arguments.
+    B batch, L steps, D channels, N state, R rank. The order of the fields is that of the operator's arguments; the last
+    one never reaches it (see `lobes.scan.low_rank`).
     """
 
     u: Tensor  # [B, L, D]
@@ -28,6 +29,7 @@ class ScanInputs(NamedTuple):
     lengths: Tensor | None  # int64 [B], on u's device
     delta_softplus: bool
     reverse: bool
+    delta_weight: Tensor | None = None  # [D, R]: delta is [B, L, R], and the step sizes are their product
 
     def differentiable(self) -> tuple[Tensor | None, ...]:
         """The nine tensors that may have gradients."""
@@ -35,7 +37,8 @@ class ScanInputs(NamedTuple):
 
     def needs_grad(self) -> bool:
         """True if a backward pass may follow."""
-        return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in self[:9])
+        tensors = (*self.differentiable(), self.delta_weight)
+        return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
     def padding(self) -> Tensor | None:
         """True where a step lies past the item's end, [B, L, 1]; None if all items are full."""
@@ -73,9 +76,12 @@ def check(x: ScanInputs) -> None:
     batch, steps, channels = x.u.shape
     state = x.A.shape[1]
     rows, maps, each = (batch, steps, channels), (batch, steps, state), (channels,)
-    shapes = (rows, (channels, state), maps, maps, each, rows, each, (batch, channels, state))
+    low_rank = x.delta_weight is not None and x.delta.dim() == 3
+    sizes = (batch, steps, x.delta.shape[2]) if low_rank else rows
+    shapes = (sizes, (channels, state), maps, maps, each, rows, each, (batch, channels, state))
     for name, tensor, shape in zip(ScanInputs._fields[1:9], x[1:9], shapes, strict=True):
         _check_tensor(name, tensor, shape, x.u)
+    _check_tensor("delta_weight", x.delta_weight, (channels, sizes[2]), x.u)
     if x.lengths is not None:
         _check_lengths(x.lengths, batch, steps)
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from lobes.scan.inputs import ScanInputs, cast, check, facts
+from lobes.scan.low_rank import as_taken_by
 from lobes.scan.operator import operate
 from lobes.scan.registry import BACKENDS, choose
 
 _AS_IT_IS = contextlib.nullcontext()
 
 
-# The result's type depends on `return_last_state`. It is `Any`, as overloads would repeat all 14 arguments twice.
+# The result's type depends on `return_last_state`. It is `Any`, as overloads would repeat all 15 arguments twice.
 def selective_scan(
     u: Tensor,
     delta: Tensor,
@@ -27,6 +28,7 @@ def selective_scan(
     z: Tensor | None = None,
     delta_bias: Tensor | None = None,
     *,
+    delta_weight: Tensor | None = None,
     delta_softplus: bool = False,
     reverse: bool = False,
     lengths: Tensor | None = None,
@@ -59,6 +61,9 @@ def selective_scan(
         Gate, [B, L, D].
     delta_bias : Tensor, optional
         Added to `delta`, [D].
+    delta_weight : Tensor, optional
+        [D, R]. `delta` is then of low rank, [B, L, R], and delta delta_weight^T takes its place. Without gradients the
+        CPU kernels multiply as they read, so that the product never lies in memory.
     delta_softplus : bool
         Pass delta + delta_bias through softplus.
     reverse : bool
@@ -99,13 +104,14 @@ def selective_scan(
 
     Source: Gu and Dao, "Mamba", arXiv:2312.00752, algorithm 2.
     """
-    x = ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, delta_softplus, reverse)
+    x = ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, delta_softplus, reverse, delta_weight)
     check(x)
     device = u.device.type
     off = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _AS_IT_IS
     with off:
         x = cast(x)
         name = choose(backend, *facts(x, return_last_state))
+        x = as_taken_by(BACKENDS[name], x)
         y, last_state = BACKENDS[name].scan(x, return_last_state, partial(operate, name))
     y = y if y.dtype == u.dtype else y.to(u.dtype)
     return (y, last_state) if return_last_state else y

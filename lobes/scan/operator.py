@@ -17,7 +17,7 @@ from lobes.scan.backend import Passes
 from lobes.scan.inputs import ScanInputs
 from lobes.scan.registry import BACKENDS
 
-# In the order of ScanInputs' fields. Ten of them are tensors, of which the last, lengths, has no gradient.
+# In the order of ScanInputs' fields but the last. Ten of them are tensors, of which the last, lengths, has no gradient.
 _INPUTS = (
     "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? delta_bias, "
     "Tensor? initial_state, Tensor? lengths, bool delta_softplus, bool reverse"
@@ -27,8 +27,12 @@ _TENSORS = 10
 
 def operate(backend: str, x: ScanInputs, want_last: bool) -> tuple[Tensor, Tensor]:
     """Run the passes of a backend inside the operator; return y [B, L, D] and the last state [B, D, N] if wanted."""
+    *arguments, delta_weight = x
     save = x.needs_grad() or torch.jit.is_tracing()  # a traced graph keeps this for ever, and may be trained
-    y, last, _ = _call(*x, save, want_last, backend)
+    if delta_weight is None:
+        y, last, _ = _call(*arguments, save, want_last, backend)
+    else:  # nothing watches, and no gradient is wanted
+        y, last, _ = _passes(backend).forward(x, False, want_last)
     return y, last
 
 
@@ -39,7 +43,7 @@ def _passes(backend: str) -> Passes:
 @operator("selective_scan", f"({_INPUTS}, bool save, bool want_last, str backend) -> (Tensor, Tensor, Tensor)", True)
 def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     *given, save, want_last, backend = arguments
-    return _passes(backend).forward(ScanInputs._make(given), save, want_last)
+    return _passes(backend).forward(ScanInputs(*given), save, want_last)
 
 
 @torch.library.register_fake("lobes::selective_scan")
@@ -58,7 +62,7 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 def _backward(gy: Tensor, glast: Tensor | None, saved: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     *given, backend = arguments
     glast = None if glast is None or glast.dim() != 3 else glast  # a last state that nobody wanted is empty
-    return _passes(backend).backward(ScanInputs._make(given), saved, gy, glast)
+    return _passes(backend).backward(ScanInputs(*given), saved, gy, glast)
 
 
 @torch.library.register_fake("lobes::selective_scan_backward")

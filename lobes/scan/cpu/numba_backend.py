@@ -27,6 +27,8 @@ ENGINE = "lobes.scan.cpu.vector_engine"
 class NumbaBackend(Backend):
     """The compiled CPU scan. Its kernels are imported and checked once."""
 
+    multiplies_step_sizes = True
+
     def unavailable(self) -> str | None:
         """The reason for which this backend cannot run on this machine, in one line; None if it can."""
         return self._problem

@@ -43,9 +43,11 @@ class VectorScan:
             *(F.pad(tensor, (0, 1)) if self.odd else dense(tensor) for tensor in (x.B.float(), x.C.float())),
         ]
         self.first = None if x.initial_state is None else self.block(x.initial_state)
-        small = (x.A, x.D, x.delta_bias, x.lengths)
-        self.rest = [*(None if tensor is None else tensor.contiguous() for tensor in small), self.first]
-        sizes = (self.steps, self.channels, self.states, self.odd, self.blocks, self.chunks)
+        weight = None if x.delta_weight is None else x.delta_weight.t()
+        small = (x.A, x.D, x.delta_bias, x.lengths, self.first, weight)
+        self.rest = [None if tensor is None else tensor.contiguous() for tensor in small]
+        rank = 0 if weight is None else len(weight)
+        sizes = (rank, self.steps, self.channels, self.states, self.odd, self.blocks, self.chunks)
         places = [*map(rows, self.rows), *map(address, self.rest)]
         self.view = kernels.ScanAddresses._make([*places, *sizes, x.reverse, x.delta_softplus, x.z is not None])
         self._share()

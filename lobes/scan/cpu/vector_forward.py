@@ -42,7 +42,7 @@ class ScanAddresses(NamedTuple):
     """The inputs of a scan. `blocked` stands for [blocks, N, LANES]; the number N of states is even."""
 
     u: AnyRows  # [B, L, D]
-    delta: AnyRows  # [B, L, D]
+    delta: AnyRows  # [B, L, D], or [B, L, R] of low rank
     z: AnyRows  # [B, L, D], not read unless gated
     B: AnyRows  # [B, L, N]
     C: AnyRows  # [B, L, N]
@@ -51,6 +51,8 @@ class ScanAddresses(NamedTuple):
     bias: int  # [D]; 0: zeros
     lengths: int  # int64 [B]; 0: all have `steps`
     first: int  # [B, blocked], initial state; 0: zeros
+    weight: int  # [R, D], which delta of low rank is multiplied by; 0: it is of no low rank
+    rank: int  # R; 0 without a weight
     steps: int
     channels: int
     states: int
@@ -110,17 +112,29 @@ def block_decays(p, to):
 
 
 @njit(**PART)
+def step_sizes(p, row, k, room):
+    """Block k of a step's delta, which is read from its place in the `row`, or multiplied from R numbers there."""
+    if p.rank == 0:
+        return read(p.delta, row, room)
+    x = splat(ZERO)
+    for r in range(p.rank):
+        weight = p.weight + 4 * r * p.channels + k * BYTES
+        x = load_float(row + 4 * r) * read(None, weight, room) + x
+    return x
+
+
+@njit(**PART)
 def prepare(p, b, k, s0, count, ahead, rows, row_size, slope):
     """Fill the rows of the steps s0 .. s0 + count: what their states share, and the slope of dt at `slope` unless 0."""
     length, at, room = length_of(p, b), k * LANES, p.channels - k * LANES
     u, u_step = first_row(p.u, b, length, p.reverse, at)
-    delta, delta_step = first_row(p.delta, b, length, p.reverse, at)
+    delta, delta_step = first_row(p.delta, b, length, p.reverse, at if p.rank == 0 else 0)
     skip, bias = of_channels(p.D, k, room), of_channels(p.bias, k, room)
     for i in range(count):
         s, row = s0 + i, rows + i * row_size
         expect(p.u, u + (s + ahead) * u_step, False)
         expect(p.delta, delta + (s + ahead) * delta_step, False)
-        u_s, x = read(p.u, u + s * u_step, room), read(p.delta, delta + s * delta_step, room) + bias
+        u_s, x = read(p.u, u + s * u_step, room), step_sizes(p, delta + s * delta_step, k, room) + bias
         dt, rise = softplus_and_slope(x) if p.softplus else (x, splat(ONE))
         store(row + RATE, dt * LOG2E)
         store(row + DTU, dt * u_s)
