@@ -10,7 +10,8 @@ counts as three forward passes). With --match each mixer gets the width at which
 much, as it is with its own. All pairs are compared in each of --measures, and the first one orders the table. All names
 are checked before the first run. Finished runs are kept: after an interruption the same command goes on. Everything is
 written into --output; --results also puts the section into a file. With --second_test each run is also tested on a
-manifest of another domain, such as those that realdata.py makes.
+manifest of another domain, such as those that realdata.py makes. --scores keeps what the runs measured, without
+weights, and takes it from there for runs that are not in --output: so several machines can share a comparison.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import comparison_scores
 import out_of_domain
 from comparison_entries import Entry, entries_of
 
@@ -36,7 +38,6 @@ from lobes.evaluation.inputs import shared_in
 from lobes.evaluation.score_tables import System, read_scores
 from lobes.reports import comparison, differences
 from lobes.reports.tables import replace_section
-from lobes.runs.folder import read_run
 from lobes.runs.launcher import Run, run_all, stage
 from lobes.runs.record import Outcome, collect
 
@@ -62,16 +63,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.entries = entries(options)
     runs = {(one.label, seed): make_run(options, one, seed) for seed in options.seeds for one in options.entries}
     check(options, [runs[one.label, options.seeds[0]] for one in options.entries])
+    if options.scores:
+        for run in runs.values():
+            comparison_scores.restore(run, options.scores)
     print(plan(options, list(runs.values())), flush=True)
     # all are tested on the same mixtures
     with stage(f"{len(runs)} runs, {options.jobs} at a time"), shared_in(options.output / "input_scores"):
         run_all(list(runs.values()), jobs=options.jobs, every=60)
-        if options.second_test:
-            for run in runs.values():
+        for run in runs.values():
+            if options.second_test:
                 out_of_domain.test(run.folder, options.second_test, options.settings.get("device"))
+            if options.scores:
+                comparison_scores.keep(run, options.scores)
     outcomes = {key: collect(run.folder) for key, run in runs.items()}
     with stage("costs"):
-        models = [compared_model(options, one.label, runs, outcomes) for one in options.entries]
+        models = [compared_model(options, one, runs, outcomes) for one in options.entries]
     page = options.results or options.output / "comparison.md"
     picture = page.with_name(f"comparison_{options.name}.svg")
     write_whole(picture, comparison.as_picture(models, f"{options.name}, {budget(options)}"))
@@ -103,6 +109,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--note", default="", help="a sentence about the data, for the section")
     add("--output", type=Path, default=results_folder() / "comparison", help="default: %(default)s")
     add("--results", type=Path, help="Markdown file for the section (default: comparison.md in the output folder)")
+    add("--scores", type=Path, metavar="FOLDER", help="keeps what finished runs measured, and is read for those absent")
     options = parser.parse_args(argv)
     return checked(options)
 
@@ -122,7 +129,7 @@ def checked(options: argparse.Namespace) -> argparse.Namespace:
     options.settings = {name: value for name, _, value in pairs}
     options.name = options.name or options.recipe
     options.output = (options.output / options.name).resolve()
-    options.results = options.results and options.results.resolve()
+    options.results, options.scores = (path and path.resolve() for path in (options.results, options.scores))
     return options
 
 
@@ -138,8 +145,10 @@ def check(options: argparse.Namespace, runs: Sequence[Run]) -> None:
 
     if not options.data_folder.exists():
         raise UserError(f"--data_folder {options.data_folder}: no such folder.")
-    for place in {options.output, options.results.parent if options.results else options.output}:
-        refuse_unwritable(place, "--output" if place == options.output else "--results")
+    places = {"--output": options.output, "--results": options.results and options.results.parent}
+    for name, place in {**places, "--scores": options.scores}.items():
+        if place:
+            refuse_unwritable(place, name)
     for run in runs:
         words = [str(run.script.parent / run.hparams), *run.command()[3:]]
         refuse_untested(options.measures, plain_settings(read_command_line(words)[0])["test_metrics"])
@@ -205,27 +214,33 @@ def limit(options: argparse.Namespace, file: Path, settings: Mapping[str, Any]) 
 
 def macs_of_a_step(file: Path, settings: Mapping[str, Any]) -> float:
     """Multiply-accumulates of a training step: the batch, its seconds, and three passes."""
-    from lobes.config import load, resolve
     from lobes.evaluation.complexity import count
 
-    options = {name: str(value) for name, value in settings.items() if name != "device"}
-    with TemporaryDirectory() as folder:  # the checkpointer makes one
-        hparams = load(resolve(file, {**options, "output_folder": folder}))
+    hparams = hparams_of(file, settings)
     seconds = hparams["training_signal_len"] / hparams["sample_rate"]
     forward = count(hparams["modules"]["separator"], seconds).total
     return PASSES * forward * hparams["batch_size"] * hparams["grad_accumulation_factor"]
 
 
+def hparams_of(file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe file and the settings of a run make, among it the network with weights of a start."""
+    from lobes.config import load, resolve
+
+    options = {name: str(value) for name, value in settings.items() if name != "device"}
+    with TemporaryDirectory() as folder:  # the checkpointer makes one
+        return load(resolve(file, {**options, "output_folder": folder}))
+
+
 def compared_model(
     options: argparse.Namespace,
-    label: str,
+    one: Entry,
     runs: Mapping[tuple[str, int], Run],
     outcomes: Mapping[tuple[str, int], Outcome],
 ) -> comparison.ComparedModel:
-    """A model's line: the scores of its runs, and what its network costs."""
-    model = read_run(runs[label, options.seeds[0]].folder).model
-    mine = [outcomes[label, seed] for seed in options.seeds]
-    return comparison.compared_model(label, mine, *cost_of(model, options.threads), options.measures[0])
+    """A model's line: the scores of its runs, and what its network costs, for which weights do not count."""
+    network = hparams_of(one.file, runs[one.label, options.seeds[0]].options)["modules"]["separator"].eval()
+    mine = [outcomes[one.label, seed] for seed in options.seeds]
+    return comparison.compared_model(one.label, mine, *cost_of(network, options.threads), options.measures[0])
 
 
 def cost_of(model: Any, threads: int) -> tuple[float, float]:

@@ -145,6 +145,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--steps", type=arguments.count, help="optimizer steps of each training, in place of minutes")
     add("--output", type=Path, default=results_folder() / "mixers", help="data and runs (default: %(default)s)")
     add("--results", type=Path, help="Markdown file for all sections (default: each recipe's RESULTS.md)")
+    add("--scores", type=Path, help="folder that keeps what finished runs measured, as in comparison.py")
     options = parser.parse_args(argv)
     if options.minutes and options.steps:
         raise UserError("give one budget: --minutes or --steps.")
@@ -189,6 +190,7 @@ def comparison_words(options: argparse.Namespace, name: str, data: Data) -> list
     words += ["--options", *frame.options, *data.options]
     words += ["--seeds", *map(str, options.seeds), *budget, "--jobs", "1", "--threads", str(THREADS)]
     words += ["--name", f"mixers_{name}", "--note", f"{data.words}\n\n{frame.words}\n\n{made_by(options, name)}"]
+    words += ["--scores", str(options.scores / f"mixers_{name}")] if options.scores else []
     return [*words, "--output", str(options.output), "--results", str(page_of(options, name))]
 
 

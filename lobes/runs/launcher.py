@@ -140,7 +140,7 @@ def note_launch(run: Run) -> None:
         known = json.loads(path.read_text(encoding="utf-8"))
         if known != command:
             raise UserError(
-                f"{run.folder} holds a run of other settings ({_difference(known, command)}). "
+                f"{run.folder} holds a run of other settings ({differing_settings(known, command)}). "
                 "Give another output folder, or delete this one."
             )
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -228,7 +228,14 @@ def _ended(run: Run, process: subprocess.Popen[bytes], begin: float, *, console:
     return True
 
 
-def _difference(known: dict[str, Any], wanted: dict[str, Any]) -> str:
+def differing_settings(known: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """In which settings a run differs from the one that is asked for.
+
+    Example
+    -------
+    >>> differing_settings({"hparams": "a", "options": {"seed": "1"}}, {"hparams": "a", "options": {"seed": "2"}})
+    'seed: there 1, now 2'
+    """
     old, new = ({"hparams": side["hparams"], **side["options"]} for side in (known, wanted))
     keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
     return ", ".join(f"{key}: there {old.get(key, 'absent')}, now {new.get(key, 'absent')}" for key in keys)

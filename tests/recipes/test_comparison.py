@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -41,13 +42,14 @@ def second_manifest(recipe_module, corpus, folder):
     return folder / "second.csv"
 
 
-def test_two_small_models_to_the_table(comparison, recipe_module, corpus, tmp_path):
-    """Real training, two steps of each, and both tests."""
+def test_two_small_models_to_the_table(comparison, recipe_module, corpus, monkeypatch, tmp_path):
+    """Real training, two steps of each, and both tests; then again from the scores alone."""
     words = ["PolSESS", "--hparams", "spmamba_tiny", "spmamba_tiny:dprnn_tiny"]
     words += ["--data_folder", str(corpus), "--steps", "2"]
     settings = "task=SB device=cpu batch_size=1 training_signal_len=800 test_metrics=[si_sdr] n_audio_to_save=0".split()
     words += ["--options", *settings, "--seeds", "1", "2", "--threads", "1", "--jobs", "2", "--name", "small"]
     words += ["--second_test", str(second_manifest(recipe_module, corpus, tmp_path / "manifests"))]
+    words += ["--scores", str(tmp_path / "scores")]
     comparison.main([*words, *comparison.places])
     text = (tmp_path / "RESULTS.md").read_text()
     assert "### Comparison of 2 models: small, 2 steps each" in text and "comparison_small.svg" in text
@@ -65,6 +67,19 @@ def test_two_small_models_to_the_table(comparison, recipe_module, corpus, tmp_pa
     comparison.main([*words, *comparison.places])
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert (tmp_path / "RESULTS.md").read_text().count("### Comparison of") == 1
+
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "RESULTS.md").unlink()
+    monkeypatch.setattr("lobes.runs.launcher.start", lambda *_: pytest.fail("a run was started"))
+    comparison.main([*words, *comparison.places])
+    again = (tmp_path / "RESULTS.md").read_text()
+    scores = [one.partition("| first | second |")[2] for one in (text, again)]  # of both tests; no times
+    assert scores[0] == scores[1] != ""
+    kept = [path.read_text() for path in tmp_path.glob("scores/*/*.json")]
+    assert len(kept) == 12 and not any(str(tmp_path) in one for one in kept)
+    words[words.index("--steps") + 1] = "3"
+    with pytest.raises(UserError, match=r"scores of other settings \(max_steps: there 2, now 3\)"):
+        comparison.main([*words, "--output", str(tmp_path / "elsewhere")])
 
 
 def test_a_budget_in_macs_gives_the_costlier_model_fewer_steps(comparison, tmp_path):
