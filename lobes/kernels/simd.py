@@ -31,12 +31,10 @@ intrinsic: Any = _intrinsic  # numba's type stubs show the typing context as an 
 
 _FEATURES = binding.get_host_cpu_features()
 AVX512 = all(_FEATURES.get(name) for name in ("avx512f", "avx512dq"))
-AVX2 = not AVX512 and all(_FEATURES.get(name) for name in ("avx2", "fma"))
 LANES = 32 if AVX512 else 16  # two registers of the machine's width: the second hides the latency of the first
 BYTES = 4 * LANES
 HALF = BYTES // 2
 ROOTS = 32  # of two: what two registers of AVX-512 hold
-EIGHTHS = 8  # roots of two, which one register of AVX2 holds
 
 _FLOAT, _INT, _BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
 _FLOATS, _INTS, _MASK = (ir.VectorType(kind, LANES) for kind in (_FLOAT, _INT, _BIT))
@@ -323,22 +321,6 @@ def root_of_two(typing_context, x):
         places = (builder.bitcast(half, _PLACES) for half in _halves(builder, args[0]))
         name = "llvm.x86.avx512.vpermi2var.ps.512"
         return _joined(builder, *(_call(builder, name, _HALF, [first, place, second]) for place in places))
-
-    return Vector(Vector), generate
-
-
-@intrinsic
-def power_of_two_by_eighths(typing_context, x):
-    """2^(m / 8 - 127) for the number m in the lowest eleven bits of `x`, 0 for m = 0; only for machines with AVX2."""
-    up = 20  # where the eighths of an exponent, shifted up, end in the fraction, to which the rest of the root is added
-
-    def generate(context, builder, signature, args):
-        roots = (int(np.float32(2 ** (j / EIGHTHS)).view(np.int32)) - (127 << 23) for j in range(EIGHTHS))
-        rests = ir.Constant(_PLACES, [root - (j << up) for j, root in enumerate(roots)])
-        m = builder.bitcast(args[0], _INTS)
-        found = (_call(builder, "llvm.x86.avx2.permd", _PLACES, [rests, half]) for half in _halves(builder, m))
-        shifted = builder.shl(m, ir.Constant(_INTS, [up] * LANES))
-        return builder.bitcast(builder.add(shifted, _joined(builder, *found)), _FLOATS)
 
     return Vector(Vector), generate
 

@@ -8,14 +8,12 @@ import numba
 import numpy as np
 
 from lobes.kernels.simd import (
-    AVX2,
     AVX512,
     LANES,
     load_row,
     load_some,
     number_size,
     power_of_two,
-    power_of_two_by_eighths,
     prefetch_to_read,
     prefetch_to_write,
     product_minus,
@@ -68,36 +66,11 @@ def exp2_of_product_by_table(x, y):
     return scaled_root(r, k, product_minus(x, y, k))
 
 
-# Without AVX-512 a power's exponent is shifted to its place, which holds 2^-126 to 2^127: x is cut to what gives 0
-# below and infinity above. NaN stays NaN.
-LOWEST, HIGHEST, DEEPEST = F(-127), F(128), F(-88)  # of 2^x, and of e^x
-
-
-@njit(**PART)
-def within_exponents(x):
-    low, high = splat(LOWEST), splat(HIGHEST)
-    x = where_less(x, low, low, x)
-    return where_less(high, x, high, x)
-
-
-# With AVX2: x is rounded to eighths, whose roots of two fit one register, and a cubic of the rest is within 3e-8.
-# A sum with EIGHTHS_GRID has 8 (k + 127) in its low bits.
-EIGHTHS_GRID = F(1.5 * 2**20 + 127)
-R3, R2, R1 = F(0.05550897), F(0.24025763), F(0.69314718056)
-
-
-@njit(**PART)
-def exp2_by_eighths(x, rest):
-    """2^(x + rest) with AVX2, which looks up the root of two of an eighth."""
-    x = within_exponents(x)
-    r = x + EIGHTHS_GRID
-    f = x - (r - EIGHTHS_GRID) + rest
-    return (((f * R3 + R2) * f + R1) * f + ONE) * power_of_two_by_eighths(r)
-
-
-# Without a table: 2^x = 2^k 2^f with k = round(x). The polynomial (minimax on [-1/2, 1/2]) is within 1e-7. A sum with
-# MAGIC keeps no fraction: k + 127 is in its low bits.
+# Without one: 2^x = 2^k 2^f with k = round(x). The polynomial (minimax on [-1/2, 1/2]) is within 1e-7. Far below -126
+# the result is 0, far above 127 infinity; NaN stays NaN. A sum with MAGIC keeps no fraction: k + 127 is in its
+# low bits.
 MAGIC = F(12582912 + 127)
+LOWEST, HIGHEST, DEEPEST = F(-127), F(128), F(-88)  # of 2^x, and of e^x
 P6, P5, P4 = F(1.535336188319500e-4), F(1.339887440266574e-3), F(9.618437357674640e-3)
 P3, P2, P1 = F(5.550332471162809e-2), F(2.402264791363012e-1), F(6.931472028550421e-1)
 
@@ -105,23 +78,25 @@ P3, P2, P1 = F(5.550332471162809e-2), F(2.402264791363012e-1), F(6.9314720285504
 @njit(**PART)
 def exp2_by_shifting(x, rest):
     """2^(x + rest) on any machine: the low bits of x + MAGIC, shifted, are those of 2^k."""
-    x = within_exponents(x)
+    low, high = splat(LOWEST), splat(HIGHEST)
+    x = where_less(x, low, low, x)
+    x = where_less(high, x, high, x)
     r = x + MAGIC
     f = x - (r - MAGIC) + rest
     p = (((((f * P6 + P5) * f + P4) * f + P3) * f + P2) * f + P1) * f + ONE
     return p * power_of_two(r)
 
 
-exp2_of_sum = exp2_by_table if AVX512 else exp2_by_eighths if AVX2 else exp2_by_shifting
+exp2_of_sum = exp2_by_table if AVX512 else exp2_by_shifting
 
 
 @njit(**PART)
-def exp2_of_rounded_product(x, y):
+def exp2_of_product_by_shifting(x, y):
     """2^(x y) on any machine."""
-    return exp2_of_sum(x * y, splat(NOTHING))
+    return exp2_by_shifting(x * y, splat(NOTHING))
 
 
-exp2_of_product = exp2_of_product_by_table if AVX512 else exp2_of_rounded_product
+exp2_of_product = exp2_of_product_by_table if AVX512 else exp2_of_product_by_shifting
 
 
 @njit(**PART)
