@@ -2,7 +2,7 @@
 """Which sequence model? Mamba, LSTM, xLSTM and attention at one size, in two frames, on real recordings.
 
 > python recordings.py FOLDER                             # builds the folder of recordings from public sources, 28 MB
-> python mixers.py --recordings FOLDER                    # all parts, about 6 h on two cores
+> python mixers.py --recordings FOLDER                    # all parts, about 8 h on two cores
 > python mixers.py --recordings FOLDER --parts voicebank  # one of them
 
 es: the frame of TF-GridNet on the ES corpus of PolSESS/realdata.py. voicebank: the band-split frame of BSRNN on the set
