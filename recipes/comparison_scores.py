@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ def keep(run: Run, folder: Path) -> None:
     write_whole(place / names.TRAIN_TIME, as_json(train_time))
     note = SECOND / out_of_domain.NOTE
     if (run.folder / note).is_file():
-        tested = {**read_json(run.folder / note), "training": sha256(as_json(train_time).encode()).hexdigest()}
+        tested = {**read_json(run.folder / note), "training": out_of_domain.digest(place / names.TRAIN_TIME)}
         write_whole(place / note, as_json(tested))
 
 

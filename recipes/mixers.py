@@ -73,6 +73,7 @@ class Frame:
     measures: Sequence[str]  # of the differences; the first one orders the table
     words: str
     make_data: Callable[[Path, Path], Data]
+    more_minutes: float  # that a run takes beside its training: start, validation, test, second test
 
 
 def es_data(recordings: Path, folder: Path) -> Data:
@@ -102,6 +103,7 @@ FRAMES = {
         "and one attention over all frames in each block. "
         + FAIR.format(rate="0.004, which was chosen with this frame's own LSTMs."),
         es_data,
+        3.5,
     ),
     "voicebank": Frame(
         "VoiceBank",
@@ -112,6 +114,7 @@ FRAMES = {
         "time, then mixers across bands, in both directions. "
         + FAIR.format(rate="0.002, which was chosen with this frame's own LSTMs and with MBS-Net."),
         voicebank_data,
+        13.5,
     ),
 }
 
@@ -168,9 +171,8 @@ def settings_of(frame: Frame) -> dict[str, str]:
 def plan(options: argparse.Namespace) -> str:
     """Say what will happen and how long it takes."""
     runs = len(options.mixers) * len(options.seeds)
-    each = (options.minutes or 0) + comparison.EXTRA_MINUTES + comparison.SECOND_MINUTES
     trained = [name for name in options.parts if name != COSTS]
-    total = len(trained) * runs * each
+    total = sum(runs * ((options.minutes or 0) + FRAMES[name].more_minutes) for name in trained)
     total += mixers_costs.minutes(len(options.mixers) * len(FRAMES)) if COSTS in options.parts else 0.0
     budget = f"{options.steps} steps and what" if options.steps else f"{options.minutes:g} min and what"
     return (

@@ -64,7 +64,7 @@ def test(run: Path, manifest: Path, device: str | None = None) -> Path:
     from lobes.inference.by_name import load_separator
 
     out = run / FOLDER
-    tested = {"manifest": _digest(manifest), "training": _digest(run / names.TRAIN_TIME), "metrics": list(METRICS)}
+    tested = {"manifest": digest(manifest), "training": digest(run / names.TRAIN_TIME), "metrics": list(METRICS)}
     if (out / names.SUMMARY).is_file() and _note(out) == tested:
         print(f"tested before: {out}", flush=True)
         return out
@@ -264,7 +264,8 @@ class _Layout:
         return mix, targets, {**conditions, **{name: row[name] for name in CONDITIONS if row.get(name)}}, improvement
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, by which a second test knows its manifest and its training."""
     return sha256(path.read_bytes()).hexdigest()
 
 

@@ -100,6 +100,7 @@ def run_all(runs: Sequence[Run], jobs: int = 1, console: bool = False, every: fl
     """
     waiting = [run for run in runs if not _skip(run)]
     active: list[tuple[Run, subprocess.Popen[bytes], float]] = []
+    spent: list[float] = []  # seconds of the runs that ended here
     last_line = time.monotonic()
     with ending_on_sigterm(), _stopping(active):
         while waiting or active:
@@ -107,10 +108,25 @@ def run_all(runs: Sequence[Run], jobs: int = 1, console: bool = False, every: fl
                 run = waiting.pop(0)
                 active.append((run, start(run, console), time.monotonic()))
             time.sleep(0.05)
-            active[:] = [entry for entry in active if not _ended(*entry, console=console)]
+            ended = [entry for entry in active if _ended(*entry, console=console)]
+            active[:] = [entry for entry in active if entry not in ended]
+            spent += [time.monotonic() - begin for *_, begin in ended]
+            if ended and waiting:
+                _say(f"{len(waiting)} not started yet: about {minutes_left(spent, len(waiting), jobs):.0f} min")
             if not console and time.monotonic() - last_line > every:
                 last_line = time.monotonic()
                 _say("; ".join(f"{run.name}: {progress(run.folder)}" for run, _, _ in active))
+
+
+def minutes_left(spent: Sequence[float], waiting: int, jobs: int) -> float:
+    """How long runs that wait will take, `jobs` at a time, if each takes the mean of those that ended (seconds).
+
+    Example
+    -------
+    >>> minutes_left([600.0, 1200.0], waiting=3, jobs=2)
+    30.0
+    """
+    return -(-waiting // jobs) * sum(spent) / len(spent) / 60
 
 
 def start(run: Run, console: bool) -> subprocess.Popen[bytes]:

@@ -64,6 +64,15 @@ def test_exp2_falls_to_zero_without_a_step_up(form, other):
     assert (y >= 0).all() and (np.diff(y) >= 0).all() and y[0] == 0
 
 
+@pytest.mark.parametrize(("form", "other"), FORMS, ids=lambda f: getattr(f, "__name__", ""))
+def test_exp2_rises_to_infinity_without_a_step_down(form, other):
+    x = np.linspace(127, 129, 5001, dtype=np.float32)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        y = applied(of_one_number(form, other), x)[0]
+        steps = np.diff(y)
+    assert not np.isnan(y).any() and not (steps < 0).any() and np.isinf(y[x >= 128]).all() and np.isfinite(y[x < 127.4]).all()
+
+
 @pytest.mark.skipif(not simd.AVX512, reason="products are rounded without AVX-512")
 def test_exp2_of_a_product_that_is_not_rounded():
     """Rounding x y for x y near 80 would cost 3e-6 of the result."""
