@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch.distributed as dist
+from speechbrain.dataio.sampler import DistributedSamplerWrapper
 from torch import nn
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler, Sampler
 
 from lobes.errors import UserError, in_one_line
 from lobes.runs import names
@@ -65,6 +66,21 @@ class ShareOfBatches(Sampler[list[int]]):
     def first(self, batches: int | None) -> int:
         """How many items are in the first batches of the share; in all of it without a number."""
         return sum(map(len, self.batches[:batches]))
+
+
+class ShareOfOrder(DistributedSamplerWrapper):
+    """Each rank's share of an order of items in the training: SpeechBrain's, which fails where it is a single item.
+
+    Example
+    -------
+    >>> [list(ShareOfOrder([4, 2], num_replicas=2, rank=rank, shuffle=False)) for rank in (0, 1)]
+    [[4], [2]]
+    """
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(self.sampler)
+        places: Iterator[int] = DistributedSampler.__iter__(self)
+        return iter([order[place] for place in places])
 
 
 class Word(NamedTuple):

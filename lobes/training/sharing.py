@@ -15,7 +15,7 @@ from typing import Any
 
 import speechbrain as sb
 import torch
-from speechbrain.dataio.sampler import ReproducibleRandomSampler
+from speechbrain.dataio.sampler import DistributedSamplerWrapper, ReproducibleRandomSampler
 from speechbrain.utils.distributed import if_main_process
 
 from lobes.errors import UserError
@@ -29,7 +29,7 @@ from lobes.training.out_of_memory import naming_the_batch
 from lobes.training.progress import GroupMeter
 from lobes.training.ranks import cores_of_rank, number_of_ranks, rank_here
 from lobes.training.recovery import ResumingBrain
-from lobes.training.shares import Meeting, ShareOfBatches, take_buffers_of_the_first
+from lobes.training.shares import Meeting, ShareOfBatches, ShareOfOrder, take_buffers_of_the_first
 from lobes.training.testing import conditions_of, forget_journals, jobs_of, journal_of, passed_on
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,14 @@ class SharingBrain(ResumingBrain):
         elif self.distributed_launch and kwargs.pop("shuffle", False):
             kwargs["sampler"] = ReproducibleRandomSampler(dataset, seed=self.hparams.seed)
         return super().make_dataloader(dataset, stage, *args, **kwargs)
+
+    def _train_loader_specifics(self, dataset: Any, loader_kwargs: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = super()._train_loader_specifics(dataset, loader_kwargs)
+        theirs = found.get("sampler")
+        if isinstance(theirs, DistributedSamplerWrapper):
+            ours = ShareOfOrder(theirs.sampler, rank=self.rank, drop_last=theirs.drop_last, shuffle=False)
+            found["sampler"] = self.train_sampler = ours
+        return found
 
     # ---- validation
 

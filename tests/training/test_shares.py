@@ -13,11 +13,12 @@ import speechbrain as sb
 import torch
 from ranks import kill_this_one, run_ranks
 from resuming import ITEMS, Mortal, curve, live, table
+from speechbrain.dataio.sampler import DistributedSamplerWrapper, ReproducibleRandomSampler
 
 from lobes.errors import UserError, in_one_line
 from lobes.runs import names
 from lobes.training.budget import Budget
-from lobes.training.shares import Meeting, ShareOfBatches, refuse_unshared, take_buffers_of_the_first
+from lobes.training.shares import Meeting, ShareOfBatches, ShareOfOrder, refuse_unshared, take_buffers_of_the_first
 from lobes.training.signals import Stopped
 
 VALID, TEST = sb.Stage.VALID, sb.Stage.TEST
@@ -26,6 +27,23 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="ranks are forked"),
     pytest.mark.usefixtures("forks"),
 ]
+
+
+@pytest.mark.parametrize("items", [1, 2, 5, 7])
+def test_the_order_of_a_training_is_dealt_out_as_by_speechbrain_and_may_be_short(items):
+    for epoch, rank in itertools.product((1, 2), (0, 1)):
+        ours, theirs = (
+            kind(ReproducibleRandomSampler(range(items), seed=3), num_replicas=2, rank=rank, shuffle=False)
+            for kind in (ShareOfOrder, DistributedSamplerWrapper)
+        )
+        for sampler in (ours, theirs):
+            sampler.set_epoch(epoch)
+        if items > 2:
+            assert list(ours) == list(theirs)
+        else:
+            with pytest.raises(TypeError):
+                list(theirs)
+            assert len(list(ours)) == len(ours) == 1
 
 
 @pytest.mark.parametrize("items", [1, 2, 5, 6, 7])
