@@ -73,7 +73,7 @@ class Frame:
     measures: Sequence[str]  # of the differences; the first one orders the table
     words: str
     make_data: Callable[[Path, Path], Data]
-    more_minutes: float  # that a run takes beside its training: start, validation, test, second test
+    more_minutes: float  # that a run takes over its training: start, validation, test, second test
 
 
 def es_data(recordings: Path, folder: Path) -> Data:

@@ -4,6 +4,7 @@ import importlib
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_two_small_models_to_the_table(comparison, recipe_module, corpus, monkey
     words += ["--options", *settings, "--seeds", "1", "2", "--threads", "1", "--jobs", "2", "--name", "small"]
     words += ["--second_test", str(second_manifest(recipe_module, corpus, tmp_path / "manifests"))]
     words += ["--scores", str(tmp_path / "scores")]
+    monkeypatch.setattr(comparison, "real_time_factor", partial(comparison.real_time_factor, seconds=0.5, repeats=1))
     comparison.main([*words, *comparison.places])
     text = (tmp_path / "RESULTS.md").read_text()
     assert "### Comparison of 2 models: small, 2 steps each" in text and "comparison_small.svg" in text

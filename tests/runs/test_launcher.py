@@ -65,10 +65,10 @@ def test_runs_are_started_once_and_collected(make, capsys):
     assert progress(runs[0].folder) == "step 5, 2 s, valid no SI-SDRi"
 
 
-def test_the_time_left_is_told_when_a_run_ends_and_others_wait(make, capsys):
+def test_the_time_left_is_said_when_a_run_ends_and_others_wait(make, capsys):
     run_all([make("a", 1), make("b", 2)], jobs=1)
-    told = [line for line in capsys.readouterr().out.splitlines() if "about" in line]
-    assert told == ["1 not started yet: about 0 min"]
+    said = [line for line in capsys.readouterr().out.splitlines() if "about" in line]
+    assert said == ["1 not started yet: about 0 min"]
 
 
 def test_a_stopped_run_is_started_again(make):
